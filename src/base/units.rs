@@ -1,0 +1,371 @@
+//! Fixed-point prices, quantities and money. One scale everywhere: 1e-8, the venue's finest step.
+//!
+//! An `i64` at 1e-8 reaches ± 92,233,720,368.54775807, more than any price or order size of the venue;
+//! what does not fit is an error at the border, never a silent wrap.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Units in one whole: 10^8.
+pub const UNIT_SCALE: i64 = 100_000_000;
+/// Decimals carried by every fixed-point value.
+pub const UNIT_DECIMALS: u32 = 8;
+
+/// Why a number could not become a fixed-point value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitError {
+    /// The text is not a JSON number.
+    Malformed,
+    /// The magnitude does not fit an `i64` at 1e-8.
+    OutOfRange,
+    /// The number has digits below 1e-8; carries what would be lost otherwise.
+    TooPrecise,
+}
+
+macro_rules! fixed_point {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[repr(transparent)]
+        pub struct $name(i64);
+
+        impl $name {
+            pub const ZERO: Self = Self(0);
+            pub const MAX: Self = Self(i64::MAX);
+
+            /// From units of 1e-8.
+            #[inline(always)]
+            pub const fn from_raw(raw: i64) -> Self { Self(raw) }
+            /// Units of 1e-8.
+            #[inline(always)]
+            pub const fn raw(self) -> i64 { self.0 }
+            /// Whole units, for literals in tests and defaults. Range: ± 92,233,720,368.
+            pub const fn from_whole(whole: i64) -> Self { Self(whole * UNIT_SCALE) }
+            #[inline(always)]
+            pub const fn is_zero(self) -> bool { self.0 == 0 }
+            #[inline(always)]
+            pub const fn abs(self) -> Self { Self(self.0.saturating_abs()) }
+            #[inline(always)]
+            pub const fn saturating_add(self, other: Self) -> Self { Self(self.0.saturating_add(other.0)) }
+            #[inline(always)]
+            pub const fn saturating_sub(self, other: Self) -> Self { Self(self.0.saturating_sub(other.0)) }
+            #[inline(always)]
+            pub const fn checked_add(self, other: Self) -> Option<Self> {
+                match self.0.checked_add(other.0) { Some(raw) => Some(Self(raw)), None => None }
+            }
+            /// For indicators and for people; never on the way from wire to wire.
+            #[inline(always)]
+            pub fn to_f64(self) -> f64 { self.0 as f64 / UNIT_SCALE as f64 }
+            /// Nearest fixed-point value. `None` for NaN, infinities and what does not fit.
+            pub fn from_f64(value: f64) -> Option<Self> {
+                let scaled = value * UNIT_SCALE as f64;
+                if !scaled.is_finite() || scaled.abs() >= i64::MAX as f64 { return None; }
+                Some(Self(scaled.round() as i64))
+            }
+            /// Parses a JSON number exactly; digits below 1e-8 are refused.
+            ///
+            /// # Errors
+            /// `Malformed`, `OutOfRange` or `TooPrecise`.
+            pub fn parse(text: &str) -> Result<Self, UnitError> {
+                let (raw, exact) = parse_decimal(text.as_bytes())?;
+                if exact { Ok(Self(raw)) } else { Err(UnitError::TooPrecise) }
+            }
+        }
+
+        impl std::ops::Neg for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self { Self(self.0.wrapping_neg()) }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self)
+            }
+        }
+        impl fmt::Display for $name {
+            /// Plain decimal notation without trailing zeros, never an exponent.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut text = [0u8; DECIMAL_TEXT_MAX];
+                let len = write_decimal(self.0, &mut text);
+                f.pad(std::str::from_utf8(&text[..len]).unwrap_or("?"))
+            }
+        }
+    };
+}
+
+fixed_point!(
+    /// Price: quote currency for one unit of base currency, in 1e-8.
+    Px
+);
+fixed_point!(
+    /// Quantity in base currency, in 1e-8. Signed where a direction is meant: + buy or bid, − sell or ask.
+    Qty
+);
+fixed_point!(
+    /// An amount of money in quote currency (or of any one currency where named so), in 1e-8.
+    Quote
+);
+
+impl Px {
+    /// `|price × quantity|` in quote currency, rounded towards zero, saturating at `Quote::MAX`.
+    #[inline(always)]
+    pub fn notional(self, qty: Qty) -> Quote {
+        let wide = (self.0 as i128 * qty.0 as i128) / UNIT_SCALE as i128;
+        Quote(wide.unsigned_abs().min(i64::MAX as u128) as i64)
+    }
+    /// Signed `price × quantity` in quote currency, rounded towards zero, saturating.
+    #[inline(always)]
+    pub fn value(self, qty: Qty) -> Quote {
+        let wide = (self.0 as i128 * qty.0 as i128) / UNIT_SCALE as i128;
+        Quote(wide.clamp(i64::MIN as i128, i64::MAX as i128) as i64)
+    }
+    /// The price moved by `bps` hundredths of a per cent, rounded towards zero.
+    #[inline(always)]
+    pub fn offset_bps(self, bps: i64) -> Px {
+        let wide = self.0 as i128 + self.0 as i128 * bps as i128 / 10_000;
+        Px(wide.clamp(i64::MIN as i128, i64::MAX as i128) as i64)
+    }
+    /// The venue's price step at this price: five significant digits, not below 1e-8.
+    /// 86,717 → 1; 9,999.9 → 0.1; 0.076989 → 0.000001 (protocol notes, section 5.1).
+    pub fn tick(self) -> Px {
+        let magnitude = self.0.unsigned_abs();
+        if magnitude == 0 {
+            return Px(1);
+        }
+        let digits = magnitude.ilog10(); // 0 for 1e-8
+        Px(if digits <= 4 { 1 } else { 10i64.pow(digits - 4) })
+    }
+    /// Rounds down to the venue's price step.
+    pub fn floor_to_tick(self) -> Px {
+        let tick = self.tick().0;
+        Px(self.0.div_euclid(tick) * tick)
+    }
+    /// Rounds up to the venue's price step.
+    pub fn ceil_to_tick(self) -> Px {
+        let tick = self.tick().0;
+        let floor = self.0.div_euclid(tick) * tick;
+        Px(if floor == self.0 { floor } else { floor + tick })
+    }
+}
+
+/// Direction of an order or of a trade's taker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Side {
+    Buy = 0,
+    Sell = 1,
+}
+
+impl Side {
+    #[inline(always)]
+    pub const fn of(qty: Qty) -> Side {
+        if qty.0 < 0 { Side::Sell } else { Side::Buy }
+    }
+    #[inline(always)]
+    pub const fn sign(self) -> i64 {
+        match self {
+            Side::Buy => 1,
+            Side::Sell => -1,
+        }
+    }
+    #[inline(always)]
+    pub const fn opposite(self) -> Side {
+        match self {
+            Side::Buy => Side::Sell,
+            Side::Sell => Side::Buy,
+        }
+    }
+}
+
+/// Longest text `write_decimal` makes: sign, 11 digits, point, 8 decimals.
+pub const DECIMAL_TEXT_MAX: usize = 24;
+
+/// Writes units of 1e-8 as plain decimal text without trailing zeros; returns the length.
+pub fn write_decimal(raw: i64, out: &mut [u8; DECIMAL_TEXT_MAX]) -> usize {
+    let mut len = 0;
+    if raw < 0 {
+        out[0] = b'-';
+        len = 1;
+    }
+    let magnitude = raw.unsigned_abs();
+    let whole = magnitude / UNIT_SCALE as u64;
+    let mut frac = magnitude % UNIT_SCALE as u64;
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = whole;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let whole_len = digits.len() - at;
+    out[len..len + whole_len].copy_from_slice(&digits[at..]);
+    len += whole_len;
+    if frac != 0 {
+        out[len] = b'.';
+        let mut decimals = UNIT_DECIMALS as usize;
+        while frac.is_multiple_of(10) {
+            frac /= 10;
+            decimals -= 1;
+        }
+        for place in (0..decimals).rev() {
+            out[len + 1 + place] = b'0' + (frac % 10) as u8;
+            frac /= 10;
+        }
+        len += 1 + decimals;
+    }
+    len
+}
+
+/// Parses any JSON number into units of 1e-8: `(raw, exact)`. Digits below 1e-8 are rounded half away
+/// from zero and reported by `exact = false`. The slow, plain twin of the hot decoder.
+///
+/// # Errors
+/// `Malformed` or `OutOfRange`.
+pub fn parse_decimal(text: &[u8]) -> Result<(i64, bool), UnitError> {
+    let (negative, body) = match text.first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(_) => (false, text),
+        None => return Err(UnitError::Malformed),
+    };
+    let mut digits: i128 = 0; // all significant digits read so far
+    let mut point: Option<i32> = None; // digits after the point
+    let mut exponent: i32 = 0;
+    let mut seen = 0usize;
+    let mut dropped_nonzero = false;
+    let mut dropped = 0i32;
+    let mut index = 0;
+    while index < body.len() {
+        match body[index] {
+            digit @ b'0'..=b'9' => {
+                seen += 1;
+                if seen > 64 {
+                    return Err(UnitError::OutOfRange);
+                }
+                if digits < i128::MAX / 100 {
+                    digits = digits * 10 + (digit - b'0') as i128;
+                    if let Some(places) = point.as_mut() {
+                        *places += 1;
+                    }
+                } else {
+                    dropped_nonzero |= digit != b'0';
+                    if point.is_none() {
+                        dropped += 1;
+                    }
+                }
+            }
+            b'.' if point.is_none() && seen > 0 => point = Some(0),
+            b'e' | b'E' if seen > 0 => {
+                let rest =
+                    std::str::from_utf8(&body[index + 1..]).map_err(|_| UnitError::Malformed)?;
+                if rest.is_empty() {
+                    return Err(UnitError::Malformed);
+                }
+                exponent = rest.parse::<i32>().map_err(|_| UnitError::Malformed)?;
+                break;
+            }
+            _ => return Err(UnitError::Malformed),
+        }
+        index += 1;
+    }
+    if seen == 0 {
+        return Err(UnitError::Malformed);
+    }
+    if body.last() == Some(&b'.') {
+        return Err(UnitError::Malformed);
+    }
+    let shift = exponent.saturating_add(dropped) - point.unwrap_or(0) + UNIT_DECIMALS as i32;
+    let (mut value, mut exact) = (digits, !dropped_nonzero);
+    if value != 0 {
+        if shift >= 0 {
+            if shift > 38 {
+                return Err(UnitError::OutOfRange);
+            }
+            value = value.checked_mul(10i128.pow(shift as u32)).ok_or(UnitError::OutOfRange)?;
+        } else if shift < -38 {
+            value = 0;
+            exact = false;
+        } else {
+            let divisor = 10i128.pow((-shift) as u32);
+            let remainder = value % divisor;
+            value /= divisor;
+            exact &= remainder == 0;
+            if remainder * 2 >= divisor {
+                value += 1;
+            }
+        }
+    }
+    let value = if negative { -value } else { value };
+    match i64::try_from(value) {
+        Ok(raw) if raw != i64::MIN => Ok((raw, exact)),
+        _ => Err(UnitError::OutOfRange),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<(i64, bool), UnitError>) {
+        assert_eq!(parse_decimal(text.as_bytes()), expected, "{text}");
+    }
+
+    #[test]
+    fn every_json_number_form_is_read() {
+        check("1", Ok((100_000_000, true)));
+        check("-0.5", Ok((-50_000_000, true)));
+        check("7e-7", Ok((70, true)));
+        check("6.6e-7", Ok((66, true)));
+        check("1E+3", Ok((100_000_000_000, true)));
+        check("0.000000015", Ok((2, false)));
+        check("123456789012", Err(UnitError::OutOfRange));
+        check("1e400", Err(UnitError::OutOfRange));
+        check("0e400", Ok((0, true)));
+        check("", Err(UnitError::Malformed));
+        check("-", Err(UnitError::Malformed));
+        check("1.", Err(UnitError::Malformed));
+        check("NaN", Err(UnitError::Malformed));
+        check("1e", Err(UnitError::Malformed));
+        check("0.00028313972602739723", Ok((28314, false)));
+    }
+
+    #[test]
+    fn text_and_value_agree_both_ways() {
+        let mut rng = crate::base::rng::Rng::new(7);
+        for _ in 0..20_000 {
+            let raw = (rng.next_u64() >> (rng.next_u64() % 63)) as i64
+                * if rng.chance(1, 2) { 1 } else { -1 };
+            if raw == i64::MIN {
+                continue;
+            }
+            assert_eq!(Px::parse(&Px::from_raw(raw).to_string()), Ok(Px::from_raw(raw)));
+        }
+    }
+
+    #[test]
+    fn ticks_follow_five_significant_digits() {
+        for (px, tick) in [
+            ("86717", "1"),
+            ("9999.9", "0.1"),
+            ("0.076989", "0.000001"),
+            ("0.0000011", "0.00000001"),
+            ("100000", "10"),
+        ] {
+            assert_eq!(Px::parse(px).unwrap().tick(), Px::parse(tick).unwrap(), "{px}");
+        }
+        assert_eq!(Px::parse("9999.95").unwrap().ceil_to_tick(), Px::from_whole(10_000));
+        assert_eq!(Px::parse("86717.4").unwrap().floor_to_tick(), Px::from_whole(86_717));
+    }
+
+    #[test]
+    fn notional_rounds_towards_zero_and_saturates() {
+        assert_eq!(
+            Px::from_whole(6_000).notional(Qty::parse("-0.5").unwrap()),
+            Quote::from_whole(3_000)
+        );
+        assert_eq!(Px::MAX.notional(Qty::MAX), Quote::MAX);
+    }
+}

@@ -1,0 +1,95 @@
+//! The hot link. A thin coat over `rtrb`, so that depth, counters and closing are the same everywhere.
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// Producer side.
+pub struct Tx<T> {
+    inner: Producer<T>,
+    depth: usize,
+    /// Fewest free slots ever seen by `free`, for the report's high-water mark.
+    free_min: usize,
+}
+/// Consumer side.
+pub struct Rx<T> {
+    inner: Consumer<T>,
+}
+
+/// A ring of `depth` slots (rounded up to a power of two).
+pub fn channel<T>(depth: usize) -> (Tx<T>, Rx<T>) {
+    let depth = depth.next_power_of_two().max(2);
+    let (producer, consumer) = RingBuffer::new(depth);
+    (Tx { inner: producer, depth, free_min: depth }, Rx { inner: consumer })
+}
+
+impl<T> Tx<T> {
+    /// Gives the item back when the ring is full.
+    ///
+    /// # Errors
+    /// The item, when full.
+    #[inline(always)]
+    pub fn push(&mut self, item: T) -> Result<(), T> {
+        self.inner.push(item).map_err(|rtrb::PushError::Full(item)| item)
+    }
+    /// Slots free now; may grow concurrently, never shrinks.
+    #[inline(always)]
+    pub fn free(&mut self) -> usize {
+        let free = self.inner.slots();
+        if free < self.free_min {
+            self.free_min = free;
+        }
+        free
+    }
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+    /// Most slots ever seen in use by `free`.
+    pub fn used_max(&self) -> usize {
+        self.depth - self.free_min
+    }
+    /// True when the consumer is gone.
+    pub fn is_closed(&self) -> bool {
+        self.inner.is_abandoned()
+    }
+}
+
+impl<T> Rx<T> {
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<T> {
+        self.inner.pop().ok()
+    }
+    #[inline(always)]
+    pub fn peek(&self) -> Option<&T> {
+        self.inner.peek().ok()
+    }
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.inner.slots()
+    }
+    /// True when the producer is gone and nothing is left.
+    pub fn is_closed(&self) -> bool {
+        self.inner.is_abandoned() && self.inner.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_gives_the_item_back_and_order_is_kept() {
+        let (mut tx, mut rx) = channel(4);
+        for value in 0..4 {
+            assert_eq!(tx.push(value), Ok(()));
+        }
+        assert_eq!(tx.push(4), Err(4));
+        assert_eq!(tx.free(), 0);
+        assert_eq!((0..4).map(|_| rx.pop().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(tx.used_max(), 4);
+        drop(tx);
+        assert!(rx.is_closed());
+    }
+}
