@@ -8,7 +8,7 @@ fn main() {
     println!("cargo:rustc-check-cfg=cfg(shared_data)");
     let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
     let data = Path::new(&root).join("../shared/data");
-    println!("cargo:rerun-if-changed={}", Path::new(&root).join("..").join("shared").display());
+    println!("cargo:rerun-if-changed=build.rs");
     if data.join("README.md").exists() {
         println!("cargo:rustc-cfg=shared_data");
     }
@@ -22,6 +22,11 @@ fn main() {
         .map(|text| text.trim().to_owned())
         .unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=GENESIS_COMMIT={commit}");
-    println!("cargo:rerun-if-changed={}", Path::new(&root).join(".git/HEAD").display());
-    println!("cargo:rerun-if-changed={}", Path::new(&root).join(".git/refs/heads").display());
+    // A path that is absent would make cargo run this every time.
+    for watched in [".git/HEAD", ".git/refs/heads"] {
+        let path = Path::new(&root).join(watched);
+        if path.exists() {
+            println!("cargo:rerun-if-changed={}", path.display());
+        }
+    }
 }
