@@ -5,4 +5,6 @@
 //! Errors:    typed reasons, each with a counter. Panics on broken invariants only.
 //! Tests:     beside each file; chains and permutations in tests/it.
 
+pub mod mouth;
+pub mod sequencer;
 pub mod stage;
