@@ -6,5 +6,7 @@
 //! Tests:     beside each file; chains and permutations in tests/it.
 
 pub mod mouth;
+pub mod orders;
+pub mod positions;
 pub mod sequencer;
 pub mod stage;
