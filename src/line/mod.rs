@@ -7,6 +7,7 @@
 
 pub mod chain;
 pub mod connect;
+pub mod nonce;
 pub mod parse;
 pub mod send;
 
