@@ -6,7 +6,6 @@ use crate::base::ids::{ConnId, SymbolId};
 use crate::base::time::{MonoNs, Tsc, WallNs};
 use crate::engine::bars::BarBuilder;
 use crate::engine::mouth::{Mouth, MouthOut};
-use crate::engine::sequencer::Sequencer;
 use crate::model::{
     Bar, Body, BookView, ChannelKind, ChannelQuiet, DerivStatus, LinkEvent, LinkState,
     OperatorCommand, SendReport, SymbolSync, Ticker, Trace, TradeAgg,
@@ -86,43 +85,46 @@ pub struct ParseLine {
 /// What is shared by all sockets, apart so that a session and the front can be borrowed together.
 struct Front {
     bars: BarBuilder,
-    sequencer: Sequencer,
     mouth: Mouth,
     counters: ParseCounters,
 }
 
 impl Front {
-    /// Everything leaves through here: the mouth conflates or passes, the sequencer stamps at delivery.
+    /// Everything leaves through here: the mouth conflates or passes, and stamps at delivery.
     #[inline(always)]
     fn offer(&mut self, body: Body, trace: Trace, out: &mut impl MouthOut) {
-        self.mouth.offer(body, trace, &mut self.sequencer, out);
+        self.mouth.offer(body, trace, out);
     }
 
-    fn close_bars(&mut self, trace: Trace, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
-        let Front { bars, sequencer, mouth, counters } = self;
-        bars.on_time(sequencer.wall(), &mut |bar: Bar| {
+    /// The host's clocks were read.
+    #[inline(always)]
+    fn observe(&mut self, now: Now, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
+        if self.mouth.sequencer_mut().on_host_time(now.mono, now.wall) {
+            self.tick(out, tap);
+        }
+    }
+
+    /// The clock of the stamps passed a tick: bar ends first, then the tick itself.
+    #[cold]
+    fn tick(&mut self, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
+        let Front { bars, mouth, counters } = self;
+        let (_, wall) = mouth.sequencer().now();
+        bars.on_time(wall, &mut |bar: Bar| {
             counters.bar_closed += 1;
             let body = Body::Bar(bar);
             tap.control(&body);
-            mouth.offer(body, trace, sequencer, out);
+            mouth.offer(body, Trace::default(), out);
         });
-    }
-
-    /// The market's clock moved (or the host's, by policy): ticks and bar ends that are due.
-    fn advance(&mut self, trace: Trace, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
-        self.close_bars(trace, out, tap);
-        while self.sequencer.take_tick() {
-            self.offer(Body::Tick, trace, out);
-        }
+        mouth.offer(Body::Tick, Trace::default(), out);
     }
 }
 
 impl ParseLine {
     /// `sockets` in order of their `ConnId`.
-    pub fn new(bars: BarBuilder, sequencer: Sequencer, mouth: Mouth, mask_seed: u64) -> Self {
+    pub fn new(bars: BarBuilder, mouth: Mouth, mask_seed: u64) -> Self {
         Self {
             sockets: Vec::new(),
-            front: Front { bars, sequencer, mouth, counters: ParseCounters::default() },
+            front: Front { bars, mouth, counters: ParseCounters::default() },
             mask: crate::base::rng::Rng::new(mask_seed),
         }
     }
@@ -155,9 +157,6 @@ impl ParseLine {
     pub fn mouth(&self) -> &Mouth {
         &self.front.mouth
     }
-    pub fn sequencer(&self) -> &Sequencer {
-        &self.front.sequencer
-    }
     /// Sessions of the market-data sockets.
     pub fn publics(&self) -> impl Iterator<Item = &PublicSession> {
         self.sockets.iter().filter_map(|socket| match &socket.protocol {
@@ -181,7 +180,7 @@ impl ParseLine {
         out: &mut impl MouthOut,
         tap: &mut impl ParseTap,
     ) {
-        self.front.sequencer.observe(now.mono, now.wall);
+        self.front.observe(now, out, tap);
         let Some(socket) = self.sockets.get_mut(conn.index()) else { return };
         socket.ws.reset();
         socket.open = true;
@@ -210,7 +209,7 @@ impl ParseLine {
         out: &mut impl MouthOut,
         tap: &mut impl ParseTap,
     ) {
-        self.front.sequencer.observe(now.mono, now.wall);
+        self.front.observe(now, out, tap);
         let Some(socket) = self.sockets.get_mut(conn.index()) else { return };
         if !socket.open {
             return;
@@ -247,7 +246,7 @@ impl ParseLine {
         tap: &mut impl ParseTap,
     ) -> usize {
         let front = &mut self.front;
-        front.sequencer.observe(now.mono, now.wall);
+        front.observe(now, out, tap);
         let Some(socket) = self.sockets.get_mut(conn.index()) else {
             *pos = chunk.len();
             return 0;
@@ -310,14 +309,20 @@ impl ParseLine {
     }
 
     /// What `send` did with a command.
-    pub fn on_report(&mut self, report: SendReport, now: Now, out: &mut impl MouthOut) {
-        self.front.sequencer.observe(now.mono, now.wall);
+    pub fn on_report(
+        &mut self,
+        report: SendReport,
+        now: Now,
+        out: &mut impl MouthOut,
+        tap: &mut impl ParseTap,
+    ) {
+        self.front.observe(now, out, tap);
         self.front.offer(Body::Report(report), Trace::default(), out);
     }
 
     /// A fact learned by REST, or that a reconcile is done.
     pub fn on_rest(&mut self, body: Body, now: Now, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
-        self.front.sequencer.observe(now.mono, now.wall);
+        self.front.observe(now, out, tap);
         if let Body::Bar(bar) = &body {
             self.front.bars.seed(bar);
         }
@@ -325,15 +330,21 @@ impl ParseLine {
         self.front.offer(body, Trace::default(), out);
     }
 
-    pub fn on_operator(&mut self, command: OperatorCommand, now: Now, out: &mut impl MouthOut) {
-        self.front.sequencer.observe(now.mono, now.wall);
+    pub fn on_operator(
+        &mut self,
+        command: OperatorCommand,
+        now: Now,
+        out: &mut impl MouthOut,
+        tap: &mut impl ParseTap,
+    ) {
+        self.front.observe(now, out, tap);
         self.front.offer(Body::Operator(command), Trace::default(), out);
     }
 
     /// Time passes: heartbeats watched, ticks and bar ends given, waiting events pushed on.
     pub fn on_time(&mut self, now: Now, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
         let front = &mut self.front;
-        front.sequencer.observe(now.mono, now.wall);
+        front.observe(now, out, tap);
         for (index, socket) in self.sockets.iter_mut().enumerate() {
             if !socket.open {
                 continue;
@@ -363,14 +374,13 @@ impl ParseLine {
                 }
             }
         }
-        front.advance(Trace::default(), out, tap);
-        front.mouth.flush(&mut front.sequencer, out);
+        front.mouth.flush(out);
     }
 
     /// Pushes waiting events on, as far as there is room.
     #[inline(always)]
     pub fn flush(&mut self, out: &mut impl MouthOut) {
-        self.front.mouth.flush(&mut self.front.sequencer, out);
+        self.front.mouth.flush(out);
     }
 
     /// Next websocket frame to write on `conn`, complete and masked, into `frame`; its length.
@@ -438,14 +448,14 @@ impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
         let front = &mut *self.front;
         front.counters.trade += 1;
         let trace = Trace { decoded: self.probe.tsc(), ..self.trace };
-        let Front { bars, sequencer, mouth, counters } = front;
+        let Front { bars, mouth, counters } = front;
         let (tap, out) = (&mut *self.tap, &mut *self.out);
         // A trade of the next minute ends the bar before it is counted itself.
         bars.on_trade(symbol, trade.at, trade.px, trade.qty, &mut |bar: Bar| {
             counters.bar_closed += 1;
             let body = Body::Bar(bar);
             tap.control(&body);
-            mouth.offer(body, trace, sequencer, out);
+            mouth.offer(body, trace, out);
         });
         let agg = TradeAgg::one(symbol, trade.id, trade.at, trade.px, trade.qty);
         self.front.offer(Body::Trades(agg), trace, self.out);
@@ -480,8 +490,8 @@ impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
     }
     #[inline(always)]
     fn market_time(&mut self, at: WallNs) {
-        if self.front.sequencer.on_market_time(at) {
-            self.front.advance(Trace::default(), self.out, self.tap);
+        if self.front.mouth.sequencer_mut().on_market_time(at) {
+            self.front.tick(self.out, self.tap);
         }
     }
     #[inline(always)]

@@ -154,7 +154,7 @@ impl<T: ParseTap + TapTurn> ParseDuty<T> {
                     handled += 1;
                 }
                 Some(FromSocket::Report(report)) => {
-                    self.line.on_report(report, now, &mut self.out);
+                    self.line.on_report(report, now, &mut self.out, &mut self.tap);
                     handled += 1;
                 }
                 Some(FromSocket::Returned(chunk)) => side.release(chunk),
@@ -222,7 +222,7 @@ impl<T: ParseTap + TapTurn> Duty for ParseDuty<T> {
         let now = self.now();
         let mut handled = 0;
         while let Some(command) = self.operator.pop() {
-            self.line.on_operator(command, now, &mut self.out);
+            self.line.on_operator(command, now, &mut self.out, &mut self.tap);
             handled += 1;
         }
         while handled < BATCH_MAX {
