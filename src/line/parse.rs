@@ -10,9 +10,8 @@ use crate::model::{
     Bar, Body, BookView, ChannelKind, ChannelQuiet, DerivStatus, LinkEvent, LinkState,
     OperatorCommand, SendReport, SymbolSync, Ticker, Trace, TradeAgg,
 };
-use crate::venue::book::Book;
 use crate::venue::private::{BodySink, PrivateSession};
-use crate::venue::public::{FeedSink, PublicSession, PublicTrade};
+use crate::venue::public::{BookRef, FeedSink, PublicSession, PublicTrade};
 use crate::venue::ws::{Opcode, WsDecoder, WsMessage, encode_frame};
 
 /// Longest text the line itself sends on a socket, bytes: conf, subscribe, auth, pong.
@@ -435,7 +434,7 @@ impl<O: MouthOut, T: ParseTap, P: Probe> Sink<'_, O, T, P> {
 
 impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
     #[inline(always)]
-    fn book(&mut self, symbol: SymbolId, book: &Book, venue_at: WallNs, updates: u16) {
+    fn book(&mut self, symbol: SymbolId, book: BookRef<'_>, venue_at: WallNs, updates: u16) {
         self.front.counters.book_update += updates as u64;
         let view: BookView = book.view(symbol, venue_at, updates);
         self.offer(Body::Book(view));
