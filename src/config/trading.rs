@@ -406,9 +406,9 @@ fn read_maker(s: &mut Scope<'_, '_>) -> Maker {
             key(
                 "requote_interval_ms",
                 "ms",
-                "Shortest time between two requotes of a symbol, to stay inside the order rate.",
+                "Shortest time between two requotes of a symbol. Two symbols stay inside risk.order_rate_max.",
             ),
-            500,
+            1_500,
             0..=60_000,
         ) as u64,
     }
@@ -602,14 +602,14 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
         key(
             "order_rate_max",
             "orders",
-            "New orders and changes in one window. Well below the venue's 1,000 in 5 minutes a pair.",
+            "New orders and changes in one window. Nine tenths of the venue's base of 1,000 in 5 minutes a user.",
         ),
-        600,
+        900,
         1..=100_000,
     ) as u32;
     let order_rate_window_ms = s.int(
         key("order_rate_window_ms", "ms", "The window of order_rate_max."),
-        60_000,
+        300_000,
         100..=3_600_000,
     ) as u64;
     let collar_bps = s.decimal(
