@@ -354,9 +354,11 @@ mod tests {
         let text =
             "environment = \"bitfinex\"\nsymbols = [\"tBTCUSD\"]\n[trading]\nmode = \"test\"\n";
         check(text, &["TEST pairs only"]);
-        let text = "environment = \"bitfinex\"\nsymbols = [\"tTESTBTC:TESTUSD\"]\n[trading]\nmode = \"test\"\n";
+        let text = "environment = \"bitfinex\"\nsymbols = [\"tTESTBTC:TESTUSD\"]\n\
+                    [trading]\nmode = \"test\"\n";
         check(text, &[]);
-        let text = "environment = \"bitfinex\"\nsymbols = [\"tTESTBTC:TESTUSD\"]\n[trading]\nmode = \"live\"\n\
+        let text = "environment = \"bitfinex\"\nsymbols = [\"tTESTBTC:TESTUSD\"]\n\
+                    [trading]\nmode = \"live\"\n\
                     account = \"a\"\nwallet = \"margin\"\n[risk]\norder_notional_max = 1\n\
                     position_notional_max = 1\nexposure_max = 1\norders_open_max = 1\n\
                     order_rate_max = 1\ncollar_bps = 1\n";

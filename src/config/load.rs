@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// One run's config: immutable, every value resolved. Sections are plain data; money, sizes and basis
-/// points are integers of 1e-8.
+/// One run's config: immutable, every value resolved. Sections are plain data; money, sizes and
+/// basis points are integers of 1e-8.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub environment: market::Environment,
@@ -135,8 +135,9 @@ pub(super) fn read_table(table: &Table, reader: &mut Reader) -> Config {
         key(
             "environment",
             "",
-            "embedded: the exchange of this repository, over real loopback sockets. bitfinex: the venue. \
-             world: virtual time. Embedded, so that a first run needs no network, no account and no key.",
+            "embedded: the exchange of this repository, over real loopback sockets. bitfinex: the \
+             venue. world: virtual time. Embedded, so that a first run needs no network, no \
+             account and no key.",
         ),
         market::Environment::Embedded,
         &market::Environment::WORDS,
@@ -145,8 +146,8 @@ pub(super) fn read_table(table: &Table, reader: &mut Reader) -> Config {
         key(
             "symbols",
             "",
-            "What is followed, by the venue's names. With a recording and none written here: what the recording \
-             holds.",
+            "What is followed, by the venue's names. With a recording and none written here: what \
+             the recording holds.",
         ),
         &DEFAULT_SYMBOLS,
         "venue symbols, e.g. tBTCUSD, tDUSK:USD, tTESTBTC:TESTUSD; 1 … 512, none twice",

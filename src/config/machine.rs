@@ -151,15 +151,17 @@ pub(super) fn read_topology<'t>(
 ) -> TopologySection {
     let mut s = root.section(
         "topology",
-        "Which thread runs which stage. `genesis config explain` prints what comes of it on this machine.",
+        "Which thread runs which stage. `genesis config explain` prints what comes of it on this \
+         machine.",
     );
     let layout = s.choice(
         key(
             "layout",
             "",
-            "auto: fewer than 3 allowed CPUs give fused, fewer than 6 split, else pipeline. fused: one hot \
-             thread. split: {read, parse} {signal, risk, send}. pipeline: one stage a thread. explicit: as \
-             [[topology.thread]] says. Auto is right until measured otherwise.",
+            "auto: fewer than 3 allowed CPUs give fused, fewer than 6 split, else pipeline. fused: \
+             one hot thread. split: {read, parse} {signal, risk, send}. pipeline: one stage a \
+             thread. explicit: as [[topology.thread]] says. Auto is right until measured \
+             otherwise.",
         ),
         Layout::Auto,
         &[
@@ -174,9 +176,9 @@ pub(super) fn read_topology<'t>(
         key(
             "wait",
             "",
-            "What hot threads of every layout but explicit do when idle: spin (lowest latency, a core each), \
-             spin_yield, backoff (sleeps a little, shares the core), park (sleeps until woken). auto: \
-             spin_yield where cores are to spare, else backoff.",
+            "What hot threads of every layout but explicit do when idle: spin (lowest latency, a \
+             core each), spin_yield, backoff (sleeps a little, shares the core), park (sleeps \
+             until woken). auto: spin_yield where cores are to spare, else backoff.",
         ),
         WaitKind::Auto,
         &WAITS,
@@ -185,15 +187,16 @@ pub(super) fn read_topology<'t>(
         key(
             "lock_memory",
             "",
-            "Keep all pages in memory (mlockall). Off: it needs a raised limit (`genesis doctor` tells); pages \
-             of the hot path are touched at start either way.",
+            "Keep all pages in memory (mlockall). Off: it needs a raised limit (`genesis doctor` \
+             tells); pages of the hot path are touched at start either way.",
         ),
         false,
     );
     let links = read_links(&mut s);
     let threads = s.tables(
         "thread",
-        "With layout = \"explicit\" only: every stage exactly once, neighbours of the line together.",
+        "With layout = \"explicit\" only: every stage exactly once, neighbours of the line \
+         together.",
         &[],
         examples,
         read_thread,
@@ -236,7 +239,8 @@ fn read_links(s: &mut Scope<'_, '_>) -> Vec<LinkSection> {
                 key(
                     "depth",
                     "messages",
-                    "Slots. Enough for a burst of some milliseconds, small enough to stay in cache.",
+                    "Slots. Enough for a burst of some milliseconds, small enough to stay in \
+                     cache.",
                 ),
                 default,
                 RING_DEPTH_MIN as i64..=RING_DEPTH_MAX as i64,
@@ -257,8 +261,9 @@ fn read_links(s: &mut Scope<'_, '_>) -> Vec<LinkSection> {
                 key(
                     "on_full",
                     "",
-                    "conflate: newest book view and merged trades replace what waits, counted; orders, fills and \
-                     bars never. stall: the producer waits. halt: stop trading and say so.",
+                    "conflate: newest book view and merged trades replace what waits, counted; \
+                     orders, fills and bars never. stall: the producer waits. halt: stop trading \
+                     and say so.",
                 ),
                 words[0].1,
                 words,
@@ -314,7 +319,8 @@ fn read_thread(s: &mut Scope<'_, '_>) -> ThreadSection {
     ThreadSection { name, stages, core: core.parse().ok(), wait, critical }
 }
 
-/// Every stage on exactly one thread. What depends on the machine is `runtime::topology`'s to check.
+/// Every stage on exactly one thread. What depends on the machine is `runtime::topology`'s to
+/// check.
 fn check_threads(s: &mut Scope<'_, '_>, layout: Layout, threads: &[ThreadSection]) {
     if layout != Layout::Explicit || threads.is_empty() {
         return;
@@ -354,27 +360,39 @@ pub(super) fn read_journal(root: &mut Scope<'_, '_>) -> Journal {
             key(
                 "write_ahead_dir",
                 "",
-                "Where the intent of an order is recorded before its bytes leave. Survives a killed process. \
-                 Empty: /dev/shm where writable, because a disk would stand in the order's way.",
+                "Where the intent of an order is recorded before its bytes leave. Survives a \
+                 killed process. Empty: /dev/shm where writable, because a disk would stand in the \
+                 order's way.",
             ),
             "",
             "a directory or empty",
             any,
         ),
         write_ahead_mib: s.int(
-            key("write_ahead_mib", "MiB", "Size of one segment, touched at start. About 60,000 orders."),
+            key(
+                "write_ahead_mib",
+                "MiB",
+                "Size of one segment, touched at start. About 60,000 \
+             orders.",
+            ),
             16,
             1..=4_096,
         ) as u64,
         input_log: s.flag(
-            key("input_log", "", "Keep the sequenced input, so that `genesis replay` repeats the run."),
+            key(
+                "input_log",
+                "",
+                "Keep the sequenced input, so that `genesis replay` repeats the \
+             run.",
+            ),
             true,
         ),
         input_log_mib_max: s.int(
             key(
                 "input_log_mib_max",
                 "MiB",
-                "The log ends here, marked incomplete with an alarm; trading goes on. A busy day of four symbols.",
+                "The log ends here, marked incomplete with an alarm; trading goes on. A busy day \
+                 of four symbols.",
             ),
             2_048,
             1..=1_048_576,

@@ -80,6 +80,24 @@ impl Speed {
         if times > 0.0 && times <= Self::TIMES_MAX { Some(Speed::Times(times)) } else { None }
     }
 }
+impl std::fmt::Display for Speed {
+    /// `×2.5` or `max`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Speed::Times(times) => write!(f, "×{times}"),
+            Speed::Max => f.write_str("max"),
+        }
+    }
+}
+impl std::fmt::Display for MarketSource {
+    /// As it is written in a config.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MarketSource::Synthetic { seed } => write!(f, "synthetic:{seed}"),
+            MarketSource::Capture { path } => write!(f, "capture:{path}"),
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Market {
@@ -179,8 +197,8 @@ pub(super) fn read_market(root: &mut Scope<'_, '_>) -> Market {
         key(
             "source",
             "",
-            "A seeded market made in code, or a recording (plain or .gz). The default needs no file \
-             and repeats exactly.",
+            "A seeded market made in code, or a recording (plain or .gz). The default needs no \
+             file and repeats exactly.",
         ),
         "synthetic:1",
         "synthetic:SEED or capture:FILE",
@@ -190,8 +208,8 @@ pub(super) fn read_market(root: &mut Scope<'_, '_>) -> Market {
         key(
             "speed",
             "market seconds a second",
-            "How fast the market's clock runs. 1 is real time, so that what you see is what a day looks \
-             like; \"max\" is for recordings: as fast as the slowest client reads.",
+            "How fast the market's clock runs. 1 is real time, so that what you see is what a day \
+             looks like; \"max\" is for recordings: as fast as the slowest client reads.",
         ),
         "1",
         Speed::RANGE,
@@ -211,7 +229,12 @@ pub(super) fn read_exchange(root: &mut Scope<'_, '_>) -> ExchangeSection {
     );
     let section = ExchangeSection {
         port: s.int(
-            key("port", "", "TCP port on 127.0.0.1. 0 takes any free one, so two runs never collide."),
+            key(
+                "port",
+                "",
+                "TCP port on 127.0.0.1. 0 takes any free one, so two runs never \
+             collide.",
+            ),
             0,
             0..=65_535,
         ) as u16,
@@ -219,13 +242,18 @@ pub(super) fn read_exchange(root: &mut Scope<'_, '_>) -> ExchangeSection {
             key(
                 "tls",
                 "",
-                "Serve wss and https with a certificate made at start. Off: the loopback figures of \
-                 the line are then its own, not the cipher's.",
+                "Serve wss and https with a certificate made at start. Off: the loopback figures \
+                 of the line are then its own, not the cipher's.",
             ),
             false,
         ),
         maker_fee_bps: s.decimal(
-            key("maker_fee_bps", "bps", "Fee for resting orders. The venue's old public table, top row."),
+            key(
+                "maker_fee_bps",
+                "bps",
+                "Fee for resting orders. The venue's old public table, top \
+             row.",
+            ),
             "10",
             "-100",
             "1000",
@@ -240,7 +268,8 @@ pub(super) fn read_exchange(root: &mut Scope<'_, '_>) -> ExchangeSection {
             key(
                 "balance_usd",
                 "USD",
-                "What the account starts with in each wallet. Enough for every limit below at once.",
+                "What the account starts with in each wallet. Enough for every limit below at \
+                 once.",
             ),
             "100000",
             "0",
@@ -290,8 +319,8 @@ const HTTP_RANGE: &str = "an https:// address; http:// on loopback only";
 pub(super) fn read_venue(root: &mut Scope<'_, '_>) -> VenueSection {
     let mut s = root.section(
         "venue",
-        "The real venue, used with environment = \"bitfinex\". Keys and secrets never stand in this file: \
-         it names the environment variables or the file that hold them.",
+        "The real venue, used with environment = \"bitfinex\". Keys and secrets never stand in \
+         this file: it names the environment variables or the file that hold them.",
     );
     let any = |_: &str| Ok(());
     let section = VenueSection {
@@ -396,13 +425,23 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             ],
         ),
         book_frequency: s.choice(
-            key("book_frequency", "", "F0: every change at once. F1: every two seconds, too old to trade on."),
+            key(
+                "book_frequency",
+                "",
+                "F0: every change at once. F1: every two seconds, too old to \
+             trade on.",
+            ),
             Frequency::F0,
             &[("F0", Frequency::F0), ("F1", Frequency::F1)],
         ),
         book_length: read_length(&mut s),
         raw_book: s.flag(
-            key("raw_book", "", "The book order by order (R0), beside the other. Off: no built-in strategy uses it."),
+            key(
+                "raw_book",
+                "",
+                "The book order by order (R0), beside the other. Off: no built-in \
+             strategy uses it.",
+            ),
             false,
         ),
         trades: s.flag(key("trades", "", "Public trades. Bars are built from them."), true),
@@ -421,19 +460,30 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             false,
         ),
         checksum: s.flag(
-            key("checksum", "", "Ask for book checksums and verify each. Off only to measure its cost."),
+            key(
+                "checksum",
+                "",
+                "Ask for book checksums and verify each. Off only to measure its \
+             cost.",
+            ),
             true,
         ),
         bulk: s.flag(
             key(
                 "bulk",
                 "",
-                "Let the venue put several updates in one frame. Off: one update a frame arrives soonest.",
+                "Let the venue put several updates in one frame. Off: one update a frame arrives \
+                 soonest.",
             ),
             false,
         ),
         per_socket: s.int(
-            key("per_socket", "channels", "Channels on one socket. Sources disagree between 25 and 36; 25 is safe."),
+            key(
+                "per_socket",
+                "channels",
+                "Channels on one socket. Sources disagree between 25 and \
+             36; 25 is safe.",
+            ),
             25,
             1..=CHANNELS_PER_SOCKET as i64,
         ) as usize,
@@ -441,8 +491,8 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             key(
                 "connects_per_minute",
                 "connects a minute",
-                "New public sockets a minute. The venue blocks an address for 60 s above 20; this leaves room for \
-                 another program on the same address.",
+                "New public sockets a minute. The venue blocks an address for 60 s above 20; this \
+                 leaves room for another program on the same address.",
             ),
             15,
             1..=CONNECTS_PER_MINUTE as i64,
@@ -451,19 +501,29 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             key(
                 "silence_ms",
                 "ms",
-                "A channel without data and without heartbeat for this long is dead. Two heartbeats of 15 s \
-                 and a margin.",
+                "A channel without data and without heartbeat for this long is dead. Two \
+                 heartbeats of 15 s and a margin.",
             ),
             35_000,
             1_000..=300_000,
         ) as u64,
         subscribe_timeout_ms: s.int(
-            key("subscribe_timeout_ms", "ms", "Wait for an answer to a subscription before asking again."),
+            key(
+                "subscribe_timeout_ms",
+                "ms",
+                "Wait for an answer to a subscription before asking \
+             again.",
+            ),
             10_000,
             500..=60_000,
         ) as u64,
         ping_interval_ms: s.int(
-            key("ping_interval_ms", "ms", "Own pings. The venue drops an idle socket after about 60 s."),
+            key(
+                "ping_interval_ms",
+                "ms",
+                "Own pings. The venue drops an idle socket after about \
+             60 s.",
+            ),
             20_000,
             1_000..=55_000,
         ) as u64,
@@ -471,7 +531,8 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             key(
                 "quiet_book_ms",
                 "ms",
-                "A book without any change for this long raises an alarm although heartbeats come. 0 = never.",
+                "A book without any change for this long raises an alarm although heartbeats come. \
+                 0 = never.",
             ),
             60_000,
             0..=86_400_000,
@@ -485,8 +546,8 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             key(
                 "resync_max",
                 "resubscriptions",
-                "After a failed checksum one channel is subscribed again; more than this many in one window \
-                 reconnects the socket instead.",
+                "After a failed checksum one channel is subscribed again; more than this many in \
+                 one window reconnects the socket instead.",
             ),
             3,
             0..=100,
@@ -581,6 +642,9 @@ mod tests {
         assert_eq!(MarketSource::parse("capture:a:b.gz"), Ok(MarketSource::Capture { path }));
         for text in ["synthetic", "synthetic:-1", "synthetic:x", "capture:", "live", ""] {
             assert!(MarketSource::parse(text).is_err(), "{text}");
+        }
+        for text in ["synthetic:0", "capture:x y.gz"] {
+            assert_eq!(MarketSource::parse(text).unwrap().to_string(), text);
         }
     }
 }

@@ -44,7 +44,7 @@ impl fmt::Display for ConfigError {
             ),
             ConfigError::Syntax { path, cause } => write!(
                 f,
-                "config `{path}` is not valid TOML; mend this place and run `genesis config check`:\n{}",
+                "config `{path}` is not valid TOML; mend it and run `genesis config check`:\n{}",
                 cause.trim_end()
             ),
             ConfigError::Invalid { path, problems } => {

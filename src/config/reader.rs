@@ -1,6 +1,6 @@
-//! Reads a TOML table key by key. Each call names the key, its unit, default, range and reason, so the
-//! code that reads a key is also its only description: the manual, `config schema`, `config show` and
-//! the config hash are all made from the rows collected here.
+//! Reads a TOML table key by key. Each call names the key, its unit, default, range and reason, so
+//! the code that reads a key is also its only description: the manual, `config schema`, `config
+//! show` and the config hash are all made from the rows collected here.
 
 use super::problem::{Problem, nearest};
 use crate::base::units::{UNIT_SCALE, parse_decimal, write_decimal};
@@ -52,6 +52,8 @@ pub struct Reader {
     /// Read sections that are absent, too, to describe them.
     pub describe: bool,
     example: bool,
+    /// The table being read stands in for one that nobody wrote.
+    stand_in: bool,
 }
 
 /// A table of the config while it is being read.
@@ -147,7 +149,8 @@ impl<'t> Scope<'_, 't> {
         self.table.and_then(|table| table.get(name))
     }
     fn row(&mut self, key: Key, kind: &'static str, range: String, default: String) -> usize {
-        let given = self.table.is_some_and(|table| table.contains_key(key.name));
+        let given =
+            !self.reader.stand_in && self.table.is_some_and(|table| table.contains_key(key.name));
         let row = KeyRow {
             path: self.path_of(key.name),
             name: key.name,
@@ -400,7 +403,9 @@ impl<'t> Scope<'_, 't> {
         mut read: impl FnMut(&mut Scope<'_, 't>) -> T,
     ) -> Vec<T> {
         let mut tables: Vec<&'t Table> = Vec::new();
-        match self.take(name) {
+        let found = self.take(name);
+        self.reader.stand_in = found.is_none();
+        match found {
             None => tables.extend(default),
             Some(Value::Array(items)) if items.iter().all(Value::is_table) => {
                 tables.extend(items.iter().filter_map(Value::as_table));
@@ -438,6 +443,7 @@ impl<'t> Scope<'_, 't> {
             }
         }
         self.reader.example = false;
+        self.reader.stand_in = false;
         values
     }
 
@@ -491,7 +497,8 @@ mod tests {
     #[test]
     fn good_values_in_every_notation_pass() {
         check(
-            "count = 9\nshare = 10\nmode = \"off\"\nloud = true\nnames = [\"x\"]\n[inner]\nword = \"b\"",
+            "count = 9\nshare = 10\nmode = \"off\"\nloud = true\nnames = [\"x\"]\n\
+             [inner]\nword = \"b\"",
             &[],
         );
         check("share = 1e-8", &[]);

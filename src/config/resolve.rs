@@ -1,5 +1,5 @@
-//! Conversion points: from the operator's config to the small structs of the rooms that use it. The one
-//! place where both are known.
+//! Conversion points: from the operator's config to the small structs of the rooms that use it. The
+//! one place where both are known.
 
 use super::load::Config;
 use super::market::{Frequency, Precision};
@@ -32,8 +32,8 @@ pub struct ChannelPlan {
 }
 
 impl Config {
-    /// Follows a recording: its symbols where the operator wrote none, and exactly its channels. Strategies
-    /// nobody wrote are kept for the symbols that are left.
+    /// Follows a recording: its symbols where the operator wrote none, and exactly its channels.
+    /// Strategies nobody wrote are kept for the symbols that are left.
     pub fn follow_recording(&mut self, channels: Vec<RecordedChannel>) {
         if !self.is_given("symbols") {
             let mut symbols: Vec<String> = Vec::new();

@@ -163,7 +163,8 @@ pub struct OrdersSection {
     pub unknown_absent_after_s: u64,
 }
 
-/// Keys that must be written by the operator before real orders may leave: a default is not a decision.
+/// Keys that must be written by the operator before real orders may leave: a default is not a
+/// decision.
 pub(super) const WRITTEN_FOR_LIVE: &[&str] = &[
     "risk.order_notional_max",
     "risk.position_notional_max",
@@ -182,9 +183,9 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
             key(
                 "mode",
                 "",
-                "off: market data only. paper: the exchange of this repository. test: the venue's own TEST \
-                 pairs. live: real orders, which also need `--arm ACCOUNT`. Paper, because nothing real \
-                 may happen by default.",
+                "off: market data only. paper: the exchange of this repository. test: the venue's \
+                 own TEST pairs. live: real orders, which also need `--arm ACCOUNT`. Paper, \
+                 because nothing real may happen by default.",
             ),
             TradingMode::Paper,
             &[
@@ -211,8 +212,8 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
             key(
                 "wallet",
                 "",
-                "exchange: spot, no shorts. margin: positions. derivatives: positions with leverage. \
-                 Margin, because quotes on both sides need shorts.",
+                "exchange: spot, no shorts. margin: positions. derivatives: positions with \
+                 leverage. Margin, because quotes on both sides need shorts.",
             ),
             WalletKind::Margin,
             &[
@@ -225,7 +226,8 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
             key(
                 "leverage",
                 "times",
-                "Stated on every derivatives order, since the venue's own default is 10. 1 borrows nothing.",
+                "Stated on every derivatives order, since the venue's own default is 10. 1 borrows \
+                 nothing.",
             ),
             1,
             1..=100,
@@ -234,8 +236,8 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
             key(
                 "on_stop",
                 "",
-                "What a graceful stop does with positions. Own orders are cancelled either way. Keep: closing \
-                 at any price is a decision of its own.",
+                "What a graceful stop does with positions. Own orders are cancelled either way. \
+                 Keep: closing at any price is a decision of its own.",
             ),
             OnStop::Keep,
             &[("keep", OnStop::Keep), ("flatten", OnStop::Flatten)],
@@ -244,7 +246,8 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
             key(
                 "stop_timeout_ms",
                 "ms",
-                "Longest graceful stop. What is still open then is named in the report and in the exit code.",
+                "Longest graceful stop. What is still open then is named in the report and in the \
+                 exit code.",
             ),
             10_000,
             100..=600_000,
@@ -253,8 +256,8 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
             key(
                 "dead_man_switch",
                 "",
-                "WARNING: when our socket drops, the venue cancels every order of the account, protective \
-                 stops included, with no stated bound. Never the only safety. Off.",
+                "WARNING: when our socket drops, the venue cancels every order of the account, \
+                 protective stops included, with no stated bound. Never the only safety. Off.",
             ),
             false,
         ),
@@ -306,10 +309,10 @@ pub(super) fn read_strategies<'t>(
 ) -> Vec<StrategySection> {
     root.tables(
         "strategy",
-        "Who trades what. Without any [[strategy]] the ones below run on those of their symbols that are \
-         followed. A symbol is traded by one strategy at most; a symbol without one is only watched. \
-         The first line says the kind: maker (two-sided quotes), classic (weighted EMA, RSI and ATR) or \
-         probe (one order per trigger, to measure latency).",
+        "Who trades what. Without any [[strategy]] the ones below run on those of their symbols \
+         that are followed. A symbol is traded by one strategy at most; a symbol without one is \
+         only watched. The first line says the kind: maker (two-sided quotes), classic (weighted \
+         EMA, RSI and ATR) or probe (one order per trigger, to measure latency).",
         &defaults.strategies,
         &defaults.examples,
         read_strategy,
@@ -334,7 +337,8 @@ fn read_strategy(s: &mut Scope<'_, '_>) -> StrategySection {
         key(
             "qty",
             "base units",
-            "Size of one order. Below the venue's minimum there is no trade; it is never rounded up.",
+            "Size of one order. Below the venue's minimum there is no trade; it is never rounded \
+             up.",
         ),
         "0.01",
         "0.00000001",
@@ -363,8 +367,9 @@ fn read_maker(s: &mut Scope<'_, '_>) -> Maker {
             key(
                 "half_spread_bps",
                 "bps",
-                "Distance of each quote from the middle. Near enough to the touch of the synthetic market to \
-                 be filled now and then; it does not earn the fees back and is not meant to.",
+                "Distance of each quote from the middle. Near enough to the touch of the synthetic \
+                 market to be filled now and then; it does not earn the fees back and is not meant \
+                 to.",
             ),
             "2",
             "0",
@@ -374,8 +379,8 @@ fn read_maker(s: &mut Scope<'_, '_>) -> Maker {
             key(
                 "skew_bps",
                 "bps",
-                "How far both quotes lean against a full inventory. About the half spread: a full side stops \
-                 improving, the other comes to the middle.",
+                "How far both quotes lean against a full inventory. About the half spread: a full \
+                 side stops improving, the other comes to the middle.",
             ),
             "2",
             "0",
@@ -395,8 +400,8 @@ fn read_maker(s: &mut Scope<'_, '_>) -> Maker {
             key(
                 "requote_bps",
                 "bps",
-                "A quote stays where it is, and keeps its place in the queue, until the wanted price is this \
-                 far away. Half the half spread.",
+                "A quote stays where it is, and keeps its place in the queue, until the wanted \
+                 price is this far away. Half the half spread.",
             ),
             "1",
             "0",
@@ -406,7 +411,8 @@ fn read_maker(s: &mut Scope<'_, '_>) -> Maker {
             key(
                 "requote_interval_ms",
                 "ms",
-                "Shortest time between two requotes of a symbol. Two symbols stay inside risk.order_rate_max.",
+                "Shortest time between two requotes of a symbol. Two symbols stay inside \
+                 risk.order_rate_max.",
             ),
             1_500,
             0..=60_000,
@@ -425,13 +431,22 @@ fn read_classic(s: &mut Scope<'_, '_>) -> Classic {
             &timeframe_words,
         ),
         confidence_min: s.decimal(
-            key("confidence_min", "ratio", "Smallest |score| it acts on. More than one indicator alone."),
+            key(
+                "confidence_min",
+                "ratio",
+                "Smallest |score| it acts on. More than one indicator \
+             alone.",
+            ),
             "0.45",
             "0",
             "1",
         ),
         weight_ema: s.decimal(
-            weight("weight_ema", "Weight of the trend. Weights are normalised and each kept in 0.1 … 0.7."),
+            weight(
+                "weight_ema",
+                "Weight of the trend. Weights are normalised and each kept in 0.1 \
+             … 0.7.",
+            ),
             "0.4",
             "0",
             "1",
@@ -447,8 +462,8 @@ fn read_classic(s: &mut Scope<'_, '_>) -> Classic {
             key(
                 "regime_enabled",
                 "",
-                "Let the regime's preset replace the weights, periods and stop. Off: regimes are computed and \
-                 shown, but no test has earned them the right to act yet.",
+                "Let the regime's preset replace the weights, periods and stop. Off: regimes are \
+                 computed and shown, but no test has earned them the right to act yet.",
             ),
             false,
         ),
@@ -465,7 +480,12 @@ fn read_classic(s: &mut Scope<'_, '_>) -> Classic {
             "100",
         ),
         trailing_stop: s.flag(
-            key("trailing_stop", "", "The stop follows the best price since the entry. Off, as before."),
+            key(
+                "trailing_stop",
+                "",
+                "The stop follows the best price since the entry. Off, as \
+             before.",
+            ),
             false,
         ),
         cooldown_bars: s.int(
@@ -514,8 +534,9 @@ pub(super) fn read_signal(root: &mut Scope<'_, '_>) -> SignalSection {
             key(
                 "indicator_interval_ms",
                 "ms",
-                "Heavy indicators of a symbol are recomputed at most this often, with a last update \
-                 guaranteed. Quotes, stops and private events are never held back. 0 = at every tick.",
+                "Heavy indicators of a symbol are recomputed at most this often, with a last \
+                 update guaranteed. Quotes, stops and private events are never held back. 0 = at \
+                 every tick.",
             ),
             250,
             0..=60_000,
@@ -529,8 +550,8 @@ pub(super) fn read_signal(root: &mut Scope<'_, '_>) -> SignalSection {
             key(
                 "tick_ms",
                 "ms",
-                "Beat that closes bars and runs time-outs when the market is silent. A bar closes at most \
-                 this late.",
+                "Beat that closes bars and runs time-outs when the market is silent. A bar closes \
+                 at most this late.",
             ),
             50,
             1..=1_000,
@@ -539,7 +560,8 @@ pub(super) fn read_signal(root: &mut Scope<'_, '_>) -> SignalSection {
             key(
                 "warmup_bars",
                 "bars",
-                "History read once at start. 300 covers the longest window, the 200 bars of the EMA z-score.",
+                "History read once at start. 300 covers the longest window, the 200 bars of the \
+                 EMA z-score.",
             ),
             300,
             0..=10_000,
@@ -555,8 +577,9 @@ pub(super) fn read_signal(root: &mut Scope<'_, '_>) -> SignalSection {
 pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
     let mut s = root.section(
         "risk",
-        "Limits. An order counts from the moment it is sent. With trading.mode = \"live\" each of these must \
-         be written here: a default is not a decision. Money is in the symbol's quote currency.",
+        "Limits. An order counts from the moment it is sent. With trading.mode = \"live\" each of \
+         these must be written here: a default is not a decision. Money is in the symbol's quote \
+         currency.",
     );
     const MONEY: &str = "quote currency";
     let order_notional_max = s.decimal(
@@ -602,7 +625,8 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
         key(
             "order_rate_max",
             "orders",
-            "New orders and changes in one window. Nine tenths of the venue's base of 1,000 in 5 minutes a user.",
+            "New orders and changes in one window. Nine tenths of the venue's base of 1,000 in 5 \
+             minutes a user.",
         ),
         900,
         1..=100_000,
@@ -626,7 +650,8 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
         key(
             "book_stale_ms",
             "ms",
-            "A book that has not changed for this long allows no entry. Quiet symbols change about once a second.",
+            "A book that has not changed for this long allows no entry. Quiet symbols change about \
+             once a second.",
         ),
         10_000,
         50..=3_600_000,
@@ -649,9 +674,9 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
 fn read_guards(s: &mut Scope<'_, '_>) -> Guards {
     let mut s = s.section(
         "guards",
-        "How each guard acts: on refuses, shadow only counts what it would have refused, off does neither. The \
-         halt latch, an unsynced book and the venue's minimum size have no switch. All on: a guard that is \
-         not trusted yet is better seen than silent.",
+        "How each guard acts: on refuses, shadow only counts what it would have refused, off does \
+         neither. The halt latch, an unsynced book and the venue's minimum size have no switch. \
+         All on: a guard that is not trusted yet is better seen than silent.",
     );
     let mut mode = |name, about| {
         let key: Key = key(name, "", about);
@@ -678,8 +703,8 @@ pub(super) fn read_orders(root: &mut Scope<'_, '_>) -> OrdersSection {
             key(
                 "ack_timeout_ms",
                 "ms",
-                "Without an answer for this long an order's fate is unknown: its symbol is frozen until the \
-                 venue tells. It is never sent again. Above every honest answer seen.",
+                "Without an answer for this long an order's fate is unknown: its symbol is frozen \
+                 until the venue tells. It is never sent again. Above every honest answer seen.",
             ),
             5_000,
             100..=120_000,
@@ -688,8 +713,8 @@ pub(super) fn read_orders(root: &mut Scope<'_, '_>) -> OrdersSection {
             key(
                 "age_max_ms",
                 "ms",
-                "An entry older than this since its frame was received is refused just before it leaves: overload \
-                 must not turn into old orders.",
+                "An entry older than this since its frame was received is refused just before it \
+                 leaves: overload must not turn into old orders.",
             ),
             100,
             1..=60_000,
@@ -698,7 +723,8 @@ pub(super) fn read_orders(root: &mut Scope<'_, '_>) -> OrdersSection {
             key(
                 "unknown_absent_after_s",
                 "s",
-                "Earliest moment at which an unknown order that no source knows counts as never placed.",
+                "Earliest moment at which an unknown order that no source knows counts as never \
+                 placed.",
             ),
             180,
             60..=86_400,

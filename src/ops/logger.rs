@@ -1,5 +1,5 @@
-//! The log of the cold side: plain lines or JSON on standard error; while the live view has the screen, into
-//! a short memory that the view shows, and into the run's log file.
+//! The log of the cold side: plain lines or JSON on standard error; while the live view has the
+//! screen, into a short memory that the view shows, and into the run's log file.
 
 use super::text::utc;
 use crate::base::time::WallNs;

@@ -3,8 +3,8 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// A bounded histogram of nanoseconds: 1 ns to 100 s, three significant digits (error at most 0.1 %).
-/// Everything is allocated by `new`; `record` allocates nothing and saturates at the borders.
+/// A bounded histogram of nanoseconds: 1 ns to 100 s, three significant digits (error at most 0.1
+/// %). Everything is allocated by `new`; `record` allocates nothing and saturates at the borders.
 #[derive(Clone, Debug)]
 pub struct Histo {
     inner: Histogram<u64>,
@@ -33,7 +33,8 @@ impl Histo {
     }
     /// Adds what another one counted.
     pub fn merge(&mut self, other: &Histo) {
-        // Same bounds, so it cannot fail; if it ever did, the other's counts would be missing, not wrong.
+        // Same bounds, so it cannot fail; if it ever did, the other's counts would be missing, not
+        // wrong.
         let _ = self.inner.add(&other.inner);
     }
     pub fn clear(&mut self) {

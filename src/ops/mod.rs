@@ -1,8 +1,8 @@
-//! Purpose:   what people see of a run: histograms, report, waterfalls, run directory, live view, log.
+//! Purpose:   what people see of a run: histograms, report, waterfalls, live view, log.
 //! Knows:     base, ring, model.     Must not know: runtime, config, cmd.
 //! Time:      its own, for redraws and log lines; never for a decision.
 //! Memory:    free to allocate, except `Histo::record`, which never does.
-//! Errors:    `std::io::Error` from files and the terminal; a view that cannot draw falls back to lines.
+//! Errors:    `std::io::Error`; a view that cannot draw falls back to lines.
 //! Tests:     beside each file; the view is drawn into a buffer.
 
 pub mod logger;

@@ -1,5 +1,6 @@
-//! The report of a run: `--report F.json`, `report.json` of the run directory, and the words at the end.
-//! Names are stable: never renamed, only added. Latencies are in ns, except where a name ends in `_ms`.
+//! The report of a run: `--report F.json`, `report.json` of the run directory, and the words at the
+//! end. Names are stable: never renamed, only added. Latencies are in ns, except where a name ends
+//! in `_ms`.
 
 use super::metrics::Percentiles;
 use super::text::{elapsed, grouped, span_ns};
@@ -50,7 +51,8 @@ pub struct BookCrc {
     pub failed: u64,
 }
 
-/// Orders of the run by what became of them. `filled` counts whole fills; one order may have been both
+/// Orders of the run by what became of them. `filled` counts whole fills; one order may have been
+/// both
 /// `acked` and `filled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OrderCounts {
@@ -260,8 +262,8 @@ impl Report {
         row(
             "data",
             format!(
-                "{} frames, {} book updates, {} bars, CRC {} checked {} failed, {} gaps, {} reconnects, \
-                 {} conflated",
+                "{} frames, {} book updates, {} bars, CRC {} checked {} failed, {} gaps, {} \
+                 reconnects, {} conflated",
                 grouped(self.frames),
                 grouped(self.book_updates),
                 grouped(self.bars),
@@ -275,8 +277,8 @@ impl Report {
         row(
             "orders",
             format!(
-                "{} sent, {} acked, {} rested, {} partly filled, {} filled, {} cancelled, {} rejected, {} \
-                 unknown, {} open",
+                "{} sent, {} acked, {} rested, {} partly filled, {} filled, {} cancelled, {} \
+                 rejected, {} unknown, {} open",
                 o.sent,
                 o.acked,
                 o.resting,

@@ -108,8 +108,8 @@ impl View {
         }
     }
 
-    /// Waits up to `wait` and tells whether the operator asked to stop on the keyboard. On a live view Ctrl-C
-    /// arrives here as a key; elsewhere it is a signal as usual.
+    /// Waits up to `wait` and tells whether the operator asked to stop on the keyboard. On a live
+    /// view Ctrl-C arrives here as a key; elsewhere it is a signal as usual.
     pub fn wait_for_stop(&mut self, wait: Duration) -> bool {
         match &mut self.face {
             #[cfg(feature = "net")]

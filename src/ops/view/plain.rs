@@ -11,7 +11,8 @@ pub fn status_line(model: &ViewModel) -> String {
     line.push_str(&model.banner().unwrap_or_else(|| "running".to_owned()));
     let _ = write!(
         line,
-        " | frames {} ({}/s) | books {}/{} synced, CRC {}/{} failed, gaps {}, reconnects {}, conflated {}",
+        " | frames {} ({}/s) | books {}/{} synced, CRC {}/{} failed, gaps {}, reconnects {}, \
+         conflated {}",
         grouped(c.frames),
         grouped(c.frames_per_s),
         model.books_synced(),

@@ -34,7 +34,8 @@ fn restore() {
 impl Screen {
     pub(super) fn open() -> io::Result<Screen> {
         static HOOK: Once = Once::new();
-        // A panic of any thread must be readable, so the screen goes back before its message is printed.
+        // A panic of any thread must be readable, so the screen goes back before its message is
+        // printed.
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
@@ -132,13 +133,20 @@ fn draw(frame: &mut ratatui::Frame<'_>, model: &ViewModel) {
     draw_counters(frame, counters, model);
     let height = messages.height.saturating_sub(1) as usize;
     let skip = model.messages.len().saturating_sub(height);
-    let lines: Vec<Line<'_>> =
-        model.messages.iter().skip(skip).map(|text| Line::styled(text.as_str(), DIM)).collect();
+    let lines: Vec<Line<'_>> = model
+        .messages
+        .iter()
+        .skip(skip)
+        .map(|text| Line::styled(format!("  {text}"), DIM))
+        .collect();
     frame.render_widget(Paragraph::new(lines).block(titled("messages")), messages);
 }
 
 fn titled(title: &str) -> Block<'_> {
-    Block::new().borders(Borders::TOP).border_style(DIM).title(Span::styled(title, HEAD))
+    Block::new()
+        .borders(Borders::TOP)
+        .border_style(DIM)
+        .title(Span::styled(format!("─ {title} "), HEAD))
 }
 fn header<const N: usize>(names: [&'static str; N]) -> Row<'static> {
     Row::new(names).style(DIM)
@@ -222,7 +230,7 @@ fn draw_orders(frame: &mut ratatui::Frame<'_>, area: Rect, model: &ViewModel) {
         let qty = if row.remaining == row.original {
             row.remaining.to_string()
         } else {
-            format!("{} of {}", row.remaining, row.original)
+            format!("{}/{}", row.remaining, row.original)
         };
         Row::new(vec![
             Cell::new(format!("  {}", row.symbol)),
@@ -233,7 +241,7 @@ fn draw_orders(frame: &mut ratatui::Frame<'_>, area: Rect, model: &ViewModel) {
             Cell::new(format!("{:.1} s", row.age_ms as f64 / 1e3)),
         ])
     });
-    let widths = [12, 5, 13, 10, 13, 8].map(Constraint::Max);
+    let widths = [11, 4, 14, 9, 13, 7].map(Constraint::Max);
     let names = ["  symbol", "side", "quantity", "price", "state", "age"];
     let title = format!("own orders: {} open", model.orders.len());
     let table = Table::new(rows, widths).header(header(names)).column_spacing(1);
@@ -380,7 +388,7 @@ mod tests {
             "UNSYNCED",
             "64001",
             "balanced",
-            "0.004 of 0.01",
+            "0.004/0.01",
             "partly filled",
             "T1",
             "0 gaps",
