@@ -114,6 +114,8 @@ pub struct TradeAgg {
 pub enum BarSource {
     /// Built here from `te`.
     Trades,
+    /// Built here from `te`, but a part of its span was not heard: the first bar of a run, one with a gap.
+    TradesPartial,
     /// Read once at start (REST history).
     History,
     /// The venue's candle channel.
