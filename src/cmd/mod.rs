@@ -88,8 +88,7 @@ fn say(text: &str) {
     }
 }
 
-/// Where runs are kept, as the environment and the options say.
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
+/// Where runs are kept, as the environment and the options say. The environment is read here alone.
 fn places(chosen: Option<PathBuf>) -> Places {
     let absolute =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());

@@ -354,7 +354,7 @@ fn has_word(line: &str, word: &str) -> bool {
         let after = line[at + word.len()..].chars().next();
         let starts = word.starts_with(is_word);
         let ends = word.ends_with(is_word);
-        !(starts && before.is_some_and(is_word)) && !(ends && after.is_some_and(is_word))
+        !(starts && before.is_some_and(is_word) || ends && after.is_some_and(is_word))
     })
 }
 
@@ -525,7 +525,7 @@ fn every_room_begins_with_its_six_lines() {
             .filter(|line| !line.starts_with(' '));
         for word in HEAD {
             let line = lines.next().unwrap_or_default();
-            if !line.strip_prefix(word).is_some_and(|said| said.trim().len() > 3) {
+            if line.strip_prefix(word).is_none_or(|said| said.trim().len() <= 3) {
                 offences.push(format!("{path}: the head lacks `//! {word} …`"));
                 break;
             }
