@@ -277,7 +277,10 @@ pub fn parse_decimal(text: &[u8]) -> Result<(i64, bool), UnitError> {
     if body.last() == Some(&b'.') {
         return Err(UnitError::Malformed);
     }
-    let shift = exponent.saturating_add(dropped) - point.unwrap_or(0) + UNIT_DECIMALS as i32;
+    let shift = exponent
+        .saturating_add(dropped)
+        .saturating_sub(point.unwrap_or(0))
+        .saturating_add(UNIT_DECIMALS as i32);
     let (mut value, mut exact) = (digits, !dropped_nonzero);
     if value != 0 {
         if shift >= 0 {

@@ -5,4 +5,8 @@
 //! Errors:    typed reasons, each with a counter. Panics on broken invariants only.
 //! Tests:     beside each file; chains and permutations in tests/it.
 
+pub mod mouth;
+pub mod orders;
+pub mod positions;
+pub mod sequencer;
 pub mod stage;

@@ -417,3 +417,28 @@ pub struct OperatorCommand {
 
 /// Marks a symbol that is not in this run's table.
 pub const SYMBOL_FOREIGN: SymbolId = SymbolId(u16::MAX);
+
+impl TradeAgg {
+    /// One trade; the sign of `qty` is the taker's direction.
+    pub const fn one(
+        symbol: SymbolId,
+        id: TradeId,
+        at: WallNs,
+        px: Px,
+        qty: Qty,
+    ) -> Self {
+        let sold = qty.raw() < 0;
+        Self {
+            symbol,
+            count: 1,
+            first_id: id,
+            last_id: id,
+            last_at: at,
+            last: px,
+            high: px,
+            low: px,
+            buy_qty: if sold { Qty::ZERO } else { qty },
+            sell_qty: if sold { qty.abs() } else { Qty::ZERO },
+        }
+    }
+}
