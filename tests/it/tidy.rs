@@ -405,7 +405,17 @@ fn is_src(source: &Source) -> bool {
     source.path.starts_with("src/")
 }
 
-const BANS: [Ban; 12] = [
+const BANS: [Ban; 14] = [
+    Ban {
+        holds: is_src,
+        words: &["thread::spawn"],
+        instead: "runtime::placement, or thread::Builder with a name for a cold thread",
+    },
+    Ban {
+        holds: is_src,
+        words: &["thread::sleep"],
+        instead: "runtime::wait on hot threads; a time-out that a stop can cut short on cold ones",
+    },
     Ban {
         holds: is_pure,
         words: &["Instant", "SystemTime", "Instant::now", "SystemTime::now"],
