@@ -25,8 +25,8 @@ use std::process::ExitCode;
 /// loopback, a seeded market, four symbols, paper orders. Nothing real can happen: real orders need
 /// both trading.mode = "live" in a config and --arm ACCOUNT.
 #[derive(Parser, Debug)]
-#[command(name = "genesis", version = VERSION, after_help = EXIT_CODES, max_term_width = 100)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(name = "genesis", version = VERSION, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true, verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
