@@ -6,6 +6,8 @@
 //! Tests:     beside each file; recordings decoded whole in public/tests.rs and private_tests.rs; benches/decode.rs.
 
 pub mod book;
+pub mod encode;
+pub mod errors;
 pub mod event;
 pub mod out;
 pub mod public;
@@ -13,6 +15,8 @@ pub mod raw_book;
 pub mod recorder;
 pub mod scan;
 pub mod seq;
+pub mod sign;
+pub mod status;
 pub mod symbols;
 pub mod ws;
 
