@@ -8,5 +8,7 @@
 pub mod mouth;
 pub mod orders;
 pub mod positions;
+pub mod risk;
+pub mod send;
 pub mod sequencer;
 pub mod stage;
