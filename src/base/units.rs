@@ -258,7 +258,7 @@ pub fn parse_decimal(text: &[u8]) -> Result<(i64, bool), UnitError> {
                 }
             }
             b'.' if point.is_none() && seen > 0 => point = Some(0),
-            b'e' | b'E' if seen > 0 => {
+            b'e' | b'E' if seen > 0 && body[index - 1] != b'.' => {
                 let rest =
                     std::str::from_utf8(&body[index + 1..]).map_err(|_| UnitError::Malformed)?;
                 if rest.is_empty() {
@@ -332,6 +332,8 @@ mod tests {
         check("1.", Err(UnitError::Malformed));
         check("NaN", Err(UnitError::Malformed));
         check("1e", Err(UnitError::Malformed));
+        check("0.e0", Err(UnitError::Malformed));
+        check("1.5e-2147483648", Ok((0, false)));
         check("0.00028313972602739723", Ok((28314, false)));
     }
 

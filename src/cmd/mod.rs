@@ -25,8 +25,8 @@ use std::process::ExitCode;
 /// loopback, a seeded market, four symbols, paper orders. Nothing real can happen: real orders need
 /// both trading.mode = "live" in a config and --arm ACCOUNT.
 #[derive(Parser, Debug)]
-#[command(name = "genesis", version = VERSION, after_help = EXIT_CODES, max_term_width = 100)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(name = "genesis", version = VERSION, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true, verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -88,8 +88,7 @@ fn say(text: &str) {
     }
 }
 
-/// Where runs are kept, as the environment and the options say.
-#[expect(clippy::disallowed_methods, reason = "the environment is read here and nowhere else")]
+/// Where runs are kept, as the environment and the options say. The environment is read here alone.
 fn places(chosen: Option<PathBuf>) -> Places {
     let absolute =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());

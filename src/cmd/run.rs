@@ -3,9 +3,7 @@
 
 use super::engine::{self, RunError, RunRequest};
 use super::{complain, places, say};
-use crate::config::{
-    Config, Environment, MarketSource, Override, Sources, Speed, TradingMode, ViewKind,
-};
+use crate::config::{Config, Environment, MarketSource, Override, Sources, TradingMode, ViewKind};
 use crate::ops::report::{Report, exit};
 use crate::ops::rundir::{REPORT_FILE, write_atomic};
 use crate::ops::{logger, view::ViewMode};
@@ -215,6 +213,7 @@ fn finish(report: &Report, args: &RunArgs, to_stdout: bool) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Speed;
 
     #[test]
     fn spans_carry_their_unit_and_nonsense_is_refused() {

@@ -3,6 +3,7 @@
 
 use super::load::Config;
 use super::market::{Frequency, Precision};
+use super::reader::{KeyRow, Row};
 use crate::model::{ChannelKind, Timeframe};
 
 /// A channel that a recording holds.
@@ -48,8 +49,57 @@ impl Config {
         for strategy in &mut self.strategies {
             strategy.symbols.retain(|name| symbols.contains(name));
         }
+        self.rewrite_rows();
         self.strategies.retain(|strategy| !strategy.symbols.is_empty());
         self.recorded = Some(channels);
+    }
+
+    /// Makes the rows say what `symbols` and `strategies` say, so that what `config show` prints, and
+    /// a run keeps as its `config.toml`, gives the same run again. Before strategies are removed.
+    fn rewrite_rows(&mut self) {
+        let list = |names: &[String]| {
+            let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+            format!("[{}]", quoted.join(", "))
+        };
+        let gone = |index: usize| self.strategies[index].symbols.is_empty();
+        let mut kept = Vec::with_capacity(self.rows.len());
+        let mut strategy = None;
+        let mut next = 0;
+        for mut row in self.rows.drain(..) {
+            match &mut row {
+                Row::Section { header, .. } => {
+                    strategy = (header == "[[strategy]]").then_some(next);
+                    next += usize::from(strategy.is_some());
+                }
+                Row::Key(key) => match (key.name, strategy) {
+                    ("symbols", None) => key.value = list(&self.symbols),
+                    ("symbols", Some(index)) => key.value = list(&self.strategies[index].symbols),
+                    _ => {}
+                },
+            }
+            if !strategy.is_some_and(gone) {
+                kept.push(row);
+            }
+        }
+        if self.strategies.iter().all(|strategy| strategy.symbols.is_empty()) {
+            // Else the default strategies would come back when this is read again.
+            let none = KeyRow {
+                path: "strategy".to_owned(),
+                name: "strategy",
+                schema: "strategy".to_owned(),
+                kind: "list",
+                unit: "",
+                range: String::new(),
+                about: "",
+                default: String::new(),
+                value: "[]".to_owned(),
+                given: false,
+                example: false,
+            };
+            let at = kept.iter().position(|row| matches!(row, Row::Section { .. }));
+            kept.insert(at.unwrap_or(kept.len()), Row::Key(none));
+        }
+        self.rows = kept;
     }
 
     /// Symbols of `symbols` that no strategy trades: they are only watched.
@@ -149,11 +199,21 @@ mod tests {
         assert_eq!(config.channel_plan().len(), 2);
         assert_eq!(config.channel_plan()[0].length, 100);
         assert_ne!(config.hash(), hash);
+        let again = load_text("t", &crate::config::values_text(&config), &[]).unwrap();
+        assert_eq!((again.symbols, again.strategies), (config.symbols, config.strategies));
 
         let mut config = load_text("t", "symbols = [\"tLTCUSD\"]", &[]).unwrap();
         config.follow_recording(channels);
         assert_eq!(config.symbols, ["tLTCUSD"]);
         assert_eq!(config.channel_plan().len(), 1);
+
+        // A strategy whose symbol the recording lacks goes, and no default one takes its place.
+        let text = "[[strategy]]\nkind = \"probe\"\nsymbols = [\"tDOTUSD\"]\n";
+        let mut config = load_text("t", text, &[]).unwrap();
+        config.follow_recording(vec![recorded("tBTCUSD", ChannelKind::Book)]);
+        let again = load_text("t", &crate::config::values_text(&config), &[]).unwrap();
+        assert_eq!(again.symbols, ["tBTCUSD"]);
+        assert!(config.strategies.is_empty() && again.strategies.is_empty());
     }
 
     #[test]

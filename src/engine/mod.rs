@@ -10,6 +10,8 @@ pub mod indicator;
 pub mod mouth;
 pub mod orders;
 pub mod positions;
+pub mod risk;
+pub mod send;
 pub mod sequencer;
 // pub mod signal;
 pub mod stage;

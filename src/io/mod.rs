@@ -6,6 +6,7 @@
 //! Tests:     beside each file, against local listeners only; kill simulations in wal.rs and input_log.rs.
 
 pub mod alloc;
+pub mod capture;
 pub mod clock;
 pub mod files;
 pub mod input_log;
@@ -21,3 +22,5 @@ pub mod rest;
 pub mod socket;
 #[cfg(feature = "net")]
 pub mod tls;
+#[cfg(feature = "net")]
+pub mod tls_server;

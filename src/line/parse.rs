@@ -64,6 +64,8 @@ pub trait ParseTap {
     fn private(&mut self, body: &Body, recv: Tsc);
     /// A closed bar, a sync change, a link change.
     fn control(&mut self, body: &Body);
+    /// A book changed.
+    fn book(&mut self, view: &BookView, now: MonoNs);
 }
 
 /// No tap.
@@ -73,6 +75,7 @@ impl ParseTap for NoTap {
     fn ws_gap(&mut self, _: SymbolId, _: ChannelKind, _: u64) {}
     fn private(&mut self, _: &Body, _: Tsc) {}
     fn control(&mut self, _: &Body) {}
+    fn book(&mut self, _: &BookView, _: MonoNs) {}
 }
 
 pub struct ParseLine {
@@ -437,6 +440,7 @@ impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
     fn book(&mut self, symbol: SymbolId, book: BookRef<'_>, venue_at: WallNs, updates: u16) {
         self.front.counters.book_update += updates as u64;
         let view: BookView = book.view(symbol, venue_at, updates);
+        self.tap.book(&view, self.front.mouth.sequencer().now().0);
         self.offer(Body::Book(view));
     }
     #[inline(always)]

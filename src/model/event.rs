@@ -381,6 +381,8 @@ pub enum SendOutcome {
     JournalFull,
     /// The write failed in the middle: the outcome is unknown.
     Broken,
+    /// Refused at the door: its client id is not above every one that left before.
+    Repeated,
 }
 /// What `send` did with a command, told back through the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

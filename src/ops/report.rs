@@ -52,8 +52,7 @@ pub struct BookCrc {
 }
 
 /// Orders of the run by what became of them. `filled` counts whole fills; one order may have been
-/// both
-/// `acked` and `filled`.
+/// both `acked` and `filled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OrderCounts {
     pub sent: u64,

@@ -12,16 +12,13 @@ pub struct DialRequest {
     pub conn: ConnId,
 }
 
-/// An open socket with the websocket handshake done, and the bytes read behind its end.
+/// An open socket with the websocket handshake done.
 pub struct Dialed {
     pub stream: HotStream,
-    pub leftover: Vec<u8>,
 }
 
 enum State {
     Dialing,
-    /// The first bytes came with the handshake and go first.
-    Leftover(HotStream, Vec<u8>),
     Open(HotStream),
     /// Told to stop: no more dialling.
     Stopped,
@@ -69,7 +66,7 @@ impl SocketSlot {
     }
 
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_) | State::Leftover(..))
+        matches!(self.state, State::Open(_))
     }
     pub fn reconnects(&self) -> u64 {
         self.reconnects
@@ -78,7 +75,7 @@ impl SocketSlot {
     /// Writes or queues all bytes; false where the socket is not open or broke in the middle.
     pub fn write(&mut self, bytes: &[u8]) -> bool {
         match &mut self.state {
-            State::Open(stream) | State::Leftover(stream, _) => {
+            State::Open(stream) => {
                 if stream.write_all_or_queue(bytes).is_ok() {
                     return true;
                 }
@@ -136,26 +133,6 @@ impl SocketSlot {
                     }
                 }
             }
-            State::Leftover(_, bytes) => {
-                let len = bytes.len().min(chunk.data.len());
-                chunk.data[..len].copy_from_slice(&bytes[..len]);
-                bytes.drain(..len);
-                chunk.recv = clock.tsc();
-                chunk.framed = chunk.recv;
-                chunk.len = len;
-                if bytes.is_empty() {
-                    let State::Leftover(stream, _) =
-                        std::mem::replace(&mut self.state, State::Stopped)
-                    else {
-                        unreachable!("matched above")
-                    };
-                    self.state = State::Open(stream);
-                }
-                if len == 0 {
-                    return (None, Some(chunk));
-                }
-                (Some(FromSocket::Data { conn, chunk }), None)
-            }
             State::Dialing => {
                 self.turns = self.turns.wrapping_add(1);
                 if !self.turns.is_multiple_of(64) {
@@ -163,7 +140,7 @@ impl SocketSlot {
                 }
                 match self.dialed.try_recv() {
                     Ok(dialed) => {
-                        self.state = State::Leftover(dialed.stream, dialed.leftover);
+                        self.state = State::Open(dialed.stream);
                         (Some(FromSocket::Opened { conn }), Some(chunk))
                     }
                     Err(_) => (None, Some(chunk)),

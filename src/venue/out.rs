@@ -126,8 +126,20 @@ mod tests {
     #[test]
     fn numbers_below_a_millionth_are_in_exponent_form() {
         for text in [
-            "7e-7", "6.6e-7", "1e-8", "5e-8", "9.9e-7", "-1e-7", "0.000001", "0.00000111", "0",
-            "271510.49", "-4847.13", "21000", "-1e-8", "86717",
+            "7e-7",
+            "6.6e-7",
+            "1e-8",
+            "5e-8",
+            "9.9e-7",
+            "-1e-7",
+            "0.000001",
+            "0.00000111",
+            "0",
+            "271510.49",
+            "-4847.13",
+            "21000",
+            "-1e-8",
+            "86717",
         ] {
             let (raw, _) = parse_decimal(text.as_bytes()).unwrap();
             assert_eq!(written(|o| o.js_number(raw)), text);

@@ -546,7 +546,7 @@ impl Ledger {
         });
         let order = self.order(slot);
         let most = order.amend.map_or(order.bound, |a| order.bound.saturating_add(a.qty));
-        if order.traded > most {
+        if order.traded > most && !order.amended {
             self.counters.overfills += 1;
         }
     }

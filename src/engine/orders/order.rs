@@ -376,10 +376,11 @@ impl Order {
         let later = view.source != Source::New;
         (view.updated_at, at_new_px, later, std::cmp::Reverse(view.remaining))
     }
-    /// The change has arrived: `bound` becomes what was filled before plus what remains.
+    /// The change has arrived. The venue's original is what was filled before plus the new size; where it
+    /// is not, `reserve` still counts what remains. (What was traded by now must not enter here: the
+    /// array may be older than the trades.)
     fn take_amend(&mut self, view: &View) {
-        let filled = less(view.original, view.remaining).max(self.traded);
-        self.bound = filled.saturating_add(view.remaining);
+        self.bound = view.original.max(view.remaining);
         self.amended = true;
         self.amend = None;
     }

@@ -133,6 +133,11 @@ impl Ledger {
             self.time_outs(now);
         }
     }
+    /// Earliest time at which `on_time` may have something to do.
+    #[inline]
+    pub fn next_time(&self) -> MonoNs {
+        self.next_deadline
+    }
     #[cold]
     fn time_outs(&mut self, now: MonoNs) {
         let (timeout, retry) = (self.ack_timeout(), self.cancel_retry());

@@ -339,7 +339,11 @@ fn play(bench: &mut Bench, qty: i64, script: &Script) -> (Slot, Vec<Message>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Any order of n/on/ou/te/tu/oc, with duplicates, for a buy and a sell at once.
     #[test]

@@ -104,9 +104,9 @@ mod tests {
     fn symbols_get_a_line_when_they_hold_something_or_are_unwell() {
         let row =
             |name: &str, book| SymbolRow { name: name.to_owned(), book, ..SymbolRow::default() };
-        let mut model = ViewModel::default();
-        model.symbols =
+        let symbols =
             vec![row("tBTCUSD", BookHealth::Synced), row("tETHUSD", BookHealth::Unsynced)];
+        let mut model = ViewModel { symbols, ..ViewModel::default() };
         assert_eq!(lines(&model).len(), 2);
         assert!(lines(&model)[1].contains("tETHUSD book UNSYNCED"));
         model.symbols[0].position = Qty::parse("-0.5").unwrap();

@@ -4,7 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::base::time::MonoNs;
 use crate::io::clock::Clock;
-use crate::io::dial::{DialTarget, dial};
+use crate::io::dial::{DialSpec, dial};
 use crate::line::connect::{ConnectConfig, ConnectPlanner};
 use crate::runtime::socket::{DialRequest, Dialed};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Where a socket leads and who gets it.
 pub struct DialRoute {
     pub conn: ConnId,
-    pub target: DialTarget,
+    pub target: DialSpec,
     pub owner: Sender<Dialed>,
     /// Public and private hosts have budgets of their own.
     pub trading: bool,
@@ -75,10 +75,10 @@ impl Dialler {
             let planner = if route.trading { &mut private } else { &mut public };
             self.stats.attempts.fetch_add(1, Ordering::Relaxed);
             match dial(&route.target) {
-                Ok((stream, leftover)) => {
+                Ok(stream) => {
                     planner.opened(route.conn.index(), self.clock.mono());
-                    log::info!("socket {} open to {}", route.conn.0, route.target);
-                    if route.owner.send(Dialed { stream, leftover }).is_err() {
+                    log::info!("socket {} open to {}", route.conn.0, route.target.url.host);
+                    if route.owner.send(Dialed { stream }).is_err() {
                         return; // the owner is gone: the run ends
                     }
                 }
@@ -89,7 +89,7 @@ impl Dialler {
                     log::warn!(
                         "socket {} to {}: {error}; next try in {wait_ms} ms",
                         route.conn.0,
-                        route.target
+                        route.target.url.host
                     );
                     waiting.push((at, index));
                 }

@@ -6,9 +6,10 @@ use crate::base::limits::BATCH_MAX;
 use crate::base::time::{MonoNs, SpanNs, Tsc};
 use crate::engine::mouth::MouthOut;
 use crate::io::clock::Clock;
+use crate::io::input_log::InputTap;
 use crate::line::parse::{ParseLine, ParseTap};
 use crate::line::{Now, Probe};
-use crate::model::{Body, Event, LinkState, OperatorCommand, Trace};
+use crate::model::{Body, Event, OperatorCommand, Trace};
 use crate::ring::{Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, ToSocket};
@@ -54,8 +55,14 @@ impl SocketSide {
 pub struct Delivery {
     pub ring: Tx<Event>,
     /// The input log; `None` = off. A log that cannot keep up is incomplete, trading goes on.
-    pub log: Option<Tx<Event>>,
-    pub log_missed: u64,
+    pub log: Option<InputTap>,
+}
+
+impl Delivery {
+    /// Events that the input log had no room for.
+    pub fn log_missed(&self) -> u64 {
+        self.log.as_ref().map_or(0, InputTap::lost)
+    }
 }
 
 impl MouthOut for Delivery {
@@ -65,10 +72,8 @@ impl MouthOut for Delivery {
     }
     #[inline(always)]
     fn deliver(&mut self, event: Event) {
-        if let Some(log) = &mut self.log
-            && log.push(event).is_err()
-        {
-            self.log_missed += 1;
+        if let Some(log) = &mut self.log {
+            log.offer(&event);
         }
         let pushed = self.ring.push(event);
         assert!(pushed.is_ok(), "the mouth delivers only into free places");
@@ -211,7 +216,7 @@ impl<T: ParseTap + TapTurn> ParseDuty<T> {
 
 /// A tap that may publish at the end of a turn.
 pub trait TapTurn {
-    fn end_of_turn(&mut self, line: &ParseLine, out: &Delivery, now: Now, handled: u32);
+    fn end_of_turn(&mut self, line: &ParseLine, out: &Delivery, now: Now);
 }
 
 impl<T: ParseTap + TapTurn> Duty for ParseDuty<T> {
@@ -243,12 +248,7 @@ impl<T: ParseTap + TapTurn> Duty for ParseDuty<T> {
             self.tell_ready();
         }
         self.line.flush(&mut self.out);
-        self.tap.end_of_turn(&self.line, &self.out, now, handled as u32);
+        self.tap.end_of_turn(&self.line, &self.out, now);
         handled as u32
     }
-}
-
-/// Bodies that tell the account's state, for `LinkState` watchers on the cold side.
-pub const fn is_reconciled(body: &Body) -> bool {
-    matches!(body, Body::Link(link) if matches!(link.state, LinkState::Reconciled))
 }

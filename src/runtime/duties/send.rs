@@ -51,8 +51,8 @@ impl<W: WriteAhead> SendDuty<W> {
     #[inline]
     fn send(&mut self, command: &Command) {
         let mut frame = [0; ORDER_FRAME_MAX];
-        let recv = command.trace.recv;
-        let age_ns = if recv.0 == 0 { 0 } else { self.clock.since(recv) };
+        // An order of a timer has no frame whose age could be asked.
+        let age_ns = self.clock.span_ns(command.trace.recv, self.clock.tsc()).unwrap_or(0);
         let door = Door {
             rank: Rank::from_u8(self.latch.rank()),
             ready: self.ready && self.socket.is_open(),
