@@ -258,7 +258,7 @@ pub fn parse_decimal(text: &[u8]) -> Result<(i64, bool), UnitError> {
                 }
             }
             b'.' if point.is_none() && seen > 0 => point = Some(0),
-            b'e' | b'E' if seen > 0 => {
+            b'e' | b'E' if seen > 0 && body[index - 1] != b'.' => {
                 let rest =
                     std::str::from_utf8(&body[index + 1..]).map_err(|_| UnitError::Malformed)?;
                 if rest.is_empty() {
@@ -277,7 +277,10 @@ pub fn parse_decimal(text: &[u8]) -> Result<(i64, bool), UnitError> {
     if body.last() == Some(&b'.') {
         return Err(UnitError::Malformed);
     }
-    let shift = exponent.saturating_add(dropped) - point.unwrap_or(0) + UNIT_DECIMALS as i32;
+    let shift = exponent
+        .saturating_add(dropped)
+        .saturating_sub(point.unwrap_or(0))
+        .saturating_add(UNIT_DECIMALS as i32);
     let (mut value, mut exact) = (digits, !dropped_nonzero);
     if value != 0 {
         if shift >= 0 {
@@ -329,6 +332,8 @@ mod tests {
         check("1.", Err(UnitError::Malformed));
         check("NaN", Err(UnitError::Malformed));
         check("1e", Err(UnitError::Malformed));
+        check("0.e0", Err(UnitError::Malformed));
+        check("1.5e-2147483648", Ok((0, false)));
         check("0.00028313972602739723", Ok((28314, false)));
     }
 

@@ -5,10 +5,14 @@
 //! Errors:    typed reasons, each with a counter. Panics on broken invariants only.
 //! Tests:     beside each file; chains and permutations in tests/it.
 
+pub mod bars;
+pub mod indicator;
 pub mod mouth;
 pub mod orders;
 pub mod positions;
 pub mod risk;
 pub mod send;
 pub mod sequencer;
+// pub mod signal;
 pub mod stage;
+// pub mod strategy;

@@ -114,6 +114,8 @@ pub struct TradeAgg {
 pub enum BarSource {
     /// Built here from `te`.
     Trades,
+    /// Built here from `te`, but a part of its span was not heard: the first bar of a run, one with a gap.
+    TradesPartial,
     /// Read once at start (REST history).
     History,
     /// The venue's candle channel.
@@ -419,3 +421,28 @@ pub struct OperatorCommand {
 
 /// Marks a symbol that is not in this run's table.
 pub const SYMBOL_FOREIGN: SymbolId = SymbolId(u16::MAX);
+
+impl TradeAgg {
+    /// One trade; the sign of `qty` is the taker's direction.
+    pub const fn one(
+        symbol: SymbolId,
+        id: TradeId,
+        at: WallNs,
+        px: Px,
+        qty: Qty,
+    ) -> Self {
+        let sold = qty.raw() < 0;
+        Self {
+            symbol,
+            count: 1,
+            first_id: id,
+            last_id: id,
+            last_at: at,
+            last: px,
+            high: px,
+            low: px,
+            buy_qty: if sold { Qty::ZERO } else { qty },
+            sell_qty: if sold { qty.abs() } else { Qty::ZERO },
+        }
+    }
+}

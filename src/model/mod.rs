@@ -11,6 +11,7 @@ pub mod instrument;
 pub mod intent;
 pub mod order;
 pub mod stamp;
+pub mod tap;
 
 pub use command::*;
 pub use event::*;
@@ -18,3 +19,4 @@ pub use instrument::*;
 pub use intent::*;
 pub use order::*;
 pub use stamp::*;
+pub use tap::*;
