@@ -46,6 +46,10 @@ impl Bench {
         let stage = RiskStage::new(config, OrdersConfig::default(), &instruments(2));
         Self { stage, out: Vec::new(), now: MonoNs(1_000_000_000), next_id: 1 }
     }
+    /// Another ledger configuration, from scratch.
+    pub(super) fn restart(&mut self, orders: OrdersConfig) {
+        self.stage = RiskStage::new(self.stage.config.clone(), orders, &instruments(2));
+    }
     fn with(config: RiskConfig) -> Self {
         let mut bench = Self::cold(config);
         bench.login();
