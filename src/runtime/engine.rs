@@ -176,7 +176,7 @@ impl EnginePlan {
         let mut routes = Vec::new();
         let mut slots = Vec::new();
         for subscriptions in self.sockets {
-            let session = PublicSession::new(self.public, subscriptions, &table);
+            let session = PublicSession::new(self.public, &subscriptions, table.clone());
             let conn = line.add_public(session);
             let (owner, dialed) = bounded::<Dialed>(1);
             let target = self.market_target.clone();
@@ -184,7 +184,7 @@ impl EnginePlan {
             slots.push((conn, SocketSlot::new(conn, request_tx.clone(), dialed)));
         }
         let trading = self.trading;
-        let session = PrivateSession::new(trading.session, trading.key, &table);
+        let session = PrivateSession::new(trading.session, trading.key, table.clone());
         let trading_conn = line.add_private(session);
         let (owner, dialed) = bounded::<Dialed>(1);
         let target = trading.target.clone();
