@@ -381,14 +381,14 @@ impl ParseLine {
         let socket = self.sockets.get_mut(conn.index()).filter(|socket| socket.open)?;
         let mask = (self.mask.next_u64() as u32).to_le_bytes();
         if let Some((opcode, payload, len)) = socket.owed.take() {
-            return Some(encode_frame(opcode, &payload[..len], mask, frame));
+            return encode_frame(opcode, &payload[..len], mask, frame);
         }
         let mut text = [0; CONTROL_TEXT_MAX];
         let len = match &mut socket.protocol {
             Protocol::Public(session) => session.poll_transmit(now, &mut text)?,
             Protocol::Private(session) => session.poll_transmit(now, &mut text)?,
         };
-        Some(encode_frame(Opcode::Text, &text[..len], mask, frame))
+        encode_frame(Opcode::Text, &text[..len], mask, frame)
     }
 
     /// Whether `conn` must be closed and opened again; told once.

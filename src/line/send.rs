@@ -104,7 +104,10 @@ impl SendLine {
             return Err(SendOutcome::JournalFull);
         }
         let mask = (self.mask.next_u64() as u32).to_le_bytes();
-        let len = encode_frame(Opcode::Text, &text[..len], mask, frame);
+        let Some(len) = encode_frame(Opcode::Text, &text[..len], mask, frame) else {
+            self.unspeakable += 1;
+            return Err(SendOutcome::LinkDown);
+        };
         self.sent += 1;
         Ok(len)
     }

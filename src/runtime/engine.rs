@@ -4,7 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::base::limits::CHUNK_SIZE;
 use crate::base::time::MonoNs;
-use crate::engine::bars::BarBuilder;
+use crate::engine::bars::{BarBuilder, BarsConfig};
 use crate::engine::mouth::{Mouth, MouthConfig};
 use crate::engine::risk::RiskStage;
 use crate::engine::send::Gate;
@@ -162,14 +162,10 @@ impl EnginePlan {
         let (risk_row_tx, risk_row_rx) = channel::<RiskRow>(TAP_DEPTH);
 
         // The front, with its sockets.
-        let pairs: Vec<(SymbolId, Timeframe)> = self
-            .instruments
-            .iter()
-            .flat_map(|row| self.timeframes.iter().map(|frame| (row.id, *frame)))
-            .collect();
+        let bars = BarsConfig { symbols, timeframes: self.timeframes, ..BarsConfig::default() };
         let sequencer = Sequencer::new(self.policy, self.tick_ms);
         let mouth = Mouth::new(sequencer, MouthConfig { symbols, ..MouthConfig::default() });
-        let mut line = ParseLine::new(BarBuilder::new(symbols, &pairs), mouth, self.seed);
+        let mut line = ParseLine::new(BarBuilder::new(bars), mouth, self.seed);
         let channels: Vec<(SymbolId, ChannelKind)> =
             self.sockets.iter().flatten().map(|each| (each.symbol, each.kind)).collect();
         let (request_tx, request_rx) = bounded::<DialRequest>(SOCKETS_MAX);
