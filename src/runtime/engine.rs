@@ -316,3 +316,68 @@ impl EnginePlan {
         })
     }
 }
+
+/// Takes a thread's duties out of the table, in the order of the line.
+fn duties_of(duties: &mut [Option<Box<dyn Duty>>], plan: &ThreadPlan) -> Vec<Box<dyn Duty>> {
+    let mine = duties.iter_mut().filter_map(|place| {
+        let wanted = place.as_ref().is_some_and(|duty| {
+            plan.stages.iter().any(|stage| stage.name() == duty.name())
+        });
+        if wanted { place.take() } else { None }
+    });
+    mine.collect()
+}
+
+impl Running {
+    /// A word of the operator, through the front like everything else.
+    ///
+    /// # Errors
+    /// The command, where the front has not taken earlier ones yet.
+    pub fn command(&mut self, command: OperatorCommand) -> Result<(), OperatorCommand> {
+        self.operator.push(command)
+    }
+
+    /// True once a thread has ended by itself: a broken invariant. Its panic is in the log.
+    pub fn has_failed(&self) -> bool {
+        self.hot.iter().any(HotThread::is_finished)
+    }
+
+    /// Ends all threads and hands back the stages. Nothing is cancelled here: that is the risk stage's work,
+    /// asked for by an operator's `Stop` before.
+    ///
+    /// # Errors
+    /// The message of a hot thread that panicked.
+    pub fn stop(mut self) -> Result<(Stopped, Taps), String> {
+        self.hot_stop.store(true, Ordering::Release);
+        let mut threads = Vec::new();
+        let mut duties: Vec<Box<dyn Duty>> = Vec::new();
+        for thread in self.hot.drain(..) {
+            let (outcome, mine) = thread.join()?;
+            threads.push(outcome);
+            duties.extend(mine);
+        }
+        self.cold_stop.store(true, Ordering::Release);
+        for thread in self.cold.drain(..) {
+            let _ = thread.join();
+        }
+        let missing = || "a stage is missing after the stop".to_owned();
+        let stopped = Stopped {
+            read: take::<ReadDuty>(&mut duties).ok_or_else(missing)?,
+            parse: take::<ParseDuty<Observer>>(&mut duties).ok_or_else(missing)?,
+            signal: take::<SignalDuty>(&mut duties).ok_or_else(missing)?,
+            risk: take::<RiskDuty>(&mut duties).ok_or_else(missing)?,
+            send: take::<SendDuty<Wal>>(&mut duties).ok_or_else(missing)?,
+            threads,
+        };
+        Ok((stopped, self.taps))
+    }
+}
+
+fn take<T: Duty + 'static>(duties: &mut Vec<Box<dyn Duty>>) -> Option<Box<T>> {
+    let index = duties.iter().position(|duty| {
+        let any: &dyn Any = &**duty;
+        any.is::<T>()
+    })?;
+    let any: Box<dyn Any> = duties.swap_remove(index);
+    any.downcast::<T>().ok()
+}
