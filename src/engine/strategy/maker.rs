@@ -11,7 +11,7 @@ use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Px, Qty};
 use crate::engine::strategy::Intents;
 use crate::model::{
-    Body, BookView, Event, Level, LinkEvent, OperatorVerb, Reason, Source, Timeframe,
+    Body, BookView, Event, Level, LinkEvent, OperatorVerb, Reason, Source,
 };
 
 #[derive(Clone, Debug)]
@@ -133,17 +133,24 @@ impl Maker {
         let (bid, ask) = self.wanted(mid, book, held);
         let threshold = offset_bps_e8(mid, self.config.requote_bps_e8).max(1);
         let Some(row) = self.rows.get_mut(symbol) else { return };
-        let near = |old: Level, new: Level| {
-            old.qty.is_zero() == new.qty.is_zero()
-                && (old.px.raw() - new.px.raw()).abs() < threshold
+        // How far the wanted price is from the quoted one; a side that is not quoted is never far.
+        let off = |old: Level, new: Level| match (old.qty.is_zero(), new.qty.is_zero()) {
+            (true, true) => 0,
+            (false, false) => new.px.raw() - old.px.raw(),
+            _ => i64::MAX,
         };
+        let (bid_off, ask_off) = (off(row.bid, bid), off(row.ask, ask));
+        let (low, high) = (bid_off.min(ask_off), bid_off.max(ask_off));
         // A side that would take now must move, however near it is.
         let crosses = row.bid.px >= book.asks[0].px || row.ask.px <= book.bids[0].px;
-        let moved = !row.is_live || crosses || !near(row.bid, bid) || !near(row.ask, ask);
-        if !moved && now < row.reassert_at {
-            row.calm = (mid.raw() - threshold, mid.raw() + threshold);
-            out.wake_at(row.reassert_at);
-            return;
+        let moved = !row.is_live || crosses || low <= -threshold || high >= threshold;
+        if !moved {
+            // The wanted prices move with the middle: what is left of the threshold on each way.
+            row.calm = (mid.raw() - threshold - low, mid.raw() + threshold - high);
+            if now < row.reassert_at {
+                out.wake_at(row.reassert_at);
+                return;
+            }
         }
         let (bid, ask) = if moved {
             (bid, ask)
@@ -158,8 +165,10 @@ impl Maker {
         };
         row.next_at = next_at;
         if out.quote(symbol, bid, ask, reason) {
+            if moved {
+                row.calm = (mid.raw() - threshold, mid.raw() + threshold);
+            }
             (row.bid, row.ask, row.is_live) = (bid, ask, true);
-            row.calm = (mid.raw() - threshold, mid.raw() + threshold);
             let reassert = i64::from(self.config.reassert_ms).max(interval);
             row.reassert_at = now + SpanNs::from_ms(reassert);
             out.wake_at(row.reassert_at);
@@ -180,7 +189,7 @@ impl Strategy for Maker {
         Needs {
             symbols: SymbolSet::of(&self.config.symbols),
             news: News::BOOK.with(News::TIMER).with(News::PRIVATE),
-            timeframe: Timeframe::M1,
+            timeframe: None,
             warmup_bars: 0,
             orders_per_s_max: 1_000,
         }

@@ -91,8 +91,8 @@ pub struct Needs {
     pub symbols: SymbolSet,
     /// It is called when one of these happens.
     pub news: News,
-    /// Bars that `MarketView::indicators` is about; must be built by the run.
-    pub timeframe: Timeframe,
+    /// Bars that `MarketView::indicators` is about; must be built by the run. `None` = no matter which.
+    pub timeframe: Option<Timeframe>,
     /// Bars of history it wants before it can decide.
     pub warmup_bars: u32,
     /// Intents a second that make or move orders, at most; what is more is refused and counted.

@@ -5,7 +5,7 @@ use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Px, Qty};
 use crate::engine::strategy::Intents;
-use crate::model::{Body, Event, LinkEvent, OperatorVerb, Reason, Timeframe, Urgency};
+use crate::model::{Body, Event, LinkEvent, OperatorVerb, Reason, Urgency};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeStyle {
@@ -79,7 +79,7 @@ impl Strategy for Probe {
         Needs {
             symbols: SymbolSet::of(&self.config.symbols),
             news: News::BOOK.with(News::TIMER),
-            timeframe: Timeframe::M1,
+            timeframe: None,
             warmup_bars: 0,
             orders_per_s_max: self.config.orders_per_s_max,
         }
