@@ -8,7 +8,7 @@ pub mod config; // L6
 pub mod engine; // L2
 pub mod exchange; // L3
 pub mod io; // L3
-#[cfg(any())] // waits for the rooms below it
+
 pub mod line; // L3
 pub mod model; // L1
 pub mod ops; // L5

@@ -219,7 +219,8 @@ mod tests {
     #[test]
     fn a_panic_inside_a_tls_scope_leaves_it() {
         std::thread::spawn(|| {
-            let result = std::panic::catch_unwind(|| tls_scope(|| std::panic::resume_unwind(Box::new(1))));
+            let result =
+                std::panic::catch_unwind(|| tls_scope(|| std::panic::resume_unwind(Box::new(1))));
             assert!(result.is_err());
             seal();
             drop(std::hint::black_box(vec![0u8; 64]));

@@ -176,8 +176,7 @@ pub fn compare_cores(counter: &quanta::Clock, cpus: &[usize]) -> CoreComparison 
         total.pairs += 1;
         total.handoffs += handoffs;
         total.backwards += backwards;
-        total.backwards_ns_max =
-            total.backwards_ns_max.max(counter.delta_as_nanos(0, ticks_max));
+        total.backwards_ns_max = total.backwards_ns_max.max(counter.delta_as_nanos(0, ticks_max));
     }
     total
 }

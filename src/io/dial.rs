@@ -2,7 +2,7 @@
 //! the result is a non-blocking stream for a hot one.
 
 use crate::base::time::SpanNs;
-use crate::io::socket::{HotStream, SocketOptions, Written, WriteError, apply_options};
+use crate::io::socket::{HotStream, SocketOptions, WriteError, Written, apply_options};
 use crate::io::tls::TlsSession;
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -232,10 +232,7 @@ pub fn dial(spec: &DialSpec) -> Result<Dialed, DialError> {
     }
     let leftover_size = upgrade(&mut stream, spec, &watch)?;
     timings.upgrade = watch.lap();
-    stream
-        .tcp()
-        .set_nonblocking(true)
-        .map_err(|error| DialError::Io(DialPhase::Upgrade, error))?;
+    stream.tcp().set_nonblocking(true).map_err(|error| DialError::Io(DialPhase::Upgrade, error))?;
     Ok(Dialed { stream, leftover_size, peer, timings, options_refused })
 }
 
@@ -352,9 +349,8 @@ fn check_head(head: &[u8], accept_key: &str) -> Result<(), DialError> {
             return bad(UpgradeFault::NotHttp);
         };
         let value = value.trim();
-        let has_word = |word: &str| {
-            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
-        };
+        let has_word =
+            |word: &str| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
         match name.to_ascii_lowercase().as_str() {
             "upgrade" => upgrade |= has_word("websocket"),
             "connection" => connection |= has_word("upgrade"),

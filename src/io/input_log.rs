@@ -275,8 +275,7 @@ impl InputLogReader {
             Read1::Whole => {}
             Read1::End | Read1::Torn => return Err(LogError::NotALog),
         }
-        reader.header =
-            postcard::from_bytes(&reader.payload).map_err(|_| LogError::NotALog)?;
+        reader.header = postcard::from_bytes(&reader.payload).map_err(|_| LogError::NotALog)?;
         Ok(reader)
     }
     pub fn header(&self) -> &LogHeader {

@@ -30,9 +30,14 @@ pub enum Trust {
 /// Why TLS could not be set up.
 #[derive(Debug)]
 pub enum TrustError {
-    Read { path: PathBuf, error: io::Error },
+    Read {
+        path: PathBuf,
+        error: io::Error,
+    },
     /// No certificate in the file, or one that is not one.
-    NoCertificate { path: PathBuf },
+    NoCertificate {
+        path: PathBuf,
+    },
     Tls(rustls::Error),
 }
 impl fmt::Display for TrustError {
@@ -54,8 +59,8 @@ impl fmt::Display for TrustError {
 /// # Errors
 /// `TrustError` where the file cannot be read or holds none.
 pub(crate) fn ca_certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let pem = std::fs::read(path)
-        .map_err(|error| TrustError::Read { path: path.clone(), error })?;
+    let pem =
+        std::fs::read(path).map_err(|error| TrustError::Read { path: path.clone(), error })?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
         Ok(list) if !list.is_empty() => Ok(list),
@@ -156,8 +161,7 @@ impl TlsSession {
     }
     /// Decrypted bytes wait that no socket will announce.
     pub(crate) fn has_plaintext(&self) -> bool {
-        self.spill_at < self.spill.len()
-            || (self.start < self.end && !self.starved && !self.closed)
+        self.spill_at < self.spill.len() || (self.start < self.end && !self.starved && !self.closed)
     }
     /// One step of the handshake; true when it is done. What must be sent is put into `out`.
     ///
@@ -221,7 +225,8 @@ impl TlsSession {
     pub(crate) fn encrypt(&mut self, data: &[u8], out: &mut OutBuffer) -> Result<(), TlsError> {
         tls_scope(|| {
             loop {
-                let status = self.conn.process_tls_records(&mut self.incoming[self.start..self.end]);
+                let status =
+                    self.conn.process_tls_records(&mut self.incoming[self.start..self.end]);
                 let UnbufferedStatus { discard, state } = status;
                 match state.map_err(TlsError::Tls)? {
                     ConnectionState::WriteTraffic(mut traffic) => {
@@ -257,15 +262,12 @@ impl TlsSession {
         })
     }
 
-    fn pump(
-        &mut self,
-        plain: &mut [u8],
-        out: &mut OutBuffer,
-    ) -> Result<(usize, Pumped), TlsError> {
+    fn pump(&mut self, plain: &mut [u8], out: &mut OutBuffer) -> Result<(usize, Pumped), TlsError> {
         let mut filled = 0;
         tls_scope(|| {
             loop {
-                let status = self.conn.process_tls_records(&mut self.incoming[self.start..self.end]);
+                let status =
+                    self.conn.process_tls_records(&mut self.incoming[self.start..self.end]);
                 let UnbufferedStatus { mut discard, state } = status;
                 let mut end = None;
                 match state.map_err(TlsError::Tls)? {

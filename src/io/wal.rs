@@ -74,12 +74,21 @@ pub enum WalOpenError {
     /// Segment count or size out of range.
     Config,
     /// Another process holds the directory.
-    Locked { dir: PathBuf },
+    Locked {
+        dir: PathBuf,
+    },
     /// The directory belongs to another user or is a link.
-    NotOurs { dir: PathBuf },
+    NotOurs {
+        dir: PathBuf,
+    },
     /// More generations than anyone should leave behind.
-    TooManyGenerations { dir: PathBuf },
-    Io { at: PathBuf, error: io::Error },
+    TooManyGenerations {
+        dir: PathBuf,
+    },
+    Io {
+        at: PathBuf,
+        error: io::Error,
+    },
 }
 impl fmt::Display for WalOpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,8 +226,12 @@ pub fn open(config: &WalConfig) -> Result<(WalWriter, WalTail, Recovered), WalOp
     if !meta.is_dir() || meta.uid() != crate::io::syscall::effective_user() {
         return Err(WalOpenError::NotOurs { dir: dir.clone() });
     }
-    let lock =
-        File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(at)?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(at)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
@@ -234,10 +247,11 @@ pub fn open(config: &WalConfig) -> Result<(WalWriter, WalTail, Recovered), WalOp
     let mut files = Vec::with_capacity(config.segments);
     for index in 0..config.segments {
         let path = dir.join(format!("wal-{generation:08}-{index:04}.seg"));
-        let made = File::options().read(true).write(true).create_new(true).open(&path).and_then(|file| {
-            let map = FileMap::create(&file, bytes)?;
-            Ok((file, map))
-        });
+        let made =
+            File::options().read(true).write(true).create_new(true).open(&path).and_then(|file| {
+                let map = FileMap::create(&file, bytes)?;
+                Ok((file, map))
+            });
         match made {
             Ok((file, map)) => {
                 segments.push(Segment { map, last_seq: 0 });
@@ -398,7 +412,11 @@ enum Slot<'a> {
     /// All zeros: never used.
     Empty,
     Damaged,
-    Whole { seq: u64, kind: u16, payload: &'a [u8] },
+    Whole {
+        seq: u64,
+        kind: u16,
+        payload: &'a [u8],
+    },
 }
 
 fn read_slot(slot: &[u8]) -> Slot<'_> {
@@ -457,8 +475,8 @@ pub fn scan(dir: &Path) -> Result<Recovered, WalOpenError> {
     let mut found = Recovered { files, ..Recovered::default() };
     for index in 0..found.files.len() {
         let path = found.files[index].clone();
-        let bytes = read_limited(&path)
-            .map_err(|error| WalOpenError::Io { at: path.clone(), error })?;
+        let bytes =
+            read_limited(&path).map_err(|error| WalOpenError::Io { at: path.clone(), error })?;
         scan_segment(&bytes, &mut found);
     }
     found.records.sort_by_key(|record| record.seq);
@@ -732,7 +750,8 @@ mod tests {
     #[test]
     fn a_bad_size_a_link_and_a_full_disk_are_told_apart() {
         let dir = TestDir::new("refuse");
-        for (slots, segments) in [(0, 2), (8, 1), (8, SEGMENTS_MAX + 1), (SEGMENT_SLOTS_MAX + 1, 2)] {
+        for (slots, segments) in [(0, 2), (8, 1), (8, SEGMENTS_MAX + 1), (SEGMENT_SLOTS_MAX + 1, 2)]
+        {
             let bad = config(&dir, slots, segments, Recycle::Oldest);
             assert!(matches!(open(&bad), Err(WalOpenError::Config)));
         }

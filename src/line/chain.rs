@@ -5,7 +5,7 @@ use super::send::{Door, NoWal, ORDER_FRAME_MAX, SendLine};
 use crate::engine::risk::RiskStage;
 use crate::engine::signal::SignalStage;
 use crate::engine::stage::{Direct, Stage};
-use crate::model::{Command, Event, Rank, SendOutcome};
+use crate::model::{Command, Event, SendOutcome};
 
 pub struct Chain {
     pub signal: SignalStage,
@@ -27,7 +27,7 @@ impl Chain {
     ) {
         let Chain { signal, risk, send } = self;
         let mut frame = [0; ORDER_FRAME_MAX];
-        let door = Door { rank: Rank::Running, ready: true, age_ns: 0 };
+        let door = Door { rank: 0, ready: true, age_ns: 0 };
         signal.on_input(
             event,
             &mut Direct(|signal| {

@@ -188,18 +188,14 @@ impl ParseLine {
         socket.open = true;
         socket.owed = None;
         socket.reset = None;
-        let front = &mut self.front;
-        match &mut socket.protocol {
-            Protocol::Public(session) => {
-                let mut sink = Sink { front, out, tap, conn, trading: false, probe: &NO_PROBE, trace: Trace::default() };
-                session.on_open(now.mono, &mut sink);
-            }
-            Protocol::Private(session) => session.on_open(now.mono, nonce),
-        }
         let trading = matches!(socket.protocol, Protocol::Private(_));
-        let body = Body::Link(LinkEvent { conn, trading, state: LinkState::Up, code: 0 });
-        tap.control(&body);
-        self.front.offer(body, Trace::default(), out);
+        let front = &mut self.front;
+        let (probe, trace) = (&NO_PROBE, Trace::default());
+        let mut sink = Sink { front, out, tap, conn, trading, probe, trace };
+        match &mut socket.protocol {
+            Protocol::Public(session) => session.on_open(now.mono, &mut sink),
+            Protocol::Private(session) => session.on_open(now.mono, nonce, &mut sink),
+        }
     }
 
     /// The socket is gone.
@@ -207,7 +203,6 @@ impl ParseLine {
         &mut self,
         conn: ConnId,
         now: Now,
-        code: i32,
         out: &mut impl MouthOut,
         tap: &mut impl ParseTap,
     ) {
@@ -217,18 +212,14 @@ impl ParseLine {
             return;
         }
         socket.open = false;
-        let front = &mut self.front;
         let trading = matches!(socket.protocol, Protocol::Private(_));
-        let body = Body::Link(LinkEvent { conn, trading, state: LinkState::Down, code });
+        let front = &mut self.front;
+        let (probe, trace) = (&NO_PROBE, Trace::default());
+        let mut sink = Sink { front, out, tap, conn, trading, probe, trace };
         match &mut socket.protocol {
-            Protocol::Public(session) => {
-                let mut sink = Sink { front, out, tap, conn, trading, probe: &NO_PROBE, trace: Trace::default() };
-                session.on_close(now.mono, &mut sink);
-            }
-            Protocol::Private(session) => session.on_close(now.mono),
+            Protocol::Public(session) => session.on_close(now.mono, &mut sink),
+            Protocol::Private(session) => session.on_close(now.mono, &mut sink),
         }
-        tap.control(&body);
-        self.front.offer(body, Trace::default(), out);
     }
 
     /// Handles up to `budget` messages of `chunk` from `*pos` on; returns how many. The chunk is used up
@@ -390,14 +381,14 @@ impl ParseLine {
         let socket = self.sockets.get_mut(conn.index()).filter(|socket| socket.open)?;
         let mask = (self.mask.next_u64() as u32).to_le_bytes();
         if let Some((opcode, payload, len)) = socket.owed.take() {
-            return Some(encode_frame(opcode, &payload[..len], mask, frame));
+            return encode_frame(opcode, &payload[..len], mask, frame);
         }
         let mut text = [0; CONTROL_TEXT_MAX];
         let len = match &mut socket.protocol {
             Protocol::Public(session) => session.poll_transmit(now, &mut text)?,
             Protocol::Private(session) => session.poll_transmit(now, &mut text)?,
         };
-        Some(encode_frame(Opcode::Text, &text[..len], mask, frame))
+        encode_frame(Opcode::Text, &text[..len], mask, frame)
     }
 
     /// Whether `conn` must be closed and opened again; told once.

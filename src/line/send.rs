@@ -2,7 +2,7 @@
 
 use crate::base::rng::Rng;
 use crate::engine::send::{DecisionHash, Gate};
-use crate::model::{Action, Command, NewOrder, Rank, SendOutcome};
+use crate::model::{Action, Command, NewOrder, SendOutcome};
 use crate::venue::encode;
 use crate::venue::symbols::SymbolTable;
 use crate::venue::ws::{Opcode, encode_frame};
@@ -34,7 +34,7 @@ impl WriteAhead for NoWal {
 #[derive(Clone, Copy, Debug)]
 pub struct Door {
     /// The latch, read just before.
-    pub rank: Rank,
+    pub rank: u8,
     /// The socket is authenticated and takes bytes.
     pub ready: bool,
     /// Nanoseconds since the frame that caused the command was received.
@@ -49,11 +49,13 @@ pub struct SendLine {
     gid: Option<u64>,
     mask: Rng,
     sent: u64,
+    /// Commands without a wire form: a broken invariant upstream; must stay 0.
+    unspeakable: u64,
 }
 
 impl SendLine {
     pub fn new(gate: Gate, table: SymbolTable, gid: Option<u64>, mask_seed: u64) -> Self {
-        Self { gate, hash: DecisionHash::new(), table, gid, mask: Rng::new(mask_seed), sent: 0 }
+        Self { gate, hash: DecisionHash::default(), table, gid, mask: Rng::new(mask_seed), sent: 0, unspeakable: 0 }
     }
 
     /// Hash over every command so far, in order, whether it left or not: decisions, not luck.
@@ -63,6 +65,14 @@ impl SendLine {
     /// Commands that became bytes.
     pub fn sent(&self) -> u64 {
         self.sent
+    }
+    /// Commands that have no wire form; above 0 is a fault of ours.
+    pub fn unspeakable(&self) -> u64 {
+        self.unspeakable
+    }
+    /// Commands hashed, sent or not.
+    pub fn commands(&self) -> u64 {
+        self.hash.commands()
     }
     pub fn gate(&self) -> &Gate {
         &self.gate
@@ -80,19 +90,24 @@ impl SendLine {
         wal: &mut impl WriteAhead,
         frame: &mut [u8],
     ) -> Result<usize, SendOutcome> {
-        self.hash.add(command);
-        self.gate.check(command, door.rank, door.age_ns)?;
+        self.hash.update(command);
         if !door.ready {
             return Err(SendOutcome::LinkDown);
         }
+        self.gate.check(command, door.rank, door.age_ns)?;
         let mut text = [0; ORDER_TEXT_MAX];
-        let len = encode::command(command, &self.table, self.gid, &mut text);
-        assert!(len > 0 && len <= ORDER_TEXT_MAX, "an order message always fits");
+        let Ok(len) = encode::command(command, &self.table, self.gid, &mut text) else {
+            self.unspeakable += 1;
+            return Err(SendOutcome::LinkDown); // nothing left: as if there were no socket
+        };
         if !wal.keep(&wal_record(command)) {
             return Err(SendOutcome::JournalFull);
         }
         let mask = (self.mask.next_u64() as u32).to_le_bytes();
-        let len = encode_frame(Opcode::Text, &text[..len], mask, frame);
+        let Some(len) = encode_frame(Opcode::Text, &text[..len], mask, frame) else {
+            self.unspeakable += 1;
+            return Err(SendOutcome::LinkDown);
+        };
         self.sent += 1;
         Ok(len)
     }

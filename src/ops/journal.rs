@@ -60,7 +60,8 @@ pub struct OrderTally {
     pub acked: u64,
     pub refused: u64,
     pub filled_whole: u64,
-    pub filled_partly: u64,
+    /// Orders that were filled in part at any time.
+    pub partly: u64,
     pub ended_unfilled: u64,
     /// Fills of orders that this run did not send.
     pub foreign: u64,
@@ -75,6 +76,7 @@ struct Tracked {
     acked: bool,
     last_fill: Tsc,
     executed: bool,
+    partly: bool,
 }
 
 pub struct OrderTracker {
@@ -155,6 +157,7 @@ impl OrderTracker {
             acked: false,
             last_fill: Tsc(0),
             executed: false,
+            partly: false,
         };
         self.live.insert(new.cid.0, tracked);
         self.order_of.push_back(new.cid.0);
@@ -208,6 +211,10 @@ impl OrderTracker {
                     record(|board| &mut board.first_fill, seen.at);
                 }
                 tracked.waterfall.last_fill = since;
+                if tracked.filled < tracked.asked && !tracked.partly {
+                    tracked.partly = true;
+                    self.tally.partly += 1;
+                }
                 tracked.waterfall.state = "partly filled".to_owned();
                 if tracked.filled >= tracked.asked {
                     tracked.waterfall.state = "filled".to_owned();
@@ -236,7 +243,6 @@ impl OrderTracker {
                         self.tally.ended_unfilled += 1;
                         "cancelled".to_owned()
                     } else {
-                        self.tally.filled_partly += 1;
                         "cancelled, partly filled".to_owned()
                     };
                 }

@@ -47,3 +47,21 @@ impl<T> TapTx<T> {
         self.dropped
     }
 }
+
+/// Rows of `signal`.
+#[derive(Clone, Copy, Debug)]
+pub enum SignalRow {
+    Symbol(SymbolSignals),
+}
+
+/// Rows of `risk`.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)] // four a second; a box would be an allocation on a hot thread
+pub enum RiskRow {
+    Account(RiskSnapshot),
+    Symbol(SymbolRisk),
+    /// An own order alive.
+    Order(Order),
+    /// All orders of this round are told.
+    OrdersEnd,
+}

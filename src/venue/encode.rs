@@ -251,10 +251,7 @@ mod tests {
             Action::Amend { id, cid, px: Px::from_whole(500), qty: Qty::parse("0.1").unwrap() },
             r#"[0,"ou",null,{"id":1149698545,"amount":"0.1","price":"500"}]"#,
         );
-        check(
-            Action::Cancel { id, cid, cid_day: DAY },
-            r#"[0,"oc",null,{"id":1149698545}]"#,
-        );
+        check(Action::Cancel { id, cid, cid_day: DAY }, r#"[0,"oc",null,{"id":1149698545}]"#);
         check(
             Action::Cancel { id: OrderId::NONE, cid, cid_day: DAY },
             r#"[0,"oc",null,{"cid":555,"cid_date":"2018-03-14"}]"#,
@@ -266,10 +263,7 @@ mod tests {
         let mut ids = [OrderId::NONE; 16];
         ids[0] = OrderId(123_456_789);
         ids[3] = OrderId(987_654_321);
-        check(
-            Action::CancelMulti { ids },
-            r#"[0,"oc_multi",null,{"id":[123456789,987654321]}]"#,
-        );
+        check(Action::CancelMulti { ids }, r#"[0,"oc_multi",null,{"id":[123456789,987654321]}]"#);
     }
 
     #[test]

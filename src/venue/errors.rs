@@ -128,7 +128,12 @@ mod tests {
     fn every_known_shape_is_classified() {
         use RestErrorKind::*;
         for (status, body, kind, code) in [
-            (500, r#"["error",10001,"Invalid order: minimum size for BTC/USD is 0.002"]"#, Order(Refusal::MinimumSize), 10_001),
+            (
+                500,
+                r#"["error",10001,"Invalid order: minimum size for BTC/USD is 0.002"]"#,
+                Order(Refusal::MinimumSize),
+                10_001,
+            ),
             (500, r#"["error",10001,"Order not found."]"#, Order(Refusal::NotFound), 10_001),
             (500, r#"["error",10001,"api_key: permission invalid"]"#, Permission, 10_001),
             (500, r#"["error",10020,"symbol: invalid"]"#, Parameters, 10_020),
@@ -138,7 +143,12 @@ mod tests {
             (429, r#"{"error":"ERR_RATE_LIMIT"}"#, RateLimit, 0),
             (200, r#"{"message":"Ratelimit"}"#, RateLimit, 0),
             (500, r#"["error",20060,"maintenance"]"#, Maintenance, 20_060),
-            (503, r#"{"code":503,"error":"temporarily_unavailable","error_description":"x"}"#, Unavailable, 503),
+            (
+                503,
+                r#"{"code":503,"error":"temporarily_unavailable","error_description":"x"}"#,
+                Unavailable,
+                503,
+            ),
             (404, "<html>Cannot GET /api/v2/nope</html>", NotFound, 0),
             (502, "", Unavailable, 0),
             (302, "", Unreadable, 0),
@@ -158,6 +168,8 @@ mod tests {
     #[test]
     fn an_outage_proves_nothing() {
         assert!(!classify(502, b"").unwrap().proves_nothing_happened());
-        assert!(classify(500, br#"["error",10114,"nonce: small"]"#).unwrap().proves_nothing_happened());
+        assert!(
+            classify(500, br#"["error",10114,"nonce: small"]"#).unwrap().proves_nothing_happened()
+        );
     }
 }

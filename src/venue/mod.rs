@@ -5,11 +5,13 @@
 //! Errors:    typed enums; nonsense from outside is counted, kept in a recorder and answered by a resync.
 //! Tests:     beside each file; recordings decoded whole in public/tests.rs and private_tests.rs; benches/decode.rs.
 
+pub mod account;
 pub mod book;
 pub mod encode;
 pub mod errors;
 pub mod event;
 pub mod out;
+pub mod private;
 pub mod public;
 pub mod raw_book;
 pub mod recorder;

@@ -137,7 +137,10 @@ mod tests {
     fn states_are_told_by_their_leading_words() {
         for (text, status) in [
             ("ACTIVE", OrderStatus::Active),
-            ("PARTIALLY FILLED @ 578.81(-0.1), PARTIALLY FILLED @ 1(2)", OrderStatus::PartiallyFilled),
+            (
+                "PARTIALLY FILLED @ 578.81(-0.1), PARTIALLY FILLED @ 1(2)",
+                OrderStatus::PartiallyFilled,
+            ),
             ("EXECUTED @ 113940.0(-0.00008865)", OrderStatus::Executed),
             ("EXECUTED @ 1(1) was ACTIVE (note:POSCLOSE)", OrderStatus::Executed),
             ("CANCELED was: PARTIALLY FILLED @ 1(2)", OrderStatus::Canceled),

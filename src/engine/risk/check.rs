@@ -75,13 +75,15 @@ impl RiskStage {
         guards.ask(Guard::PriceCollar, beyond)?;
         guards.ask(Guard::MinSize, draft.qty < instrument.qty_min)?;
         guards.ask(Guard::MaxSize, draft.qty > instrument.qty_max)?;
-        if !entry {
+        // A close must never wait for a limit. Quotes count even where they can only close (spot asks):
+        // they come often and would use up the venue's patience.
+        if !entry && draft.lane != Lane::Quote {
             return Ok(());
         }
         self.check_limits(draft, mid)
     }
 
-    /// The limits that only entries are held to.
+    /// The limits that entries and quotes are held to.
     fn check_limits(&mut self, draft: &Draft, mid: Px) -> Result<(), Guard> {
         let (symbol, now) = (draft.symbol, self.now);
         let limits = self.limits[symbol.index()];

@@ -89,12 +89,19 @@ impl RiskStage {
             }
         }
     }
-    /// The best price of the other side, `bps` worse, rounded so that it still takes.
+    /// The best price of the other side, `bps` worse, rounded so that it still takes; inside the collar.
     pub(super) fn take_px(&self, symbol: SymbolId, side: Side, bps: i64) -> Px {
         let row = self.marks[symbol.index()];
+        let (mid, collar) = (row.mid(), i64::from(self.config.collar_bps));
         match side {
-            Side::Buy => row.ask.offset_bps(bps).ceil_to_tick(),
-            Side::Sell => row.bid.offset_bps(-bps).floor_to_tick(),
+            Side::Buy => {
+                let most = mid.offset_bps(collar).floor_to_tick();
+                row.ask.offset_bps(bps).ceil_to_tick().min(most)
+            }
+            Side::Sell => {
+                let least = mid.offset_bps(-collar).ceil_to_tick();
+                row.bid.offset_bps(-bps).floor_to_tick().max(least)
+            }
         }
     }
     /// What of the position an order on this side may still close, open orders of that side deducted.

@@ -17,9 +17,16 @@ use crate::model::{
 const CANCELS_PER_INPUT: usize = 40;
 /// Closing orders one input may cause.
 const CLOSES_PER_INPUT: usize = 16;
+/// Waiting targets looked at again in one input.
+const TARGETS_PER_INPUT: usize = 4;
 /// From so many orders on, cancels are bundled (`oc_multi`).
 const BUNDLE_FROM: usize = 4;
-const _: () = assert!(CANCELS_PER_INPUT + CLOSES_PER_INPUT + 4 <= crate::base::limits::BURST_MAX);
+/// An intent makes at most two orders, and the last bundle of cancels may be a message more.
+const OTHERS_PER_INPUT: usize = 3;
+const _: () = assert!(
+    CANCELS_PER_INPUT + CLOSES_PER_INPUT + TARGETS_PER_INPUT + OTHERS_PER_INPUT
+        <= crate::base::limits::BURST_MAX
+);
 
 impl RiskStage {
     /// Marks own orders for cancelling; the next sweep sends the messages.
@@ -206,8 +213,12 @@ impl RiskStage {
     #[cold]
     fn retry_targets(&mut self, from: Origin, out: &mut impl Outbox<Command>) {
         let wait = SpanNs::from_ms(i64::from(self.config.target_wait_ms));
+        let mut tried = 0;
         for row in 0..self.targets.len() {
             let Some(intent) = self.targets[row] else { continue };
+            if tried == TARGETS_PER_INPUT {
+                break;
+            }
             let symbol = intent.symbol;
             if self.now - intent.cause.recv > wait {
                 self.forget_target(symbol);
@@ -221,6 +232,7 @@ impl RiskStage {
             if sums.settling > 0 || self.ledger.listed().any(of_target) {
                 continue;
             }
+            tried += 1;
             self.forget_target(symbol);
             self.target(&intent, Origin { trace: intent.trace, ..from }, out);
         }

@@ -154,8 +154,8 @@ impl<T: ParseTap + TapTurn> ParseDuty<T> {
                     Self::transmit(&mut self.line, side, conn, now.mono);
                     handled += 1;
                 }
-                Some(FromSocket::Closed { conn, code }) => {
-                    self.line.on_close(conn, now, code, &mut self.out, &mut self.tap);
+                Some(FromSocket::Closed { conn, .. }) => {
+                    self.line.on_close(conn, now, &mut self.out, &mut self.tap);
                     handled += 1;
                 }
                 Some(FromSocket::Report(report)) => {

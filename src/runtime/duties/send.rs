@@ -5,7 +5,7 @@ use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
 use crate::io::clock::Clock;
 use crate::line::send::{Door, ORDER_FRAME_MAX, SendLine, WriteAhead};
-use crate::model::{Command, OrderSent, Rank, SendOutcome, SendReport};
+use crate::model::{Command, OrderSent, SendOutcome, SendReport};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, ToSocket};
@@ -54,7 +54,7 @@ impl<W: WriteAhead> SendDuty<W> {
         // An order of a timer has no frame whose age could be asked.
         let age_ns = self.clock.span_ns(command.trace.recv, self.clock.tsc()).unwrap_or(0);
         let door = Door {
-            rank: Rank::from_u8(self.latch.rank()),
+            rank: self.latch.rank(),
             ready: self.ready && self.socket.is_open(),
             age_ns,
         };
