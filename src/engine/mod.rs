@@ -13,6 +13,6 @@ pub mod positions;
 pub mod risk;
 pub mod send;
 pub mod sequencer;
-// pub mod signal;
+pub mod signal;
 pub mod stage;
-// pub mod strategy;
+pub mod strategy;

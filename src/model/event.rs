@@ -15,6 +15,12 @@ pub struct Event {
     pub body: Body,
 }
 const _: () = assert!(std::mem::size_of::<Event>() <= MESSAGE_BYTES_MAX);
+impl Event {
+    /// Time passed; caused by no frame.
+    pub fn tick(stamp: Stamp) -> Self {
+        Self { stamp, trace: Trace::default(), body: Body::Tick }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {

@@ -40,6 +40,11 @@ impl Bollinger {
         let n = usize::from(n).clamp(2, WINDOW_MAX);
         Self { ring: vec![0; n].into_boxed_slice(), at: 0, len: 0, anchor: 0, sum: 0, squares: 0 }
     }
+    /// Forgets every value; the window's memory is kept.
+    pub fn reset(&mut self) {
+        self.ring.fill(0);
+        (self.at, self.len, self.sum, self.squares) = (0, 0, 0, 0);
+    }
     #[inline(always)]
     fn offset(&self, close: Px) -> i64 {
         close.raw().saturating_sub(self.anchor).clamp(-OFFSET_MAX, OFFSET_MAX)

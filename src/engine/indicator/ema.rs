@@ -72,6 +72,12 @@ impl EmaZ {
             value: None,
         }
     }
+    /// Forgets every value; the window's memory is kept.
+    pub fn reset(&mut self) {
+        self.fast = Ema { seen: 0, ..self.fast };
+        self.slow = Ema { seen: 0, ..self.slow };
+        (self.at, self.len, self.value) = (0, 0, None);
+    }
     /// One more difference joins the window: Welford's rule over the rest of it.
     #[inline]
     fn z_of(&self, difference: f64, price: f64) -> Option<f64> {

@@ -141,6 +141,21 @@ impl IndicatorSet {
         }
     }
 
+    /// Forgets every bar, keeping the windows' memory. `config` is the one it was made with.
+    pub fn reset(&mut self, config: &IndicatorConfig) {
+        self.ema_z.reset();
+        self.bollinger.reset();
+        self.vol.reset();
+        self.ema = Ema::new(config.ema);
+        self.preset_ema = config.preset_ema.map(|pair| pair.map(Ema::new));
+        self.rsi = Rsi::new(config.rsi);
+        self.atr = Atr::new(config.atr);
+        self.adx = Adx::new(config.adx);
+        self.vwap = Vwap::default();
+        self.regime = RegimeTracker::default();
+        (self.price, self.bars) = (0.0, 0);
+    }
+
     /// Counts a closed bar, once.
     pub fn commit(&mut self, bar: &Bar) {
         let (high, low, close) = (bar.high.to_f64(), bar.low.to_f64(), bar.close.to_f64());

@@ -41,6 +41,11 @@ impl RealisedVol {
             value: None,
         }
     }
+    /// Forgets every value; the window's memory is kept.
+    pub fn reset(&mut self) {
+        self.ring.fill(0.0);
+        (self.last, self.at, self.len, self.rest, self.value) = (None, 0, 0, 0.0, None);
+    }
     #[inline]
     fn with(&self, close: f64) -> Option<(f64, Option<f64>)> {
         let change = log_return(self.last?, close);
