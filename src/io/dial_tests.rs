@@ -292,7 +292,7 @@ fn a_slow_peer_gets_every_byte_that_was_taken_and_none_that_was_not() {
 #[test]
 fn a_flood_over_tls_arrives_whole_through_any_buffer() {
     let authority = authority();
-    let data: Vec<u8> = (0..700_000u32).map(|at| (at * 31 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..700_000u32).map(|at| ((at * 31) >> 3) as u8).collect();
     for size in [1usize, 100, 5_000, 20_000, 32 * 1024] {
         let expected = if size == 1 { &data[..40_000] } else { &data[..] };
         let sent = expected.to_vec();
