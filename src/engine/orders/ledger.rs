@@ -269,31 +269,32 @@ impl Ledger {
         };
         self.bind(slot, update.id, now, positions);
         let (round, snapshot, link_up) = (self.round, self.snapshot, self.link_up);
+        let read_at = self.open_list_read_at();
+        let retry = now + self.cancel_retry();
         self.touch(slot, now, |order| {
             order.join_array(update, now);
             order.acked_at.get_or_insert(now);
             match update.source {
-                Source::Snapshot => order.seen_snapshot = snapshot,
-                Source::RestOpen | Source::RestHistory => order.seen_round = round,
-                _ => {}
-            }
-            let listed = matches!(update.source, Source::Snapshot | Source::RestOpen);
-            if listed {
-                order.settle_by_list();
-                if let Some(at) = order.cancel_at
-                    && now - at > SpanNs::ZERO
-                    && order.end.is_none()
-                {
-                    // The list may be older than the cancel: say it again, a little later.
-                    order.cancel_at = None;
-                    order.cancel_count = 0;
+                Source::Snapshot => {
+                    order.seen_snapshot = snapshot;
+                    order.settle_by_list(retry);
                 }
-            } else if link_up {
-                order.unconfirmed = false;
-                // A change or a cancel in doubt stays in doubt until its own answer or a list.
-                if order.amend.is_none() && order.cancel_at.is_none() {
-                    order.unknown = false;
+                Source::RestOpen => {
+                    order.seen_round = round;
+                    // A list speaks only of doubts that are older than its reading.
+                    if read_at.is_some_and(|at| at > order.unknown_at) {
+                        order.settle_by_list(retry);
+                    }
                 }
+                Source::RestHistory => order.seen_round = round,
+                Source::New | Source::Update | Source::Closed if link_up => {
+                    order.unconfirmed = false;
+                    // A change or a cancel in doubt stays in doubt until its own answer or a list.
+                    if order.amend.is_none() && order.cancel_at.is_none() {
+                        order.unknown = false;
+                    }
+                }
+                Source::New | Source::Update | Source::Closed => {}
             }
         });
     }

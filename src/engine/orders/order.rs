@@ -129,7 +129,7 @@ pub struct Order {
     pub door: Option<SendOutcome>,
     pub amend: Option<Amend>,
     pub unknown: bool,
-    /// Since when, for `unknown_absent_after_s`.
+    /// Since when it is in doubt, for `unknown_absent_after_s` and for lists.
     pub unknown_at: MonoNs,
     /// The link was down since the venue last confirmed it.
     pub unconfirmed: bool,
@@ -407,13 +407,25 @@ impl Order {
         }
         self.finish_same_px_amend();
     }
-    /// An open-order list shows the order: whatever was on its way has arrived or is lost.
-    pub(super) fn settle_by_list(&mut self) {
-        if let (Some(_), Some(view)) = (self.amend, self.view) {
-            // Keep the wider bound: a change that was lost may still come late.
+    /// An open-order list shows the order alive: what was in doubt is decided. A change that the list
+    /// does not show may still arrive, so its size goes on counting, and the order is better cancelled. A
+    /// cancel that did not work may be said again from `retry_at` on.
+    pub(super) fn settle_by_list(&mut self, retry_at: MonoNs) {
+        if !(self.unknown || self.unconfirmed) || self.end.is_some() {
+            return;
+        }
+        if let (Some(amend), Some(view)) = (self.amend, self.view) {
             let kept = self.bound;
+            let shown = view.px == amend.px && view.remaining == amend.qty;
             self.take_amend(&view);
-            self.bound = self.bound.max(kept);
+            if !shown {
+                self.bound = self.bound.max(kept).saturating_add(amend.qty);
+                self.cancel_wanted = true;
+            }
+        }
+        if self.cancel_at.take().is_some() || self.cancel_count > 0 {
+            self.cancel_after = retry_at;
+            self.cancel_count = 0;
         }
         self.unknown = false;
         self.unconfirmed = false;

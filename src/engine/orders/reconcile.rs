@@ -1,7 +1,8 @@
 //! What the ledger concludes from links, from complete lists, and from the passing of time.
 //!
 //! A *round* is one complete reading by REST: open orders, history and trades, each between its begin
-//! and end mark, closed by `LinkState::Reconciled`. Only a round that began after a fact can speak of it.
+//! and end mark, closed by `LinkState::Reconciled`. Only a round that began after a fact can speak of it;
+//! so a begin mark must enter the line when its request leaves, not when its reply comes.
 
 use super::ledger::{Ledger, Slot, set_unknown};
 use super::order::{Order, View};
@@ -30,7 +31,10 @@ impl Ledger {
                     if in_flight || order.cancel_at.is_some() {
                         set_unknown(order, now);
                     }
-                    order.unconfirmed = true;
+                    if !order.unconfirmed {
+                        order.unconfirmed = true;
+                        order.unknown_at = now;
+                    }
                     // A cancel on its way may be lost; it is safe to say it again later.
                     order.cancel_at = None;
                     order.cancel_count = 0;
@@ -71,6 +75,14 @@ impl Ledger {
             self.round_marks |= bit << 3;
         }
     }
+    /// Orders, history and trades have all been read whole, asked for since the last round and log-in.
+    pub fn is_round_full(&self) -> bool {
+        self.round_marks & MARKS_ENDED == MARKS_ENDED
+    }
+    /// When the open-order list that is arriving now was asked for; `None` outside its marks.
+    pub(super) fn open_list_read_at(&self) -> Option<MonoNs> {
+        (self.round_marks & 0b001_001 == 0b000_001).then_some(self.round_started)
+    }
     /// The venue's list at log-in is complete: what it does not show is in doubt, for only the history
     /// knows how it ended.
     fn finish_snapshot(&mut self, now: MonoNs) {
@@ -84,8 +96,7 @@ impl Ledger {
         });
     }
     fn finish_round(&mut self, now: MonoNs) {
-        let full = self.round_marks & MARKS_ENDED == MARKS_ENDED;
-        if full {
+        if self.is_round_full() {
             let (round, started, link_up) = (self.round, self.round_started, self.link_up);
             let absent_after = SpanNs::from_s(i64::from(self.config.unknown_absent_after_s));
             self.each_listed(now, |order, counters| {
@@ -109,7 +120,9 @@ impl Ledger {
                             order.absent = true;
                             counters.absent += 1;
                         }
-                    } else if link_up && order.cancel_count < CANCELS_MAX {
+                    } else if link_up && order.probe_at.is_none() {
+                        // Cancels from before the doubt do not count: one more, whatever their number.
+                        order.cancel_count = order.cancel_count.min(CANCELS_MAX - 1);
                         order.cancel_wanted = true;
                     }
                 } else if !seen && order.acked_at.is_some_and(|at| at < started) {

@@ -73,7 +73,9 @@ pub struct RiskConfig {
     pub repeat_window_ms: u32,
     /// The venue's position may differ from ours this long before entries are blocked, ms.
     pub mismatch_grace_ms: u32,
-    /// Whether entries wait for `LinkState::Reconciled` after each log-in; else for the order snapshot.
+    /// Whether entries wait for a full reconcile round after each log-in: begin and end marks of
+    /// `RestOrders`, `RestHistory` and `RestTrades`, then `LinkState::Reconciled`, all after
+    /// `Authenticated`. Else the order snapshot of the log-in is enough.
     pub require_reconcile: bool,
     /// Whether orders that may open are cancelled when a person pauses.
     pub cancel_entries_on_pause: bool,

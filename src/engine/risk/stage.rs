@@ -260,6 +260,7 @@ impl RiskStage {
         }
     }
     fn on_link(&mut self, link: &LinkEvent) {
+        let full_round = self.ledger.is_round_full();
         self.ledger.on_link(link, self.now);
         match link.state {
             LinkState::Down | LinkState::AuthFailed if link.trading => {
@@ -269,7 +270,8 @@ impl RiskStage {
                 (self.link_up, self.listed, self.reconciled) = (true, false, false);
                 self.maintenance = false;
             }
-            LinkState::Reconciled => self.reconciled = self.link_up,
+            // An answer to a question asked before this log-in is none.
+            LinkState::Reconciled => self.reconciled |= self.link_up && full_round,
             LinkState::MaintenanceStarted => self.maintenance = true,
             LinkState::MaintenanceEnded => self.maintenance = false,
             _ => {}

@@ -80,6 +80,12 @@ impl Bench {
         self.link(LinkState::Authenticated);
         self.snapshot(SnapshotOf::Positions);
         self.snapshot(SnapshotOf::Orders);
+        self.reconcile();
+    }
+    pub(super) fn reconcile(&mut self) {
+        self.snapshot(SnapshotOf::RestOrders);
+        self.snapshot(SnapshotOf::RestHistory);
+        self.snapshot(SnapshotOf::RestTrades);
         self.link(LinkState::Reconciled);
     }
     pub(super) fn mark_of(&mut self, symbol: SymbolId, bid: &str, ask: &str) {
@@ -232,6 +238,8 @@ fn nothing_leaves_before_the_account_is_reconciled() {
     assert_eq!(b.stage.rank(), Rank::EntriesBlocked);
     assert!(b.stage.wants_reconcile());
     b.link(LinkState::Reconciled);
+    assert_eq!(b.stage.rank(), Rank::EntriesBlocked, "a round without its lists is none");
+    b.reconcile();
     assert_eq!(b.stage.rank(), Rank::Running);
     assert_eq!(b.once("1", "99").len(), 1);
     b.link(LinkState::Down);
