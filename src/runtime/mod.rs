@@ -1,1 +1,4 @@
 //! Purpose: (being written)
+
+#[cfg(feature = "net")]
+pub mod server;
