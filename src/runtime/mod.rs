@@ -10,3 +10,5 @@ pub mod duty;
 pub mod placement;
 pub mod topology;
 pub mod wait;
+#[cfg(feature = "net")]
+pub mod server;
