@@ -157,6 +157,9 @@ impl Filters {
             return true;
         }
         self.0.iter().any(|filter| match class {
+            // A snapshot names no symbol and goes to everybody who wants any.
+            Class::Trading("") => filter.starts_with("trading"),
+            Class::Wallet("", _) => filter.starts_with("wallet"),
             Class::Trading(symbol) => {
                 filter == "trading" || filter.strip_prefix("trading-") == Some(symbol)
             }

@@ -104,15 +104,20 @@ impl LevelBook {
     }
 }
 
+/// What `fold_levels` makes of levels.
+#[derive(Clone, Copy, Debug)]
+pub struct FoldInput {
+    pub side: Side,
+    /// Significant digits of a price step: 5 (P0) … 1 (P4).
+    pub digits: u32,
+    /// Rows kept.
+    pub len: usize,
+}
+
 /// Folds levels (best first) into price steps of `digits` significant digits — bids down, asks up, so that
 /// coarse books never cross — and keeps the best `len` of them.
-pub fn fold_levels(
-    levels: impl Iterator<Item = Row>,
-    side: Side,
-    digits: u32,
-    len: usize,
-    out: &mut Vec<Row>,
-) {
+pub fn fold_levels(levels: impl Iterator<Item = Row>, input: FoldInput, out: &mut Vec<Row>) {
+    let FoldInput { side, digits, len } = input;
     out.clear();
     for level in levels {
         if level.count == 0 {
@@ -325,11 +330,11 @@ mod tests {
         let row = |px: i64, qty: i64| Row { px: px * ONE, id: 0, count: 1, qty: qty * ONE };
         let mut out = Vec::new();
         let bids = [row(6443, 1), row(6441, 2), row(6439, 4)];
-        fold_levels(bids.into_iter(), Side::Buy, 3, 25, &mut out);
+        fold_levels(bids.into_iter(), FoldInput { side: Side::Buy, digits: 3, len: 25 }, &mut out);
         assert_eq!(out[0], Row { count: 2, ..row(6440, 3) });
         assert_eq!(out[1], row(6430, 4));
         let asks = [row(6443, 1), row(6450, 2), row(6451, 4)];
-        fold_levels(asks.into_iter(), Side::Sell, 3, 1, &mut out);
+        fold_levels(asks.into_iter(), FoldInput { side: Side::Sell, digits: 3, len: 1 }, &mut out);
         assert_eq!(out, [Row { count: 2, ..row(6450, 3) }]);
     }
 }
