@@ -5,7 +5,6 @@
 //! Errors:    everything from outside becomes an event with a counter.
 //! Tests:     beside each file; chains against rings in tests/it.
 
-#[cfg(any())]
 pub mod chain;
 pub mod connect;
 pub mod nonce;

@@ -5,6 +5,7 @@
 //! Errors:    `std::io::Error`; a view that cannot draw falls back to lines.
 //! Tests:     beside each file; the view is drawn into a buffer.
 
+pub mod journal;
 pub mod logger;
 pub mod metrics;
 pub mod report;

@@ -5,9 +5,21 @@
 //! Errors:    `Problem`s of a table, all at once; `PlaceError` for pins. A duty's panic is caught and told.
 //! Tests:     beside each file; made-up machines in topology_tests.rs.
 
+#[cfg(feature = "net")]
+pub mod cold;
 pub mod cpu;
+#[cfg(feature = "net")]
+pub mod duties;
 pub mod duty;
+#[cfg(feature = "net")]
+pub mod link;
+#[cfg(feature = "net")]
+pub mod observe;
 pub mod placement;
+#[cfg(feature = "net")]
+pub mod socket;
+#[cfg(feature = "net")]
+pub mod taps;
 pub mod topology;
 pub mod wait;
 #[cfg(feature = "net")]
