@@ -1,5 +1,5 @@
-//! Is this window fit to be read? A shared machine takes the core away now and then; no code can help it,
-//! and a figure from such a window says nothing about the code.
+//! Is this window fit to be read? A shared machine takes the core away now and then; no code can
+//! help it, and a figure from such a window says nothing about the code.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
-//! The bare other side for wire-to-wire figures: no books, no matching, no JSON library. It signs the
-//! engine in with canned replies, then sends one market frame at each scheduled time, busy-polls the
-//! trading socket, and stamps both ends on its own core.
+//! The bare other side for wire-to-wire figures: no books, no matching, no JSON library. It signs
+//! the engine in with canned replies, then sends one market frame at each scheduled time,
+//! busy-polls the trading socket, and stamps both ends on its own core.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -79,7 +79,8 @@ impl Stub {
         Ok(Stub { listener, address })
     }
 
-    /// Serves handshakes, sign-in and REST until both sockets of the engine are ready to be measured.
+    /// Serves handshakes, sign-in and REST until both sockets of the engine are ready to be
+    /// measured.
     pub fn accept(&self, snapshot: &str) -> std::io::Result<Session> {
         let (mut market, mut trading) = (None, None);
         let stop = Arc::new(AtomicBool::new(false));
@@ -226,7 +227,8 @@ fn sign_in(stream: &mut TcpStream, snapshot: &str) -> std::io::Result<bool> {
     }
 }
 
-/// A book snapshot of `levels` a side around 6,400, and the frames of `count` updates that move the touch.
+/// A book snapshot of `levels` a side around 6,400, and the frames of `count` updates that move the
+/// touch.
 pub fn market(levels: usize, count: usize) -> (String, Vec<Vec<u8>>) {
     let mut rows = Vec::new();
     for level in 0..levels {

@@ -1,5 +1,6 @@
-//! Genesis: a low-latency, thread-pinned trading engine for Bitfinex. Rooms in layer order, low to high;
-//! a room uses rooms of lower layers only (`tests/it/tidy.rs` holds us to it). Start with ARCHITECTURE.md.
+//! Genesis: a low-latency, thread-pinned trading engine for Bitfinex. Rooms in layer order, low to
+//! high; a room uses rooms of lower layers only (`tests/it/tidy.rs` holds us to it). Start with
+//! ARCHITECTURE.md.
 #![deny(unsafe_code)]
 
 pub mod base; // L0

@@ -54,8 +54,9 @@ impl Config {
         self.recorded = Some(channels);
     }
 
-    /// Makes the rows say what `symbols` and `strategies` say, so that what `config show` prints, and
-    /// a run keeps as its `config.toml`, gives the same run again. Before strategies are removed.
+    /// Makes the rows say what `symbols` and `strategies` say, so that what `config show` prints,
+    /// and a run keeps as its `config.toml`, gives the same run again. Before strategies are
+    /// removed.
     fn rewrite_rows(&mut self) {
         let list = |names: &[String]| {
             let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();

@@ -1,19 +1,20 @@
 //! Bars from public trades, closed by the clock of the stamps.
 //!
-//! A trade belongs to the bar that holds its venue time; open and close follow the order of arrival. A
-//! bar ends when the clock passes its end and the grace, or when a trade of a later bar arrives, whichever
-//! comes first. A span without a trade makes no bar. Quantities and prices stay exact integers.
+//! A trade belongs to the bar that holds its venue time; open and close follow the order of
+//! arrival. A bar ends when the clock passes its end and the grace, or when a trade of a later bar
+//! arrives, whichever comes first. A span without a trade makes no bar. Quantities and prices stay
+//! exact integers.
 //!
-//! One builder holds every symbol and timeframe of the run. Its cost without a bar end is one compare per
-//! tick, and per trade a few compares for each timeframe.
+//! One builder holds every symbol and timeframe of the run. Its cost without a bar end is one
+//! compare per tick, and per trade a few compares for each timeframe.
 
 use crate::base::ids::SymbolId;
 use crate::base::time::{SpanNs, WallNs};
 use crate::base::units::{Px, Qty};
 use crate::model::{Bar, BarSource, Timeframe};
 
-/// A trade further than this ahead of the clock is nonsense: counted, and kept out of every bar, because it
-/// would end the running bar and make all true trades after it late.
+/// A trade further than this ahead of the clock is nonsense: counted, and kept out of every bar,
+/// because it would end the running bar and make all true trades after it late.
 pub const TRADE_AHEAD_MAX: SpanNs = SpanNs::from_s(3_600);
 
 /// What is built.
@@ -23,8 +24,9 @@ pub struct BarsConfig {
     pub symbols: usize,
     /// Each at most once; any order. Empty = no bars.
     pub timeframes: Vec<Timeframe>,
-    /// How long after its end a bar still takes trades, ms. Trades reach us some milliseconds after the
-    /// time they carry; without a grace the clock would end the bar before its last trades are here.
+    /// How long after its end a bar still takes trades, ms. Trades reach us some milliseconds after
+    /// the time they carry; without a grace the clock would end the bar before its last trades are
+    /// here.
     pub grace_ms: u32,
 }
 impl Default for BarsConfig {
@@ -118,8 +120,8 @@ impl BarBuilder {
         &self.timeframes
     }
 
-    /// One public trade, in order of arrival; the sign of `qty` does not matter. Bars that it ends are given
-    /// to `closed` before it is counted itself, shortest timeframe first.
+    /// One public trade, in order of arrival; the sign of `qty` does not matter. Bars that it ends
+    /// are given to `closed` before it is counted itself, shortest timeframe first.
     #[inline]
     pub fn on_trade(
         &mut self,
@@ -216,10 +218,12 @@ impl BarBuilder {
         self.next_close = next;
     }
 
-    /// A closed bar that another source knows (history at start): trades inside it are late from now on.
-    /// A bar that is not over yet, and one that forms here, are left alone.
+    /// A closed bar that another source knows (history at start): trades inside it are late from
+    /// now on. A bar that is not over yet, and one that forms here, are left alone.
     pub fn seed(&mut self, bar: &Bar) {
-        let Some(place) = self.timeframes.iter().position(|tf| *tf == bar.timeframe) else { return };
+        let Some(place) = self.timeframes.iter().position(|tf| *tf == bar.timeframe) else {
+            return;
+        };
         let index = bar.symbol.index();
         if index >= self.whole_from.len() {
             return;
@@ -231,7 +235,8 @@ impl BarBuilder {
         }
     }
 
-    /// The symbol's trades are heard no longer: its forming bars, and those begun before `resumed`, are partial.
+    /// The symbol's trades are heard no longer: its forming bars, and those begun before `resumed`,
+    /// are partial.
     pub fn interrupted(&mut self, symbol: SymbolId) {
         let count = self.timeframes.len();
         let Some(whole_from) = self.whole_from.get_mut(symbol.index()) else { return };
@@ -381,7 +386,8 @@ mod tests {
         assert_eq!(b.counters().trade_late, 1);
     }
 
-    /// Five hours of recorded trades against the venue's own candles: every full minute equal to the digit.
+    /// Five hours of recorded trades against the venue's own candles: every full minute equal to
+    /// the digit.
     #[test]
     #[cfg_attr(not(shared_data), ignore = "needs ../shared/data")]
     fn bars_from_recorded_trades_equal_the_venues_candles_in_289_of_289_minutes() {

@@ -1,4 +1,5 @@
-//! Purpose:   decisions, without sockets or clocks: sequencer, mouth, indicators, strategies, risk, orders, send.
+//! Purpose:   decisions, without sockets or clocks: sequencer, mouth, indicators, strategies, risk,
+//!            orders, send.
 //! Knows:     base, model.           Must not know: venue, line, exchange, io, runtime.
 //! Time:      stamps only.
 //! Memory:    every table is allocated at start; nothing after `seal`.

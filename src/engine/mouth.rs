@@ -1,17 +1,21 @@
-//! The mouth of `parse_signal`: what waits there, what is merged there, and in which order it leaves.
+//! The mouth of `parse_signal`: what waits there, what is merged there, and in which order it
+//! leaves.
 //!
 //! While the ring has room, everything passes straight through. When it is full, things wait here:
-//! - a **book view** replaces the symbol's waiting one (its `updates` are summed), counted per symbol;
+//! - a **book view** replaces the symbol's waiting one (its `updates` are summed), counted per
+//! symbol;
 //! - **trades** merge into the symbol's waiting aggregate, counted per symbol;
-//! - a **tick** is dropped when one waits already (a tick carries time, and what follows carries it too);
+//! - a **tick** is dropped when one waits already (a tick carries time, and what follows carries it
+//! too);
 //! - everything else waits in arrival order, bounded by `waiting_max`; overflow sets `is_halted`.
 //!
-//! Order. Things leave in arrival order, except that a merged view or aggregate keeps the place of the
-//! first one it absorbed. Merging never reaches across a *barrier*: any waiting event of the same symbol
-//! that is not a book or a trade (so: a bar, a sync change, a fill …) and any waiting link event. So
-//! between two such events of a symbol exactly what arrived between them is delivered, and an aggregate
-//! never crosses a bar's end. A view that waits before a barrier is dropped once a newer one arrives behind
-//! it. Books and trades of one symbol are not ordered against each other: on the wire they are two channels.
+//! Order. Things leave in arrival order, except that a merged view or aggregate keeps the place of
+//! the first one it absorbed. Merging never reaches across a *barrier*: any waiting event of the
+//! same symbol that is not a book or a trade (so: a bar, a sync change, a fill …) and any waiting
+//! link event. So between two such events of a symbol exactly what arrived between them is
+//! delivered, and an aggregate never crosses a bar's end. A view that waits before a barrier is
+//! dropped once a newer one arrives behind it. Books and trades of one symbol are not ordered
+//! against each other: on the wire they are two channels.
 
 use super::sequencer::Sequencer;
 use crate::base::ids::SymbolId;
@@ -170,7 +174,8 @@ impl Mouth {
         }
     }
 
-    /// Books the entry at the front out. Slots that name its place are cleared by being below the front.
+    /// Books the entry at the front out. Slots that name its place are cleared by being below the
+    /// front.
     fn leave(&mut self, entry: &Waiting) {
         self.front_at += 1;
         match entry.body {
@@ -494,8 +499,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: under any pressure no control event is lost or reordered, trades are conserved, the
-        /// last view wins, and between two events of a symbol stands what arrived between them.
+        /// Goal: under any pressure no control event is lost or reordered, trades are conserved,
+        /// the last view wins, and between two events of a symbol stands what arrived between them.
         #[test]
         fn nothing_that_matters_is_lost(steps in prop::collection::vec(step(), 1..200)) {
             let (mut m, mut sink) = (mouth(3, 400), Sink::default());

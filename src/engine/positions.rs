@@ -1,8 +1,8 @@
 //! Positions from own fills, and the venue's opinion beside them.
 //!
-//! Cash and quantity are plain sums, so any order of fills gives the same result; only the open part's
-//! cost needs the average-price rule. Realised P&L is `cash + cost`: what came in, plus what the open
-//! part has cost. All sums are 128 bits wide at 1e-16, so no product is rounded.
+//! Cash and quantity are plain sums, so any order of fills gives the same result; only the open
+//! part's cost needs the average-price rule. Realised P&L is `cash + cost`: what came in, plus what
+//! the open part has cost. All sums are 128 bits wide at 1e-16, so no product is rounded.
 
 use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
@@ -60,7 +60,8 @@ impl Position {
         if old == 0 || (old > 0) == (add > 0) {
             self.cost = self.cost.saturating_add(value);
         } else if add.abs() < old.abs() {
-            // Closes a part: that part's share of the cost leaves. Split so that no product overflows.
+            // Closes a part: that part's share of the cost leaves. Split so that no product
+            // overflows.
             let part = (self.cost / old) * add + (self.cost % old) * add / old;
             self.cost = self.cost.saturating_add(part);
         } else {
@@ -189,8 +190,8 @@ impl Positions {
             _ => None,
         };
     }
-    /// False when the venue's position has differed for longer than `grace`: fills and position messages
-    /// of one trade come apart by milliseconds, so a short difference means nothing.
+    /// False when the venue's position has differed for longer than `grace`: fills and position
+    /// messages of one trade come apart by milliseconds, so a short difference means nothing.
     #[inline]
     pub fn matches_venue(&self, symbol: SymbolId, now: MonoNs, grace: SpanNs) -> bool {
         match self.rows.get(symbol.index()).and_then(|row| row.differs_since) {

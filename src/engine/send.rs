@@ -1,7 +1,7 @@
 //! The door: the last look at a command before its bytes leave, and the hash of all decisions.
 //!
-//! The gate trusts nobody: not that `risk` read the latch, not that the queue was short, not that an order
-//! comes once. It can only forbid.
+//! The gate trusts nobody: not that `risk` read the latch, not that the queue was short, not that
+//! an order comes once. It can only forbid.
 
 use crate::base::ids::{Cid, OrderId};
 use crate::model::{Action, Class, Command, NewOrder, Rank, SendOutcome};
@@ -9,8 +9,8 @@ use crate::model::{Action, Class, Command, NewOrder, Rank, SendOutcome};
 /// Bounds of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateConfig {
-    /// An entry older than this since its frame was received is refused, ns. Default 50 ms: overload must
-    /// not turn into old orders. 0 = no bound (replay, where TSC means nothing).
+    /// An entry older than this since its frame was received is refused, ns. Default 50 ms:
+    /// overload must not turn into old orders. 0 = no bound (replay, where TSC means nothing).
     pub order_age_max_ns: u64,
 }
 impl Default for GateConfig {

@@ -1,14 +1,14 @@
 //! Gives every input its place in the one sequence, and its time.
 //!
 //! Two clock policies. `Host`: the machine's clocks, for live trading. `Market`: the time the venue
-//! writes on its frames, for runs on a recording or at a speed other than 1, so that a decision does
-//! not depend on how fast the run was. Whatever the policy, stamps never go backwards.
+//! writes on its frames, for runs on a recording or at a speed other than 1, so that a decision
+//! does not depend on how fast the run was. Whatever the policy, stamps never go backwards.
 
 use crate::base::time::{MonoNs, SpanNs, WallNs};
 use crate::model::{Body, Event, Stamp, Trace};
 
-/// A market clock that steps back further than this has been restarted: its monotonic part goes on from
-/// where it was. Less than this is two sockets interleaved, and is held still.
+/// A market clock that steps back further than this has been restarted: its monotonic part goes on
+/// from where it was. Less than this is two sockets interleaved, and is held still.
 const MARKET_RESTART: SpanNs = SpanNs::from_s(10);
 
 /// Where stamps take their time from.
@@ -115,7 +115,8 @@ impl Sequencer {
     pub fn now(&self) -> (MonoNs, WallNs) {
         (self.now, self.wall)
     }
-    /// The event with its stamp: next `seq`, and the time it was received at (never before the last one).
+    /// The event with its stamp: next `seq`, and the time it was received at (never before the last
+    /// one).
     #[inline]
     pub fn stamp(&mut self, recv: MonoNs, wall: WallNs, trace: Trace, body: Body) -> Event {
         self.seq += 1;

@@ -1,14 +1,17 @@
-//! The stage between the front and `risk`: keeps each symbol's market state and indicators, asks the
-//! strategies, and hands on everything but book views, of which `risk` gets the top (`Signal::Mark`).
+//! The stage between the front and `risk`: keeps each symbol's market state and indicators, asks
+//! the strategies, and hands on everything but book views, of which `risk` gets the top
+//! (`Signal::Mark`).
 //!
-//! Cost. A book view is copied, its mark emitted, and those strategies asked that want books of this symbol;
-//! no indicator depends on it. Trades and bars move indicators: committed values at each bar, provisional
-//! ones at most every `indicator_interval_ms` per symbol, with the last change guaranteed to be seen
-//! (leading and trailing edge). Times due (trailing updates, strategies' timers, age of books) stand in one
-//! array of deadlines: a tick looks at it only when the nearest has passed, handles `DUE_PER_TICK_MAX`
-//! symbols, and leaves the rest to the inputs that follow, one each: so 512 symbols cannot hold up one input.
+//! Cost. A book view is copied, its mark emitted, and those strategies asked that want books of
+//! this symbol; no indicator depends on it. Trades and bars move indicators: committed values at
+//! each bar, provisional ones at most every `indicator_interval_ms` per symbol, with the last
+//! change guaranteed to be seen (leading and trailing edge). Times due (trailing updates,
+//! strategies' timers, age of books) stand in one array of deadlines: a tick looks at it only when
+//! the nearest has passed, handles `DUE_PER_TICK_MAX` symbols, and leaves the rest to the inputs
+//! that follow, one each: so 512 symbols cannot hold up one input.
 //!
-//! Order of outputs: the event (or mark) first, then the intents it caused, so that `risk` knows the cause.
+//! Order of outputs: the event (or mark) first, then the intents it caused, so that `risk` knows
+//! the cause.
 
 use crate::base::ids::{Cid, SymbolId};
 use crate::base::limits::{BURST_MAX, STRATEGIES_MAX, SYMBOLS_MAX};
@@ -48,7 +51,8 @@ pub struct SignalConfig {
     pub wallet: WalletKind,
     /// Shortest time between two provisional recomputations of a symbol, ms; 0 = at every trade.
     pub indicator_interval_ms: u32,
-    /// A book without a change for this long is stale, ms; 0 = only the venue's silence makes it stale.
+    /// A book without a change for this long is stale, ms; 0 = only the venue's silence makes it
+    /// stale.
     pub stale_after_ms: u32,
     /// Bars of the run; the first is shown. At least one.
     pub timeframes: Vec<Timeframe>,
@@ -74,14 +78,24 @@ impl Default for SignalConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalError {
     /// More than `SYMBOLS_MAX`.
-    TooManySymbols { count: usize },
+    TooManySymbols {
+        count: usize,
+    },
     /// More than `STRATEGIES_MAX`.
-    TooManyStrategies { count: usize },
+    TooManyStrategies {
+        count: usize,
+    },
     NoTimeframe,
     /// A strategy names a symbol that is not in the table.
-    UnknownSymbol { strategy: &'static str, symbol: SymbolId },
+    UnknownSymbol {
+        strategy: &'static str,
+        symbol: SymbolId,
+    },
     /// A strategy needs bars that this run does not build.
-    TimeframeNotBuilt { strategy: &'static str, timeframe: Timeframe },
+    TimeframeNotBuilt {
+        strategy: &'static str,
+        timeframe: Timeframe,
+    },
 }
 impl std::fmt::Display for SignalError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -178,7 +192,9 @@ impl Series {
             BarSource::Trades | BarSource::TradesPartial => {
                 for place in 0..STASH {
                     // Those that history did not hold; a no-op where they are counted already.
-                    if let Some(earlier) = self.stash[place].filter(|each| each.open_at < bar.open_at) {
+                    if let Some(earlier) =
+                        self.stash[place].filter(|each| each.open_at < bar.open_at)
+                    {
                         let _ = self.commit(&earlier);
                     }
                 }
@@ -305,8 +321,7 @@ impl SignalStage {
             live: 0,
             has_history: false,
         };
-        let timers =
-            Timers { refresh_at: NEVER, wake_at: NEVER, age_at: NEVER, calm_until: 0 };
+        let timers = Timers { refresh_at: NEVER, wake_at: NEVER, age_at: NEVER, calm_until: 0 };
         let mut stage = Self {
             states: (0..symbols as u16).map(|s| SymbolState::new(SymbolId(s))).collect(),
             interest,
@@ -497,7 +512,8 @@ impl SignalStage {
         self.due[index] = due;
         self.due_next = self.due_next.min(due);
     }
-    /// Handles symbols whose deadline has passed, at most `budget`, beginning where it stopped last.
+    /// Handles symbols whose deadline has passed, at most `budget`, beginning where it stopped
+    /// last.
     #[cold]
     fn run_due(&mut self, event: &Event, budget: usize) {
         // What strategies are told is that time passed, whichever input showed it.
@@ -697,8 +713,9 @@ impl SignalStage {
             state.paused = paused;
         }
     }
-    /// True where the fill brings something new. Trades read before the first reconcile is done are in the
-    /// venue's position already, which is the start: their ids are kept, their quantities are not.
+    /// True where the fill brings something new. Trades read before the first reconcile is done are
+    /// in the venue's position already, which is the start: their ids are kept, their quantities
+    /// are not.
     fn on_fill(&mut self, fill: &Fill, now: MonoNs) -> bool {
         if !self.based {
             let _ = self.trade_ids.note(fill.trade, fill.symbol, true);
@@ -712,7 +729,8 @@ impl SignalStage {
         self.counters.fills += 1;
         true
     }
-    /// Applies a change of state and tells strategies where the symbol's market was good and is no longer.
+    /// Applies a change of state and tells strategies where the symbol's market was good and is no
+    /// longer.
     fn change(&mut self, symbol: SymbolId, event: &Event, change: impl Fn(&mut SymbolState)) {
         let state = &mut self.states[symbol.index()];
         let good = |state: &SymbolState| state.is_synced() && !state.stale;

@@ -1,5 +1,6 @@
-//! Wallets, positions and fees. Every trade moves the same amounts from one party to the other, so that the sum
-//! over all accounts, the house and the fees never changes; `Bank::totals` is that sum.
+//! Wallets, positions and fees. Every trade moves the same amounts from one party to the other, so
+//! that the sum over all accounts, the house and the fees never changes; `Bank::totals` is that
+//! sum.
 
 use super::order::Order;
 use crate::model::Currency;
@@ -8,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Own trades and closed orders kept per account.
 pub const HISTORY_MAX: usize = 10_000;
-/// Index of the house: counterparty of recorded liquidity and owner of the market maker's orders. It may owe.
+/// Index of the house: counterparty of recorded liquidity and owner of the market maker's orders.
+/// It may owe.
 pub const HOUSE: u32 = 0;
 
 /// The venue's wallet kinds.
@@ -178,8 +180,9 @@ impl Bank {
     pub fn account_mut(&mut self, index: u32) -> &mut Account {
         &mut self.accounts[index as usize]
     }
-    /// Books one side of a trade. Spot: both currencies move, the fee is taken from what is received. Margin: the
-    /// position moves, profit and fee go to the margin wallet in quote currency.
+    /// Books one side of a trade. Spot: both currencies move, the fee is taken from what is
+    /// received. Margin: the position moves, profit and fee go to the margin wallet in quote
+    /// currency.
     pub fn settle(&mut self, leg: Leg) -> Settled {
         let account = &mut self.accounts[leg.account as usize];
         let bought = leg.qty > 0;
@@ -330,7 +333,8 @@ mod tests {
         })
     }
 
-    /// Goal: nothing is made or lost, whatever is traded, between spot and margin parties, with fees.
+    /// Goal: nothing is made or lost, whatever is traded, between spot and margin parties, with
+    /// fees.
     #[test]
     fn totals_never_change() {
         let mut rng = Rng::new(9);

@@ -1,5 +1,5 @@
-//! The book checksum: CRC-32 (IEEE, reflected) over the text of the best 25 levels a side. Own table and own
-//! text, so that the client's routine is tested against something it does not share.
+//! The book checksum: CRC-32 (IEEE, reflected) over the text of the best 25 levels a side. Own
+//! table and own text, so that the client's routine is tested against something it does not share.
 
 use super::levels::Row;
 use super::number::{push_number, push_u64};

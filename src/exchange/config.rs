@@ -22,7 +22,8 @@ pub struct SymbolSpec {
 }
 
 impl SymbolSpec {
-    /// The sizes and margins the venue published for the usual pairs on 2025-08-10, else cautious ones.
+    /// The sizes and margins the venue published for the usual pairs on 2025-08-10, else cautious
+    /// ones.
     pub fn named(name: &str) -> SymbolSpec {
         let (qty_min, qty_max, margin) = match name {
             "tBTCUSD" => ("0.00004", "2000", 1_000),
@@ -121,7 +122,8 @@ pub struct VenueLimits {
     pub open_orders: usize,
     /// New orders of one account in 5 minutes of market time; 0 = no limit.
     pub orders_per_5_min: u32,
-    /// REST calls a minute per endpoint by the venue's table. Nobody is limited before the market starts.
+    /// REST calls a minute per endpoint by the venue's table. Nobody is limited before the market
+    /// starts.
     pub rest_per_minute: bool,
     /// Operations in one `ox_multi` or `order/multi`.
     pub operations: usize,
@@ -166,7 +168,8 @@ pub struct ExchangeConfig {
     pub checksum_ms: i64,
     /// Tick of the tickers, ms.
     pub ticker_ms: i64,
-    /// A client id used twice on one UTC day is refused (what the venue does is not known for sure).
+    /// A client id used twice on one UTC day is refused (what the venue does is not known for
+    /// sure).
     pub cid_unique_per_day: bool,
     pub wait_for: WaitFor,
     /// First moment of the market's clock; a recording brings its own.
@@ -174,7 +177,8 @@ pub struct ExchangeConfig {
 }
 
 impl Default for ExchangeConfig {
-    /// The embedded environment: four pairs, one funded account, fees of the lowest tier before they were dropped.
+    /// The embedded environment: four pairs, one funded account, fees of the lowest tier before
+    /// they were dropped.
     fn default() -> Self {
         ExchangeConfig {
             seed: 1,

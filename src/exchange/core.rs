@@ -1,5 +1,6 @@
-//! The state of the exchange in one place, and the clockwork that has no other home: heartbeats, checksums,
-//! tickers, expiries. What orders do is in `desk`, what sockets say in `talk`, what books show in `publish`.
+//! The state of the exchange in one place, and the clockwork that has no other home: heartbeats,
+//! checksums, tickers, expiries. What orders do is in `desk`, what sockets say in `talk`, what
+//! books show in `publish`.
 
 use super::account::{Account, Bank, HOUSE, Wallet};
 use super::config::{ExchangeConfig, ExchangeError, SymbolSpec};

@@ -1,4 +1,5 @@
-//! The two kinds of order book behind one set of verbs: one that lives here, and a recorded one with ghosts.
+//! The two kinds of order book behind one set of verbs: one that lives here, and a recorded one
+//! with ghosts.
 
 use super::ghost::GhostBook;
 use super::levels::{FoldInput, Row, Window, fold_levels, side_index};

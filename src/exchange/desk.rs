@@ -1,4 +1,5 @@
-//! What becomes of orders: entry, cancel, amend, expiry, stops. Executions themselves are in `settle`.
+//! What becomes of orders: entry, cancel, amend, expiry, stops. Executions themselves are in
+//! `settle`.
 
 use super::account::Wallet;
 use super::core::Core;
@@ -20,7 +21,8 @@ const CID_DAYS: i64 = 2;
 const ORDER_RATE_MS: i64 = 300_000;
 
 impl Core {
-    /// Checks a new order and makes it, not yet executed: the acknowledgement comes before its effects.
+    /// Checks a new order and makes it, not yet executed: the acknowledgement comes before its
+    /// effects.
     pub(super) fn accept_order(
         &mut self,
         account: u32,
@@ -238,8 +240,8 @@ impl Core {
             self.book_changed(symbol);
         }
     }
-    /// Executes what can be executed and lets the rest stand or go, by the order's kind. `is_new` = the account
-    /// has not been told of it by `on` yet.
+    /// Executes what can be executed and lets the rest stand or go, by the order's kind. `is_new` =
+    /// the account has not been told of it by `on` yet.
     pub(super) fn execute(&mut self, order: Order, is_new: bool) {
         let symbol = order.symbol;
         let limit = match order.kind {
@@ -417,7 +419,8 @@ impl Core {
         }
         Ok(order)
     }
-    /// Brings an amended order into effect: smaller at the same price keeps its place, anything else does not.
+    /// Brings an amended order into effect: smaller at the same price keeps its place, anything
+    /// else does not.
     pub(super) fn amend_order(&mut self, amended: Order) {
         let id = amended.id;
         let symbol = amended.symbol;
@@ -565,8 +568,8 @@ impl Core {
         push_number(&mut text, px.unwrap_or_else(|| listing.mark()));
         Err(String::from_utf8_lossy(&text).into_owned())
     }
-    /// True where equity covers the initial margin of all positions and open margin orders with this one.
-    /// An order against a position is counted for what it opens beyond it.
+    /// True where equity covers the initial margin of all positions and open margin orders with
+    /// this one. An order against a position is counted for what it opens beyond it.
     fn margin_suffices(&self, order: &Order, px: i64, qty: i64) -> bool {
         let account = self.bank.account(order.account);
         let quote = self.listing(order.symbol).quote;
@@ -598,7 +601,8 @@ impl Core {
         count(order.symbol, value_of(px, opening) as i128);
         equity >= needed || opening == 0
     }
-    /// Units of one currency in another, by the last prices of the pairs listed; 0 where no pair joins them.
+    /// Units of one currency in another, by the last prices of the pairs listed; 0 where no pair
+    /// joins them.
     fn convert(
         &self,
         from: crate::model::Currency,

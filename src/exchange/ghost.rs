@@ -1,12 +1,14 @@
-//! Our orders against a recording. The recorded market cannot react, so an order of ours is a ghost:
+//! Our orders against a recording. The recorded market cannot react, so an order of ours is a
+//! ghost:
 //! - it joins at the back of the recorded quantity at its price; that quantity is its queue ahead;
-//! - a recorded trade at its price eats the queue ahead first, what remains fills the ghost; a recorded
-//!   trade through its price fills it outright, never by more than the trade's quantity;
-//! - a level that shrinks without a trade is taken to shrink behind the ghost first (the cautious reading:
-//!   the queue ahead is only cut to what is left of the level);
-//! - a recorded level that comes to rest at or through the ghost's price fills it, as a real order would have;
-//! - a taking order hits recorded levels, each unit once: what was taken is not there for the next taker until
-//!   the recording itself takes it away or the level goes;
+//! - a recorded trade at its price eats the queue ahead first, what remains fills the ghost; a
+//! recorded trade through its price fills it outright, never by more than the trade's quantity;
+//! - a level that shrinks without a trade is taken to shrink behind the ghost first (the cautious
+//! reading: the queue ahead is only cut to what is left of the level);
+//! - a recorded level that comes to rest at or through the ghost's price fills it, as a real order
+//! would have;
+//! - a taking order hits recorded levels, each unit once: what was taken is not there for the next
+//! taker until the recording itself takes it away or the level goes;
 //! - nothing of this is ever shown in the public stream.
 
 use super::levels::{LevelBook, Row, accepts, is_better, side_index};
@@ -184,7 +186,8 @@ impl GhostBook {
             _ => false,
         }
     }
-    /// Executes against recorded levels and opposing ghosts, best price first, recorded quantity before ghosts.
+    /// Executes against recorded levels and opposing ghosts, best price first, recorded quantity
+    /// before ghosts.
     pub fn take(
         &mut self,
         side: Side,
@@ -235,7 +238,8 @@ impl GhostBook {
         }
         left
     }
-    /// First recorded level from position `from` on that still has untaken quantity, and its position.
+    /// First recorded level from position `from` on that still has untaken quantity, and its
+    /// position.
     fn available(&self, side: Side, from: usize) -> Option<(Row, usize)> {
         for (at, row) in self.levels.best_first(side).enumerate().skip(from) {
             let taken = match self.taken.is_empty() {

@@ -1,4 +1,5 @@
-//! Sockets as the exchange sees them: flags, sequence numbers, channels, and one buffer of frames to send.
+//! Sockets as the exchange sees them: flags, sequence numbers, channels, and one buffer of frames
+//! to send.
 
 use super::levels::{RowTexts, Window};
 use super::number::{push_i64, push_u64};
@@ -428,8 +429,9 @@ impl Hub {
         push_tail(out, session, now);
         self.outbox.end(conn);
     }
-    /// A private event of an account, `"type",payload`, to every socket of it that wants the class. Notifications
-    /// do not advance the account's sequence number, and it stays 0 until the snapshots are told (`counted`).
+    /// A private event of an account, `"type",payload`, to every socket of it that wants the class.
+    /// Notifications do not advance the account's sequence number, and it stays 0 until the
+    /// snapshots are told (`counted`).
     pub fn send_private(&mut self, account: u32, class: Class<'_>, body: &[u8], now: WallNs) {
         for session in self.sessions.iter_mut().flatten() {
             Self::push_private(&mut self.outbox, session, account, class, body, true, now);
@@ -479,8 +481,8 @@ impl Hub {
     fn plan_beat(&mut self) {
         self.next_beat = self.sessions.iter().flatten().map(|session| session.beat_at).min();
     }
-    /// Heartbeats that are due: every channel of a socket at the same instant. Recorded channels bring their own
-    /// as long as their recording runs (`recording`).
+    /// Heartbeats that are due: every channel of a socket at the same instant. Recorded channels
+    /// bring their own as long as their recording runs (`recording`).
     pub fn beat(&mut self, now: WallNs, recording: bool) {
         for session in self.sessions.iter_mut().flatten() {
             if session.beat_at > now {

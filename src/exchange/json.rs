@@ -1,5 +1,5 @@
-//! Reads what clients send. Numbers stay text until somebody asks, depth is bounded, nothing recurses
-//! without limit: a client's 1 MiB of brackets is a refused message, not a stack overflow.
+//! Reads what clients send. Numbers stay text until somebody asks, depth is bounded, nothing
+//! recurses without limit: a client's 1 MiB of brackets is a refused message, not a stack overflow.
 
 use super::number::{push_u64, read_number};
 use std::borrow::Cow;

@@ -1,5 +1,5 @@
-//! Price levels of a book as the public sees them: the recorded book, the window a channel shows, and the
-//! difference between two windows as book rows.
+//! Price levels of a book as the public sees them: the recorded book, the window a channel shows,
+//! and the difference between two windows as book rows.
 
 use super::number::{digit_step, push_number, push_u64};
 use crate::base::units::Side;
@@ -114,8 +114,8 @@ pub struct FoldInput {
     pub len: usize,
 }
 
-/// Folds levels (best first) into price steps of `digits` significant digits — bids down, asks up, so that
-/// coarse books never cross — and keeps the best `len` of them.
+/// Folds levels (best first) into price steps of `digits` significant digits — bids down, asks up,
+/// so that coarse books never cross — and keeps the best `len` of them.
 pub fn fold_levels(levels: impl Iterator<Item = Row>, input: FoldInput, out: &mut Vec<Row>) {
     let FoldInput { side, digits, len } = input;
     out.clear();
@@ -214,8 +214,9 @@ pub fn push_snapshot(out: &mut Vec<u8>, window: &Window, raw: bool) {
     out.push(b']');
 }
 
-/// Rows that turn `old` into `new`: all deletions first, then changes and insertions. Between any two rows the
-/// book is never crossed (it is a part of `old`, then a part of `new`) and never longer than `len`.
+/// Rows that turn `old` into `new`: all deletions first, then changes and insertions. Between any
+/// two rows the book is never crossed (it is a part of `old`, then a part of `new`) and never
+/// longer than `len`.
 pub fn diff_windows(old: &Window, new: &Window, raw: bool, out: &mut RowTexts) {
     let before = |side: Side, a: &Row, b: &Row| {
         is_better(side, a.px, b.px) || (a.px == b.px && a.id < b.id)

@@ -123,8 +123,8 @@ impl MatchBook {
             }
         }
     }
-    /// Executes against the other side, best price first, oldest order first, up to `qty` and, where given,
-    /// up to `budget` of quote currency. Returns what is left of `qty`.
+    /// Executes against the other side, best price first, oldest order first, up to `qty` and,
+    /// where given, up to `budget` of quote currency. Returns what is left of `qty`.
     pub fn take(
         &mut self,
         side: Side,
@@ -296,7 +296,8 @@ mod tests {
         assert_eq!(book.take(Side::Buy, None, 5, None, &mut out), 0);
     }
 
-    /// Goal: sums shown equal the orders behind them, and quantity is conserved, over random operations.
+    /// Goal: sums shown equal the orders behind them, and quantity is conserved, over random
+    /// operations.
     #[test]
     fn shown_levels_equal_the_orders_behind_them() {
         let mut rng = Rng::new(2);

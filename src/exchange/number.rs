@@ -1,5 +1,5 @@
-//! Numbers as the venue prints and reads them. Own code on purpose: the client formats its checksums
-//! with other code, so that a mistake cannot hide by being made twice.
+//! Numbers as the venue prints and reads them. Own code on purpose: the client formats its
+//! checksums with other code, so that a mistake cannot hide by being made twice.
 
 /// Units in one whole.
 const SCALE: u64 = 100_000_000;
@@ -27,7 +27,8 @@ pub fn push_i64(out: &mut Vec<u8>, value: i64) {
     push_u64(out, value.unsigned_abs());
 }
 
-/// Writes units of 1e-8 as JavaScript prints the number: no trailing zeros, no `.0`, exponent form below 1e-6.
+/// Writes units of 1e-8 as JavaScript prints the number: no trailing zeros, no `.0`, exponent form
+/// below 1e-6.
 pub fn push_number(out: &mut Vec<u8>, raw: i64) {
     if raw < 0 {
         out.push(b'-');
@@ -83,7 +84,8 @@ fn push_fraction(out: &mut Vec<u8>, mut fraction: u64) {
     out.extend_from_slice(&digits[..len]);
 }
 
-/// Writes a float as JavaScript would, for the few derived figures (relative change, leverage). NaN becomes `null`.
+/// Writes a float as JavaScript would, for the few derived figures (relative change, leverage). NaN
+/// becomes `null`.
 pub fn push_float(out: &mut Vec<u8>, value: f64) {
     let scaled = value * SCALE as f64;
     if !scaled.is_finite() || scaled.abs() >= i64::MAX as f64 {
@@ -93,8 +95,8 @@ pub fn push_float(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// Reads a JSON number into units of 1e-8: `(raw, exact)`. Digits below 1e-8 are rounded half away from
-/// zero. `None` where it is no number or does not fit.
+/// Reads a JSON number into units of 1e-8: `(raw, exact)`. Digits below 1e-8 are rounded half away
+/// from zero. `None` where it is no number or does not fit.
 pub fn read_number(text: &[u8]) -> Option<(i64, bool)> {
     let (negative, body) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -165,7 +167,8 @@ pub fn digit_step(raw: i64, digits: u32) -> i64 {
     if places <= digits { 1 } else { 10i64.pow(places - digits) }
 }
 
-/// Cuts a price to `digits` significant digits, towards zero, as the venue does with what it is sent.
+/// Cuts a price to `digits` significant digits, towards zero, as the venue does with what it is
+/// sent.
 pub fn cut_to_digits(raw: i64, digits: u32) -> i64 {
     raw - raw % digit_step(raw, digits)
 }

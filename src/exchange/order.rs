@@ -375,7 +375,8 @@ mod tests {
         }
     }
 
-    /// Goal: our array of a real order equals the recorded one (../shared/data, ws-auth fixture), byte for byte.
+    /// Goal: our array of a real order equals the recorded one (../shared/data, ws-auth fixture),
+    /// byte for byte.
     #[test]
     fn an_executed_order_is_written_as_the_venue_wrote_it() {
         let mut order = order();
@@ -384,9 +385,9 @@ mod tests {
         order.push_array(&mut out, "tBTCUSD");
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "[111179140333,null,1755757983693,\"tBTCUSD\",1755757983693,1755757983694,0,-0.00008865,\
-             \"EXCHANGE LIMIT\",null,null,null,0,\"EXECUTED @ 113940.0(-0.00008865)\",null,null,112810,113940,\
-             0,0,null,null,null,0,0,null,null,null,\"API>BFX\",null,null,{\"source\":\"api\"}]"
+            "[111179140333,null,1755757983693,\"tBTCUSD\",1755757983693,1755757983694,0,-0.00008865,\"EXCHANGE \
+             LIMIT\",null,null,null,0,\"EXECUTED @ \
+             113940.0(-0.00008865)\",null,null,112810,113940,0,0,null,null,null,0,0,null,null,null,\"API>BFX\",null,null,{\"source\":\"api\"}]"
         );
     }
 
@@ -407,7 +408,8 @@ mod tests {
         order.fill(579_00000000, 200_000_000, 1);
         assert_eq!(
             text(&order),
-            "EXECUTED @ 579.0(2.0): was PARTIALLY FILLED @ 578.81(0.1), PARTIALLY FILLED @ 579.0(0.9)"
+            "EXECUTED @ 579.0(2.0): was PARTIALLY FILLED @ 578.81(0.1), PARTIALLY FILLED @ \
+             579.0(0.9)"
         );
         assert_eq!(order.px_avg(), 578_99366666);
     }

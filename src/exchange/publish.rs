@@ -61,7 +61,8 @@ impl Core {
             }
         }
     }
-    /// Checksums of the books that changed since their last one. Recorded feeds have theirs by count.
+    /// Checksums of the books that changed since their last one. Recorded feeds have theirs by
+    /// count.
     pub(super) fn publish_checksums(&mut self) {
         for feed in 0..self.hub.feeds().len() {
             let state = self.hub.feed_mut(feed);
@@ -220,11 +221,13 @@ impl Core {
         match key {
             FeedKey::Book { .. } | FeedKey::Raw { .. } => {
                 if self.hub.feeds()[feed].is_recorded {
-                    // Before the recorded snapshot there is nothing to show: it will come as a frame.
+                    // Before the recorded snapshot there is nothing to show: it will come as a
+                    // frame.
                     let Some(window) = self.replay.window(feed, &self.listings) else { return };
                     push_snapshot(&mut body, &window, false);
                 } else {
-                    // What earlier subscribers of a slow book were shown last is what all of them share.
+                    // What earlier subscribers of a slow book were shown last is what all of them
+                    // share.
                     if !self.hub.feeds()[feed].unsent {
                         let mut window = std::mem::take(&mut self.hub.feed_mut(feed).window);
                         self.fill_feed_window(key, &mut window);

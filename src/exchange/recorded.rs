@@ -84,7 +84,8 @@ impl Replay {
         }
         Replay { channels, has_checksums: source.has_checksums() }
     }
-    /// True where somebody listens to every recorded book and trade channel (at whatever precision).
+    /// True where somebody listens to every recorded book and trade channel (at whatever
+    /// precision).
     pub(super) fn all_wanted(&self, hub: &Hub) -> bool {
         let wanted = |key: FeedKey| {
             hub.feeds().iter().any(|feed| {

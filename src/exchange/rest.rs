@@ -1,4 +1,5 @@
-//! The REST endpoints: public reads, signed reads, and order entry with the venue's bodies and error codes.
+//! The REST endpoints: public reads, signed reads, and order entry with the venue's bodies and
+//! error codes.
 
 use super::core::Core;
 use super::json::Json;
@@ -429,9 +430,7 @@ impl Core {
             ["permissions"] => {
                 let may = self.config.accounts[account as usize - 1].permissions;
                 let text = format!(
-                    "[[\"account\",1,0],[\"history\",1,0],[\"orders\",1,{orders}],[\"positions\",1,{orders}],\
-                     [\"funding\",1,0],[\"settings\",0,0],[\"wallets\",{wallets},0],[\"withdraw\",0,{withdraw}],\
-                     [\"ui_withdraw\",0,0],[\"bfxpay\",0,0]]",
+                    "[[\"account\",1,0],[\"history\",1,0],[\"orders\",1,{orders}],[\"positions\",1,{orders}],[\"funding\",1,0],[\"settings\",0,0],[\"wallets\",{wallets},0],[\"withdraw\",0,{withdraw}],[\"ui_withdraw\",0,0],[\"bfxpay\",0,0]]",
                     orders = u8::from(may.orders_write),
                     wallets = u8::from(may.wallets_read),
                     withdraw = u8::from(may.withdraw_write),
@@ -440,8 +439,7 @@ impl Core {
             }
             ["info", "user"] => {
                 let text = format!(
-                    "[{account},\"user{account}@example.com\",\"user{account}\",1500000000000,1,4,null,\"UTC\",\"en\",\
-                     \"bitfinex\",1,null,null,null,null,null,null,null,null,null,null,0,null,0]"
+                    "[{account},\"user{account}@example.com\",\"user{account}\",1500000000000,1,4,null,\"UTC\",\"en\",\"bitfinex\",1,null,null,null,null,null,null,null,null,null,null,0,null,0]"
                 );
                 out.extend_from_slice(text.as_bytes());
             }

@@ -1,6 +1,6 @@
-//! Executions: money, own trades and the messages about them, in the orders the venue was seen to use
-//! (protocol notes, 3.7): a limit order executed at once is told `te… oc tu… wu`, a market order `pu oc te… tu… wu`,
-//! a partial fill at rest `ou te tu wu`, a full one `te oc tu wu`.
+//! Executions: money, own trades and the messages about them, in the orders the venue was seen to
+//! use (protocol notes, 3.7): a limit order executed at once is told `te… oc tu… wu`, a market
+//! order `pu oc te… tu… wu`, a partial fill at rest `ou te tu wu`, a full one `te oc tu wu`.
 
 use super::account::{HOUSE, Leg, OwnTrade, Position, PositionChange, Wallet};
 use super::core::{Core, is_house};

@@ -1,4 +1,5 @@
-//! What sockets say and hear: events (conf, subscribe, auth, ping) and the account's input messages.
+//! What sockets say and hear: events (conf, subscribe, auth, ping) and the account's input
+//! messages.
 
 use super::account::Wallet;
 use super::core::Core;
@@ -133,8 +134,10 @@ impl Core {
             self.find_symbol(name)
         };
         Some(match text("channel") {
-            Some("ticker") => symbol().map(|symbol| FeedKey::Ticker { symbol }).ok_or("symbol: invalid"),
-            Some("trades") => symbol().map(|symbol| FeedKey::Trades { symbol }).ok_or("symbol: invalid"),
+            Some("ticker") => symbol().map(|symbol| FeedKey::Ticker { symbol }).ok_or("symbol: \
+             invalid"),
+            Some("trades") => symbol().map(|symbol| FeedKey::Trades { symbol }).ok_or("symbol: \
+             invalid"),
             Some("book") => self.read_book(event, symbol()),
             Some("candles") => self.read_candles(text("key").unwrap_or("")),
             Some("status") => {
@@ -308,9 +311,7 @@ impl Core {
         };
         let orders = caps(true, permissions.orders_write);
         let text = format!(
-            "{{\"event\":\"auth\",\"status\":\"OK\",\"chanId\":0,\"userId\":{account},\"auth_id\":\"{}\",\"caps\":{{\
-             \"orders\":{orders},\"account\":{},\"funding\":{},\"history\":{},\"wallets\":{},\
-             \"withdraw\":{},\"positions\":{orders},\"ui_withdraw\":{}}}}}",
+            "{{\"event\":\"auth\",\"status\":\"OK\",\"chanId\":0,\"userId\":{account},\"auth_id\":\"{}\",\"caps\":{{\"orders\":{orders},\"account\":{},\"funding\":{},\"history\":{},\"wallets\":{},\"withdraw\":{},\"positions\":{orders},\"ui_withdraw\":{}}}}}",
             self.server_id,
             caps(true, false),
             caps(true, false),
@@ -334,7 +335,8 @@ impl Core {
             _ => false,
         }
     }
-    /// The burst after authentication: positions, wallets, orders, funding, then the computed fields.
+    /// The burst after authentication: positions, wallets, orders, funding, then the computed
+    /// fields.
     fn tell_account(&mut self, conn: u64, account: u32) {
         let now = self.now;
         let mut body = b"\"ps\",".to_vec();
@@ -545,7 +547,8 @@ impl Core {
         request.push_echo(&mut data);
         self.note(account, NoteTime::Ms(self.now_ms()), kind, data, Err(text))
     }
-    /// Makes a notification, tells the account's sockets, returns its text and whether it is a success.
+    /// Makes a notification, tells the account's sockets, returns its text and whether it is a
+    /// success.
     fn note(
         &mut self,
         account: u32,
@@ -600,7 +603,8 @@ impl Core {
             }
         }
     }
-    /// An info event with a code to everybody: 20051 stop, 20060 and 20061 begin and end of maintenance.
+    /// An info event with a code to everybody: 20051 stop, 20060 and 20061 begin and end of
+    /// maintenance.
     pub(super) fn announce(&mut self, code: u32) {
         let text = match code {
             20_051 => "Stopping. Please try to reconnect",

@@ -43,7 +43,8 @@ pub fn push_own_trade(out: &mut Vec<u8>, trade: &OwnTrade, symbol: &str, complet
     out.push(b']');
 }
 
-/// Writes a position; `mark` (1e-8) fills in the computed fields, `None` leaves them null as in `ps`.
+/// Writes a position; `mark` (1e-8) fills in the computed fields, `None` leaves them null as in
+/// `ps`.
 pub fn push_position(
     out: &mut Vec<u8>,
     position: &Position,
@@ -167,7 +168,8 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    /// Goal: our `te` and `tu` equal recorded ones (../shared/data, ws-auth fixture), byte for byte.
+    /// Goal: our `te` and `tu` equal recorded ones (../shared/data, ws-auth fixture), byte for
+    /// byte.
     #[test]
     fn own_trades_are_written_as_the_venue_wrote_them() {
         let trade = OwnTrade {

@@ -1,12 +1,13 @@
 //! Reader of recordings: what a venue sent, message by message, from a file on disk.
 //!
-//! Two formats are known, told apart by the first line, each plain or gzip (told apart by the first bytes):
+//! Two formats are known, told apart by the first line, each plain or gzip (told apart by the first
+//! bytes):
 //! - *verbatim*: one message a line, as it came over the websocket, without times;
-//! - *stamped*: one `{"ts": seconds, "dir": "open|send|recv", "msg": message}` a line; only `recv` is the
-//!   venue's, the rest is left out.
+//! - *stamped*: one `{"ts": seconds, "dir": "open|send|recv", "msg": message}` a line; only `recv`
+//! is the venue's, the rest is left out.
 //!
-//! A recording is read whole at start, so that nothing touches the disk later, and every line is checked to
-//! be JSON: a file that was cut off says so here, not as a strange market an hour later.
+//! A recording is read whole at start, so that nothing touches the disk later, and every line is
+//! checked to be JSON: a file that was cut off says so here, not as a strange market an hour later.
 
 use crate::base::limits::MESSAGE_SIZE_MAX;
 use crate::base::time::WallNs;
@@ -87,14 +88,15 @@ impl fmt::Display for CaptureError {
         match self {
             Self::Unreadable { path, cause } => write!(
                 f,
-                "recording {}: {cause}; expected a readable file with one message a line (plain or .gz): \
-                 check the path after `capture:`",
+                "recording {}: {cause}; expected a readable file with one message a line (plain or \
+                 .gz): check the path after `capture:`",
                 path.display()
             ),
             Self::Gzip { path, line_count, cause } => write!(
                 f,
-                "recording {}: the gzip data breaks off or is damaged after {line_count} whole lines \
-                 ({cause}); expected a complete file: copy or download it again, `gzip -t` checks it",
+                "recording {}: the gzip data breaks off or is damaged after {line_count} whole \
+                 lines ({cause}); expected a complete file: copy or download it again, `gzip -t` \
+                 checks it",
                 path.display()
             ),
             Self::Line { path, line, problem } => {
@@ -130,8 +132,8 @@ impl fmt::Display for CaptureError {
             ),
             Self::TooMany { path } => write!(
                 f,
-                "recording {}: more than {CAPTURE_MESSAGES_MAX} messages; expected fewer, it is held in \
-                 memory: cut it into parts",
+                "recording {}: more than {CAPTURE_MESSAGES_MAX} messages; expected fewer, it is \
+                 held in memory: cut it into parts",
                 path.display()
             ),
         }
@@ -212,7 +214,8 @@ fn read_lines(path: &Path, mut lines: impl BufRead, gzip: bool) -> Result<Captur
             Err(LineProblem::NotJson) if !whole && line_count > 1 => {
                 return Err(wrong(LineProblem::CutOff));
             }
-            // What does not even begin like a message is not a damaged recording but something else.
+            // What does not even begin like a message is not a damaged recording but something
+            // else.
             Err(LineProblem::NotJson) if line_count == 1 && !matches!(text[0], b'[' | b'{') => {
                 return Err(wrong(LineProblem::UnknownFormat));
             }

@@ -1,8 +1,9 @@
-//! The certificate of the in-repo exchange: its own authority, made at start, for loopback names only.
+//! The certificate of the in-repo exchange: its own authority, made at start, for loopback names
+//! only.
 //!
-//! Nothing here is trusted by anybody who was not handed the authority's PEM, and the authority's key stays in
-//! memory unless a key file is named. A key file lets an exchange that was restarted present certificates
-//! of the same authority, so that clients need not fetch the PEM again.
+//! Nothing here is trusted by anybody who was not handed the authority's PEM, and the authority's
+//! key stays in memory unless a key file is named. A key file lets an exchange that was restarted
+//! present certificates of the same authority, so that clients need not fetch the PEM again.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -77,7 +78,8 @@ impl ServerTls {
         Self::from_key(KeyPair::generate().map_err(ServerTlsError::Certificate)?)
     }
 
-    /// As [`Self::generate`], with the authority's key kept in `path` (made with mode 0600 where absent).
+    /// As [`Self::generate`], with the authority's key kept in `path` (made with mode 0600 where
+    /// absent).
     ///
     /// # Errors
     /// Any [`ServerTlsError`].

@@ -1,5 +1,6 @@
-//! The stages behind the sequencer joined by direct call: replay, tests, the world. The same stages, the
-//! same inputs, no rings and no threads; the decision hash must be the one that the threads got.
+//! The stages behind the sequencer joined by direct call: replay, tests, the world. The same
+//! stages, the same inputs, no rings and no threads; the decision hash must be the one that the
+//! threads got.
 
 use super::send::{Door, NoWal, ORDER_FRAME_MAX, SendLine};
 use crate::engine::risk::RiskStage;
@@ -14,7 +15,8 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// One sequenced input through signal, risk and send; bytes and outcomes are dropped, the hash is kept.
+    /// One sequenced input through signal, risk and send; bytes and outcomes are dropped, the hash
+    /// is kept.
     pub fn replay(&mut self, event: &Event) {
         self.on_event(event, |_, _, _| {});
     }

@@ -15,7 +15,8 @@ pub struct ConnectConfig {
     pub healthy_after_ms: u64,
     /// Connections within one window over all sockets of the host; at most `CONNECTS_PER_MINUTE`.
     pub connects_per_window: u32,
-    /// Length of the window, seconds. The venue: 20 in 60 s on the public host, 5 in 15 s on the private one.
+    /// Length of the window, seconds. The venue: 20 in 60 s on the public host, 5 in 15 s on the
+    /// private one.
     pub window_s: u64,
 }
 impl Default for ConnectConfig {
@@ -78,7 +79,8 @@ impl ConnectPlanner {
                 .backoff_ms_min
                 .saturating_mul(1u64 << (socket.failures - 1).min(20))
                 .min(self.config.backoff_ms_max);
-            // Full jitter, but never sooner than a quarter: everybody reconnects at once after a restart.
+            // Full jitter, but never sooner than a quarter: everybody reconnects at once after a
+            // restart.
             let wait_ms = ceiling / 4 + self.rng.below(ceiling - ceiling / 4 + 1);
             at = at + SpanNs::from_ms(wait_ms as i64);
         }

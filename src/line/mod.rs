@@ -1,4 +1,5 @@
-//! Purpose:   the five stages put together, without sockets: bytes in, bytes out. The one room that joins venue and engine.
+//! Purpose:   the five stages put together, without sockets: bytes in, bytes out. The one room that
+//!            joins venue and engine.
 //! Knows:     base, ring, model, venue, engine.   Must not know: exchange, io, runtime, ops.
 //! Time:      told by the caller (`Now`); latency stamps come from a `Probe`.
 //! Memory:    sessions, books, tables at construction; nothing afterwards.

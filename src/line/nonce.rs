@@ -1,4 +1,5 @@
-//! Nonces of one API key, for websocket and REST together: strictly growing, in microseconds, below 2^53.
+//! Nonces of one API key, for websocket and REST together: strictly growing, in microseconds, below
+//! 2^53.
 
 use crate::base::limits::NONCE_MAX;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ impl NonceAllocator {
     /// `max(last + 1, now in microseconds)`; a clock that steps back does no harm.
     pub fn next(&self, now_us: u64) -> u64 {
         let step = |last: u64| (last + 1).max(now_us).min(NONCE_MAX);
-        let previous = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(step(last)));
+        let previous =
+            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(step(last)));
         match previous {
             Ok(last) | Err(last) => step(last),
         }

@@ -1,5 +1,5 @@
-//! The front of the line: websocket bytes in, stamped events out. Sessions, decoding, books, bars, the
-//! sequencer and the mouth meet here; behind it there is one ring and one order of things.
+//! The front of the line: websocket bytes in, stamped events out. Sessions, decoding, books, bars,
+//! the sequencer and the mouth meet here; behind it there is one ring and one order of things.
 
 use super::{Now, Probe};
 use crate::base::ids::{ConnId, SymbolId};
@@ -173,7 +173,8 @@ impl ParseLine {
         })
     }
 
-    /// The socket is open and its websocket handshake done. `nonce` signs in, where it carries the account.
+    /// The socket is open and its websocket handshake done. `nonce` signs in, where it carries the
+    /// account.
     pub fn on_open(
         &mut self,
         conn: ConnId,
@@ -222,8 +223,8 @@ impl ParseLine {
         }
     }
 
-    /// Handles up to `budget` messages of `chunk` from `*pos` on; returns how many. The chunk is used up
-    /// when `*pos == chunk.len()`. `trace` carries the stamps of the read.
+    /// Handles up to `budget` messages of `chunk` from `*pos` on; returns how many. The chunk is
+    /// used up when `*pos == chunk.len()`. `trace` carries the stamps of the read.
     #[allow(clippy::too_many_arguments)] // the hot call: everything it needs, nothing stored
     #[inline]
     pub fn on_bytes<P: Probe>(
@@ -314,7 +315,13 @@ impl ParseLine {
     }
 
     /// A fact learned by REST, or that a reconcile is done.
-    pub fn on_rest(&mut self, body: Body, now: Now, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
+    pub fn on_rest(
+        &mut self,
+        body: Body,
+        now: Now,
+        out: &mut impl MouthOut,
+        tap: &mut impl ParseTap,
+    ) {
         self.front.observe(now, out, tap);
         if let Body::Bar(bar) = &body {
             self.front.bars.seed(bar);
@@ -477,8 +484,7 @@ impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
         self.offer(body);
     }
     fn link(&mut self, state: LinkState, code: i32) {
-        let body =
-            Body::Link(LinkEvent { conn: self.conn, trading: self.trading, state, code });
+        let body = Body::Link(LinkEvent { conn: self.conn, trading: self.trading, state, code });
         self.tap.control(&body);
         self.offer(body);
     }
@@ -498,9 +504,7 @@ impl<O: MouthOut, T: ParseTap, P: Probe> BodySink for Sink<'_, O, T, P> {
     fn body(&mut self, body: Body) {
         self.front.counters.private_rx += 1;
         let body = match body {
-            Body::Link(link) => {
-                Body::Link(LinkEvent { conn: self.conn, trading: true, ..link })
-            }
+            Body::Link(link) => Body::Link(LinkEvent { conn: self.conn, trading: true, ..link }),
             other => other,
         };
         self.tap.private(&body, self.trace.recv);

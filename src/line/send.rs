@@ -1,4 +1,5 @@
-//! The end of the line: a command becomes a write-ahead record and then bytes, or is refused at the door.
+//! The end of the line: a command becomes a write-ahead record and then bytes, or is refused at the
+//! door.
 
 use crate::base::rng::Rng;
 use crate::engine::send::{DecisionHash, Gate};
@@ -9,7 +10,8 @@ use crate::venue::ws::{Opcode, encode_frame};
 
 /// Bytes of one write-ahead record: fixed, so that a torn tail is found by its checksum alone.
 pub const WAL_RECORD_SIZE: usize = 128;
-/// Longest order-entry text: an `ox_multi` of one cancel and one order, an `oc_multi` of sixteen ids.
+/// Longest order-entry text: an `ox_multi` of one cancel and one order, an `oc_multi` of sixteen
+/// ids.
 pub const ORDER_TEXT_MAX: usize = 640;
 /// Longest order-entry frame: text, header and mask.
 pub const ORDER_FRAME_MAX: usize = ORDER_TEXT_MAX + 14;
@@ -55,7 +57,15 @@ pub struct SendLine {
 
 impl SendLine {
     pub fn new(gate: Gate, table: SymbolTable, gid: Option<u64>, mask_seed: u64) -> Self {
-        Self { gate, hash: DecisionHash::default(), table, gid, mask: Rng::new(mask_seed), sent: 0, unspeakable: 0 }
+        Self {
+            gate,
+            hash: DecisionHash::default(),
+            table,
+            gid,
+            mask: Rng::new(mask_seed),
+            sent: 0,
+            unspeakable: 0,
+        }
     }
 
     /// Hash over every command so far, in order, whether it left or not: decisions, not luck.

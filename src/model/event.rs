@@ -120,7 +120,8 @@ pub struct TradeAgg {
 pub enum BarSource {
     /// Built here from `te`.
     Trades,
-    /// Built here from `te`, but a part of its span was not heard: the first bar of a run, one with a gap.
+    /// Built here from `te`, but a part of its span was not heard: the first bar of a run, one with
+    /// a gap.
     TradesPartial,
     /// Read once at start (REST history).
     History,
@@ -430,13 +431,7 @@ pub const SYMBOL_FOREIGN: SymbolId = SymbolId(u16::MAX);
 
 impl TradeAgg {
     /// One trade; the sign of `qty` is the taker's direction.
-    pub const fn one(
-        symbol: SymbolId,
-        id: TradeId,
-        at: WallNs,
-        px: Px,
-        qty: Qty,
-    ) -> Self {
+    pub const fn one(symbol: SymbolId, id: TradeId, at: WallNs, px: Px, qty: Qty) -> Self {
         let sold = qty.raw() < 0;
         Self {
             symbol,

@@ -1,4 +1,5 @@
-//! Purpose:   what travels on the line: market events, private events, intents, commands; fixed size, `Copy`.
+//! Purpose:   what travels on the line: market events, private events, intents, commands; fixed
+//!            size, `Copy`.
 //! Knows:     base.                  Must not know: venue, engine, exchange, io, runtime.
 //! Time:      carries stamps; asks no clock.
 //! Memory:    no heap in any message; `Instrument` is the one set-up type with text.

@@ -1,4 +1,5 @@
-//! What the taps tell the cold side: for waterfalls, histograms and the view. Nothing of it feeds back.
+//! What the taps tell the cold side: for waterfalls, histograms and the view. Nothing of it feeds
+//! back.
 
 use super::{Command, Trace};
 use crate::base::ids::{Cid, OrderId, SymbolId};
@@ -32,5 +33,7 @@ pub enum Seen {
     Refused,
     Filled,
     /// The order ended; true where wholly filled.
-    Ended { executed: bool },
+    Ended {
+        executed: bool,
+    },
 }

@@ -1,5 +1,5 @@
-//! Joins what the taps tell into one waterfall an order, and into the latency board of the report. Runs on
-//! a cold thread; a tap that was full has lost a line here, never an order.
+//! Joins what the taps tell into one waterfall an order, and into the latency board of the report.
+//! Runs on a cold thread; a tap that was full has lost a line here, never an order.
 
 use super::metrics::Histo;
 use super::waterfall::{OrderWaterfall, WaterfallWriter, side_name};

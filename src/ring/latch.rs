@@ -1,5 +1,5 @@
-//! The one thing outside the line: the risk state's rank as an atomic, read just before bytes leave.
-//! It can only forbid.
+//! The one thing outside the line: the risk state's rank as an atomic, read just before bytes
+//! leave. It can only forbid.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

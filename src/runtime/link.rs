@@ -1,9 +1,10 @@
-//! What travels between the hot threads besides the model's messages: byte buffers by ownership, never by
-//! copy. A buffer is allocated at start and walks in a circle; nobody allocates afterwards.
+//! What travels between the hot threads besides the model's messages: byte buffers by ownership,
+//! never by copy. A buffer is allocated at start and walks in a circle; nobody allocates
+//! afterwards.
 
 use crate::base::ids::ConnId;
 use crate::base::limits::CHUNK_SIZE;
-use crate::base::time::Tsc;
+use crate::base::time::{Tsc, WallNs};
 use crate::model::SendReport;
 
 /// One read's worth of decrypted bytes, with the stamps of the read.
@@ -28,9 +29,17 @@ impl Chunk {
 /// From the owner of a socket to `parse`.
 pub enum FromSocket {
     /// Open, websocket handshake done.
-    Opened { conn: ConnId },
-    Data { conn: ConnId, chunk: Box<Chunk> },
-    Closed { conn: ConnId, code: i32 },
+    Opened {
+        conn: ConnId,
+    },
+    Data {
+        conn: ConnId,
+        chunk: Box<Chunk>,
+    },
+    Closed {
+        conn: ConnId,
+        code: i32,
+    },
     /// What `send` did with a command.
     Report(SendReport),
     /// Buffers that were written out come home.
@@ -47,4 +56,11 @@ pub enum ToSocket {
     Reset { conn: ConnId },
     /// The account is signed in: orders may leave. False: no longer.
     Ready(bool),
+}
+
+/// What the line asks of the REST thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestWant {
+    /// Orders, history and trades since this time, then `LinkState::Reconciled`.
+    Reconcile { since: WallNs },
 }

@@ -1,5 +1,6 @@
-//! What `parse` shows to the cold side: gaps between frames, private events for waterfalls, control events
-//! for the log, and rows for the view. Everything is allocated at start; full rings lose rows, not events.
+//! What `parse` shows to the cold side: gaps between frames, private events for waterfalls, control
+//! events for the log, and rows for the view. Everything is allocated at start; full rings lose
+//! rows, not events.
 
 use super::duties::parse::{Delivery, TapTurn};
 use super::taps::TapTx;
@@ -76,8 +77,19 @@ pub enum ParseRow {
         unknown: u64,
         is_halted: bool,
     },
-    Link { conn: ConnId, is_open: bool, is_authenticated: bool },
-    Book { symbol: SymbolId, bid: Option<Level>, ask: Option<Level>, synced: bool, changed_at: MonoNs, now: MonoNs },
+    Link {
+        conn: ConnId,
+        is_open: bool,
+        is_authenticated: bool,
+    },
+    Book {
+        symbol: SymbolId,
+        bid: Option<Level>,
+        ask: Option<Level>,
+        synced: bool,
+        changed_at: MonoNs,
+        now: MonoNs,
+    },
     /// A sync change, a link change, a quiet channel, a closed bar.
     Control(Body),
 }
@@ -174,7 +186,8 @@ impl ParseTap for Observer {
     #[inline(always)]
     fn book(&mut self, view: &crate::model::BookView, now: MonoNs) {
         if let Some(book) = self.books.get_mut(view.symbol.index()) {
-            *book = BookSeen { bid: view.bid(), ask: view.ask(), synced: view.synced, changed_at: now };
+            *book =
+                BookSeen { bid: view.bid(), ask: view.ask(), synced: view.synced, changed_at: now };
         }
     }
 }

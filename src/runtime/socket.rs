@@ -1,7 +1,9 @@
-//! One socket in the hands of a hot thread: open, or being dialled by the cold thread that may block.
+//! One socket in the hands of a hot thread: open, or being dialled by the cold thread that may
+//! block.
 
 use crate::base::ids::ConnId;
 use crate::io::clock::Clock;
+use crate::io::dial::Dialed;
 use crate::io::socket::HotStream;
 use crate::runtime::link::{Chunk, FromSocket};
 use crossbeam_channel::{Receiver, Sender};
@@ -10,11 +12,6 @@ use crossbeam_channel::{Receiver, Sender};
 #[derive(Clone, Copy, Debug)]
 pub struct DialRequest {
     pub conn: ConnId,
-}
-
-/// An open socket with the websocket handshake done.
-pub struct Dialed {
-    pub stream: HotStream,
 }
 
 enum State {

@@ -1,7 +1,10 @@
-//! Side windows of the hot threads: a few fixed rows, four times a second, into a ring that is simply
-//! skipped when full. Nothing here can hold a stage up or change what it does.
+//! Side windows of the hot threads: a few fixed rows, four times a second, into a ring that is
+//! simply skipped when full. Nothing here can hold a stage up or change what it does.
 
 use crate::base::time::Tsc;
+use crate::engine::orders::Order;
+use crate::engine::risk::{RiskSnapshot, SymbolRisk};
+use crate::engine::signal::SymbolSignals;
 use crate::io::clock::Clock;
 use crate::ring::Tx;
 

@@ -1,8 +1,8 @@
 //! One symbol's book by price (P0 … P4), with the venue's checksum.
 //!
-//! Each side is two arrays in step, worst level first and best level last, so that a change near the
-//! touch, the common case, moves few elements. Keys are prices for bids and negated prices for asks:
-//! both sides then ascend towards the touch and share one code.
+//! Each side is two arrays in step, worst level first and best level last, so that a change near
+//! the touch, the common case, moves few elements. Keys are prices for bids and negated prices for
+//! asks: both sides then ascend towards the touch and share one code.
 
 use super::out::Out;
 use crate::base::ids::SymbolId;
@@ -11,12 +11,13 @@ use crate::base::time::WallNs;
 use crate::base::units::{Px, Qty, Side};
 use crate::model::{BookView, Level};
 
-/// Places a side: the longest book plus a few, since the venue may insert a level before it deletes the
-/// one that is pushed out.
+/// Places a side: the longest book plus a few, since the venue may insert a level before it deletes
+/// the one that is pushed out.
 pub const SIDE_CAPACITY: usize = 256;
 const _: () = assert!(SIDE_CAPACITY > BOOK_LEVELS_MAX);
 
-/// Longest text a checksum covers, bytes: 25 levels of two sides, two numbers of at most 24 and a colon each.
+/// Longest text a checksum covers, bytes: 25 levels of two sides, two numbers of at most 24 and a
+/// colon each.
 pub const CHECKSUM_TEXT_MAX: usize = CHECKSUM_LEVELS * 2 * 2 * 25;
 
 /// What a change could not be applied for.
@@ -60,8 +61,8 @@ impl LevelSide {
     const EMPTY: LevelSide =
         LevelSide { len: 0, keys: [0; SIDE_CAPACITY], qtys: [0; SIDE_CAPACITY] };
 
-    /// Index of the first key not below `key`, looked for from the touch: the nearest few one by one,
-    /// then by halves.
+    /// Index of the first key not below `key`, looked for from the touch: the nearest few one by
+    /// one, then by halves.
     #[inline(always)]
     fn position(&self, key: i64) -> usize {
         let keys = &self.keys[..self.len];

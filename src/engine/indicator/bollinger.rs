@@ -23,7 +23,8 @@ impl Bands {
 }
 
 /// Mean and deviation of the last `n` closes. Prices are kept as distances from the first price, in
-/// integers: the sums are exact however long it runs, and an update costs the same for every window.
+/// integers: the sums are exact however long it runs, and an update costs the same for every
+/// window.
 #[derive(Clone, Debug)]
 pub struct Bollinger {
     ring: Box<[i64]>,

@@ -43,8 +43,9 @@ impl Ema {
     }
 }
 
-/// `EMA(fast) − EMA(slow)`, z-scored over a trailing window that includes the newest bar, population
-/// deviation. 0 where the deviation is below a billionth of the price: rounding noise has no direction.
+/// `EMA(fast) − EMA(slow)`, z-scored over a trailing window that includes the newest bar,
+/// population deviation. 0 where the deviation is below a billionth of the price: rounding noise
+/// has no direction.
 #[derive(Clone, Debug)]
 pub struct EmaZ {
     fast: Ema,

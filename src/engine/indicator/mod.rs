@@ -1,14 +1,17 @@
-//! Purpose:   indicators, one implementation each: committed bar by bar, asked provisionally in between.
+//! Purpose:   indicators, one implementation each: committed bar by bar, asked provisionally in
+//!            between.
 //! Knows:     base, model.           Must not know: venue, line, exchange, io, runtime.
 //! Time:      none; bars carry theirs.
 //! Memory:    windows are allocated at construction; no indicator allocates later.
 //! Errors:    none; a value that cannot be told yet is `None`, never 0 or NaN.
-//! Tests:     indicator/tests.rs: each against a slow batch twin over recorded candles and a made-up series.
+//! Tests:     indicator/tests.rs: each against a slow batch twin over recorded candles and a
+//!            made-up series.
 //!
-//! Every indicator has one rule that makes the next state from the old one and a price. `update` keeps that
-//! state, `provisional` only looks at its value: so a bar that closes unchanged commits exactly the value
-//! that was shown while it formed. Windows are summed in integers (Bollinger, VWAP) or summed anew at each
-//! bar (EMA z, realised volatility), so nothing drifts. Only `+ − × ÷ √` are used: the same bits everywhere.
+//! Every indicator has one rule that makes the next state from the old one and a price. `update`
+//! keeps that state, `provisional` only looks at its value: so a bar that closes unchanged commits
+//! exactly the value that was shown while it formed. Windows are summed in integers (Bollinger,
+//! VWAP) or summed anew at each bar (EMA z, realised volatility), so nothing drifts. Only `+ − × ÷
+//! √` are used: the same bits everywhere.
 
 mod bollinger;
 mod ema;

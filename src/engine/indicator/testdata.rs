@@ -61,7 +61,8 @@ pub fn made_up(seed: u64, count: usize) -> Vec<Bar> {
         let step = [0.5, 0.0, 40.0][stretch];
         let open = px;
         px = (px + rng.normal() * step).max(10.0);
-        let (high, low) = (open.max(px) + rng.unit_f64() * step, open.min(px) - rng.unit_f64() * step);
+        let (high, low) =
+            (open.max(px) + rng.unit_f64() * step, open.min(px) - rng.unit_f64() * step);
         let fixed = |value: f64| Px::from_f64((value * 10.0).round() / 10.0).unwrap();
         bars.push(Bar {
             symbol: SymbolId(0),

@@ -1,6 +1,7 @@
-//! Every indicator against a slow batch twin that shares no code with it: plain arrays, sums made anew for
-//! each value, true range and DI written out. Tolerance: 1e-10 of the price scale, that is of the
-//! price for what is in price units, of 100 for RSI and ADX, of the return's scale 1 for volatility.
+//! Every indicator against a slow batch twin that shares no code with it: plain arrays, sums made
+//! anew for each value, true range and DI written out. Tolerance: 1e-10 of the price scale, that is
+//! of the price for what is in price units, of 100 for RSI and ADX, of the return's scale 1 for
+//! volatility.
 
 use super::testdata::{CANDLE_FILES, candles, made_up};
 use super::*;
@@ -177,11 +178,22 @@ fn check(bars: Vec<Bar>) {
         }
         let bands = (i >= 19).then(|| mean_and_deviation(&s.close[i - 19..=i]));
         near("bollinger middle", i, v.bollinger.map(|b| b.middle), bands.map(|b| b.0), px);
-        near("bollinger upper", i, v.bollinger.map(|b| b.at(2.0)), bands.map(|b| b.0 + 2.0 * b.1), px);
-        near("bollinger lower", i, v.bollinger.map(|b| b.at(-2.0)), bands.map(|b| b.0 - 2.0 * b.1), px);
-        let vol = (i >= 60).then(|| {
-            (logs[i - 60..i].iter().map(|r| r * r).sum::<f64>() / 60.0).sqrt()
-        });
+        near(
+            "bollinger upper",
+            i,
+            v.bollinger.map(|b| b.at(2.0)),
+            bands.map(|b| b.0 + 2.0 * b.1),
+            px,
+        );
+        near(
+            "bollinger lower",
+            i,
+            v.bollinger.map(|b| b.at(-2.0)),
+            bands.map(|b| b.0 - 2.0 * b.1),
+            px,
+        );
+        let vol =
+            (i >= 60).then(|| (logs[i - 60..i].iter().map(|r| r * r).sum::<f64>() / 60.0).sqrt());
         near("realised vol", i, v.realised_vol, vol, 1.0);
         if bar.open_at.utc_day() != s.bars[day_start].open_at.utc_day() {
             day_start = i;

@@ -2,7 +2,8 @@
 
 use super::sum_lanes;
 
-/// Root of the mean squared logarithmic return of the last `n` bars; a ratio per bar, 0.001 = 10 bps.
+/// Root of the mean squared logarithmic return of the last `n` bars; a ratio per bar, 0.001 = 10
+/// bps.
 #[derive(Clone, Debug)]
 pub struct RealisedVol {
     last: Option<f64>,
@@ -15,8 +16,8 @@ pub struct RealisedVol {
     value: Option<f64>,
 }
 
-/// `ln(to / from)` by the series of atanh, with four operations only: `f64::ln` may differ between C
-/// libraries, and a decision must not. Exact to a rounding for moves within ± 30 %.
+/// `ln(to / from)` by the series of atanh, with four operations only: `f64::ln` may differ between
+/// C libraries, and a decision must not. Exact to a rounding for moves within ± 30 %.
 fn log_return(from: f64, to: f64) -> f64 {
     let u = (to - from) / (to + from);
     let square = u * u;

@@ -3,8 +3,8 @@
 use crate::base::time::WallNs;
 use crate::base::units::{Px, Qty, UNIT_SCALE};
 
-/// Sum of typical price (high + low + close) / 3 times volume, over volume, since midnight UTC. Sums are
-/// exact integers; a bar belongs to the day of its start.
+/// Sum of typical price (high + low + close) / 3 times volume, over volume, since midnight UTC.
+/// Sums are exact integers; a bar belongs to the day of its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vwap {
     day: i64,
@@ -34,9 +34,8 @@ impl Vwap {
     /// `None` before the day's first volume.
     #[inline]
     pub fn value(&self) -> Option<f64> {
-        (self.volume > 0).then(|| {
-            self.value as f64 / (self.volume as f64 * (3.0 * UNIT_SCALE as f64))
-        })
+        (self.volume > 0)
+            .then(|| self.value as f64 / (self.volume as f64 * (3.0 * UNIT_SCALE as f64)))
     }
     #[inline]
     pub fn provisional(

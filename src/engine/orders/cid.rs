@@ -4,8 +4,8 @@ use crate::base::ids::Cid;
 use crate::base::limits::CID_MAX;
 use crate::base::time::{DAY_NS, WallNs};
 
-/// Gives out client ids: `max(last + 1, milliseconds now)`. Because they only ever rise, one is unique on
-/// its UTC day and on every other.
+/// Gives out client ids: `max(last + 1, milliseconds now)`. Because they only ever rise, one is
+/// unique on its UTC day and on every other.
 #[derive(Clone, Copy, Debug)]
 pub struct CidSource {
     first: u64,

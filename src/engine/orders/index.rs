@@ -1,5 +1,5 @@
-//! A fixed table from a non-zero number to a small slot: open addressing, linear probing, deletion by
-//! shifting back. No iteration, no growth: what a hash map must not do here.
+//! A fixed table from a non-zero number to a small slot: open addressing, linear probing, deletion
+//! by shifting back. No iteration, no growth: what a hash map must not do here.
 
 /// See the file's head. Key 0 is refused: it means "none" in every identity.
 pub struct Index {

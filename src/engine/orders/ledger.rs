@@ -1,4 +1,5 @@
-//! The table of own orders, and how messages reach them. See `reconcile.rs` for links, lists and time.
+//! The table of own orders, and how messages reach them. See `reconcile.rs` for links, lists and
+//! time.
 
 use super::cid::CidSource;
 use super::index::Index;
@@ -342,7 +343,8 @@ impl Ledger {
                     self.touch(slot, now, |order| {
                         order.cancel_at = None;
                         order.cancel_after = after;
-                        // Still wanted, but not for ever: a venue that says no each time is asked by REST.
+                        // Still wanted, but not for ever: a venue that says no each time is asked
+                        // by REST.
                         if order.cancel_count >= super::CANCELS_MAX {
                             set_unknown(order, now);
                             order.cancel_wanted = false;
@@ -404,7 +406,8 @@ impl Ledger {
             order.probe_at = None;
         });
     }
-    /// The venue says it does not hold the order. Its end must come by itself; if not, it is looked up.
+    /// The venue says it does not hold the order. Its end must come by itself; if not, it is looked
+    /// up.
     fn expect_end(&mut self, slot: Slot, now: MonoNs) {
         self.touch(slot, now, |order| {
             order.cancel_at.get_or_insert(now);
@@ -442,7 +445,8 @@ impl Ledger {
         if let Some(slot) = self.by_id.get(ack.id.0).or_else(|| self.by_cid.get(ack.cid.0)) {
             return Some(slot);
         }
-        // Errors of `ou` were seen with an empty order: if one change alone is on its way, it is that.
+        // Errors of `ou` were seen with an empty order: if one change alone is on its way, it is
+        // that.
         if ack.of != AckOf::Update || !ack.id.is_none() || !ack.cid.is_none() {
             return None;
         }
@@ -551,7 +555,8 @@ impl Ledger {
             self.counters.overfills += 1;
         }
     }
-    /// Takes over an order of an earlier run, recognised by the run's group id; counts others as foreign.
+    /// Takes over an order of an earlier run, recognised by the run's group id; counts others as
+    /// foreign.
     fn adopt(&mut self, update: &OrderUpdate, now: MonoNs) -> Option<Slot> {
         if self.cids.is_ours(update.cid) {
             self.counters.updates_of_forgotten += 1;

@@ -1,18 +1,22 @@
 //! Purpose:   the order ledger: which own orders exist, in which state, and what they may still do.
 //! Knows:     base, model, engine/positions.   Must not know: venue, io, runtime.
 //! Time:      stamps only.
-//! Memory:    LEDGER_SLOTS orders, two indexes, TRADE_IDS_MAX trade ids, all taken in `Ledger::new`.
+//! Memory:    LEDGER_SLOTS orders, two indexes, TRADE_IDS_MAX trade ids, all taken in
+//!            `Ledger::new`.
 //! Errors:    `OpenError`; nonsense from outside is counted in `LedgerCounters`, never a panic.
-//! Tests:     engine/orders/tests.rs (permutations with duplicates), engine/risk/drill.rs (a toy venue).
+//! Tests:     engine/orders/tests.rs (permutations with duplicates), engine/risk/drill.rs (a toy
+//!            venue).
 //!
 //! The rules that keep an order from being doubled:
-//! - An order gets its client id and counts against every limit before its bytes leave; the id is never
-//!   used again, and nothing here ever sends an order a second time.
-//! - No answer in time, a broken write, a lost link: the order is `Unknown`. That is a state, it freezes
-//!   the symbol, and only the venue's word ends it: an order array, a list, a history, a trade.
-//! - Absence counts as an answer only after a cancel, in two full reconciles that began after it, and
-//!   later than `unknown_absent_after_s`.
-//! - An acknowledged cancel is not a cancel: an order ends by `oc`, by history, or by an executed status.
+//! - An order gets its client id and counts against every limit before its bytes leave; the id is
+//! never used again, and nothing here ever sends an order a second time.
+//! - No answer in time, a broken write, a lost link: the order is `Unknown`. That is a state, it
+//! freezes the symbol, and only the venue's word ends it: an order array, a list, a history, a
+//! trade.
+//! - Absence counts as an answer only after a cancel, in two full reconciles that began after it,
+//! and later than `unknown_absent_after_s`.
+//! - An acknowledged cancel is not a cancel: an order ends by `oc`, by history, or by an executed
+//! status.
 
 mod cid;
 mod index;
@@ -45,10 +49,12 @@ pub struct OrdersConfig {
     pub cancel_retry_ms: u32,
     /// An unknown order is not declared absent earlier than this, s. Above every late answer seen.
     pub unknown_absent_after_s: u32,
-    /// After the end of an amended order its missing trades are waited for this long, ms. (Of orders that
-    /// were never amended the missing quantity is certain: it is reserved until trades were read.)
+    /// After the end of an amended order its missing trades are waited for this long, ms. (Of
+    /// orders that were never amended the missing quantity is certain: it is reserved until trades
+    /// were read.)
     pub fill_wait_ms: u32,
-    /// Group id that marks this engine's orders; 0 = none, then nothing of an earlier run is taken over.
+    /// Group id that marks this engine's orders; 0 = none, then nothing of an earlier run is taken
+    /// over.
     pub gid: u64,
     /// Highest client id that any earlier run may have used, 0 if none.
     pub cid_used: Cid,

@@ -1,5 +1,6 @@
-//! One order as a set of facts. Facts only join (a newer array replaces an older one, an end stays an
-//! end), and the state is derived from them; so the order in which messages arrive does not matter.
+//! One order as a set of facts. Facts only join (a newer array replaces an older one, an end stays
+//! an end), and the state is derived from them; so the order in which messages arrive does not
+//! matter.
 
 use crate::base::ids::{Cid, OrderId, StrategyId, SymbolId};
 use crate::base::time::{MonoNs, WallNs};
@@ -20,7 +21,8 @@ pub enum OrderState {
     AmendPending,
     /// A cancel is on its way; the order can still fill.
     CancelPending,
-    /// The outcome of the last request is not known, or the link was down since. Freezes the symbol.
+    /// The outcome of the last request is not known, or the link was down since. Freezes the
+    /// symbol.
     Unknown,
     // Ends.
     Filled,
@@ -295,9 +297,9 @@ impl Order {
         let by_trades = less(self.bound, self.traded);
         self.view.map_or(by_trades, |view| view.remaining.min(by_trades))
     }
-    /// The most that this order can still add to the position, unsigned. While a change is on its way
-    /// both sizes count: the old one may fill whole before the new one takes its place. After the end:
-    /// what the venue has filled but whose trades have not arrived.
+    /// The most that this order can still add to the position, unsigned. While a change is on its
+    /// way both sizes count: the old one may fill whole before the new one takes its place. After
+    /// the end: what the venue has filled but whose trades have not arrived.
     pub fn reserve(&self) -> Qty {
         let rest = less(self.bound, self.traded);
         if let Some(end) = self.end {
@@ -349,7 +351,8 @@ impl Order {
         let ends =
             update.status.is_end() || matches!(update.source, Source::Closed | Source::RestHistory);
         if let Some(amend) = self.amend {
-            // Not older than what was changed: a late copy from before must not pass for the answer.
+            // Not older than what was changed: a late copy from before must not pass for the
+            // answer.
             let moved = amend.px != amend.base_px && view.updated_at >= amend.base_at;
             if view.px == amend.px && (moved || (ends && view.updated_at > amend.base_at)) {
                 self.take_amend(&view);
@@ -369,22 +372,24 @@ impl Order {
         }
         self.finish_same_px_amend();
     }
-    /// The later one wins; in one millisecond the one at the newest price, then the one that filled more.
+    /// The later one wins; in one millisecond the one at the newest price, then the one that filled
+    /// more.
     fn key_of(&self, view: &View) -> (WallNs, bool, bool, std::cmp::Reverse<Qty>) {
         let amended = self.amended || self.amend.is_some();
         let at_new_px = amended && view.px == self.last_amend_px;
         let later = view.source != Source::New;
         (view.updated_at, at_new_px, later, std::cmp::Reverse(view.remaining))
     }
-    /// The change has arrived. The venue's original is what was filled before plus the new size; where it
-    /// is not, `reserve` still counts what remains. (What was traded by now must not enter here: the
-    /// array may be older than the trades.)
+    /// The change has arrived. The venue's original is what was filled before plus the new size;
+    /// where it is not, `reserve` still counts what remains. (What was traded by now must not enter
+    /// here: the array may be older than the trades.)
     fn take_amend(&mut self, view: &View) {
         self.bound = view.original.max(view.remaining);
         self.amended = true;
         self.amend = None;
     }
-    /// A change of size alone shows no new price: it needs the acknowledgement, or exactly the new size.
+    /// A change of size alone shows no new price: it needs the acknowledgement, or exactly the new
+    /// size.
     fn finish_same_px_amend(&mut self) {
         if let (Some(amend), Some(view)) = (self.amend, self.view) {
             let newer = view.updated_at > amend.base_at;
@@ -407,9 +412,9 @@ impl Order {
         }
         self.finish_same_px_amend();
     }
-    /// An open-order list shows the order alive: what was in doubt is decided. A change that the list
-    /// does not show may still arrive, so its size goes on counting, and the order is better cancelled. A
-    /// cancel that did not work may be said again from `retry_at` on.
+    /// An open-order list shows the order alive: what was in doubt is decided. A change that the
+    /// list does not show may still arrive, so its size goes on counting, and the order is better
+    /// cancelled. A cancel that did not work may be said again from `retry_at` on.
     pub(super) fn settle_by_list(&mut self, retry_at: MonoNs) {
         if !(self.unknown || self.unconfirmed) || self.end.is_some() {
             return;

@@ -1,8 +1,9 @@
 //! What the ledger concludes from links, from complete lists, and from the passing of time.
 //!
-//! A *round* is one complete reading by REST: open orders, history and trades, each between its begin
-//! and end mark, closed by `LinkState::Reconciled`. Only a round that began after a fact can speak of it;
-//! so a begin mark must enter the line when its request leaves, not when its reply comes.
+//! A *round* is one complete reading by REST: open orders, history and trades, each between its
+//! begin and end mark, closed by `LinkState::Reconciled`. Only a round that began after a fact can
+//! speak of it; so a begin mark must enter the line when its request leaves, not when its reply
+//! comes.
 
 use super::ledger::{Ledger, Slot, set_unknown};
 use super::order::{Order, View};
@@ -75,7 +76,8 @@ impl Ledger {
             self.round_marks |= bit << 3;
         }
     }
-    /// Orders, history and trades have all been read whole, asked for since the last round and log-in.
+    /// Orders, history and trades have all been read whole, asked for since the last round and
+    /// log-in.
     pub fn is_round_full(&self) -> bool {
         self.round_marks & MARKS_ENDED == MARKS_ENDED
     }
@@ -83,8 +85,8 @@ impl Ledger {
     pub(super) fn open_list_read_at(&self) -> Option<MonoNs> {
         (self.round_marks & 0b001_001 == 0b000_001).then_some(self.round_started)
     }
-    /// The venue's list at log-in is complete: what it does not show is in doubt, for only the history
-    /// knows how it ended.
+    /// The venue's list at log-in is complete: what it does not show is in doubt, for only the
+    /// history knows how it ended.
     fn finish_snapshot(&mut self, now: MonoNs) {
         let snapshot = self.snapshot;
         self.each_listed(now, |order, _| {
@@ -121,7 +123,8 @@ impl Ledger {
                             counters.absent += 1;
                         }
                     } else if link_up && order.probe_at.is_none() {
-                        // Cancels from before the doubt do not count: one more, whatever their number.
+                        // Cancels from before the doubt do not count: one more, whatever their
+                        // number.
                         order.cancel_count = order.cancel_count.min(CANCELS_MAX - 1);
                         order.cancel_wanted = true;
                     }
@@ -229,8 +232,8 @@ impl Ledger {
 }
 
 impl Order {
-    /// The end of an order that nobody reported but whose trades are complete. Its time is the lowest
-    /// there is, so that a report that comes after all has the say.
+    /// The end of an order that nobody reported but whose trades are complete. Its time is the
+    /// lowest there is, so that a report that comes after all has the say.
     fn executed_view(&self) -> View {
         View {
             updated_at: WallNs(i64::MIN),

@@ -1,6 +1,6 @@
-//! The ledger under every order of messages. Method: a script of what the venue says about one order or
-//! two is written down once in a sensible order, then delivered shuffled and with duplicates; the ledger
-//! must end the same.
+//! The ledger under every order of messages. Method: a script of what the venue says about one
+//! order or two is written down once in a sensible order, then delivered shuffled and with
+//! duplicates; the ledger must end the same.
 
 use super::*;
 use crate::base::bounded::Text;
@@ -381,7 +381,8 @@ proptest! {
         prop_assert_eq!((plain.fills, plain.acked), (shuffled.fills, shuffled.acked));
     }
 
-    /// While messages arrive in any order, position plus reserve never promises less than the truth.
+    /// While messages arrive in any order, position plus reserve never promises less than the
+    /// truth.
     #[test]
     fn the_reserve_covers_what_can_still_fill(
         a in script(),

@@ -13,7 +13,8 @@ pub enum Seen {
     FeeOnly,
     /// Nothing.
     Duplicate,
-    /// Older than everything remembered: cannot be told from one counted before, so it is not counted.
+    /// Older than everything remembered: cannot be told from one counted before, so it is not
+    /// counted.
     TooOld,
 }
 

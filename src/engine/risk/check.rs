@@ -75,8 +75,8 @@ impl RiskStage {
         guards.ask(Guard::PriceCollar, beyond)?;
         guards.ask(Guard::MinSize, draft.qty < instrument.qty_min)?;
         guards.ask(Guard::MaxSize, draft.qty > instrument.qty_max)?;
-        // A close must never wait for a limit. Quotes count even where they can only close (spot asks):
-        // they come often and would use up the venue's patience.
+        // A close must never wait for a limit. Quotes count even where they can only close (spot
+        // asks): they come often and would use up the venue's patience.
         if !entry && draft.lane != Lane::Quote {
             return Ok(());
         }

@@ -22,8 +22,8 @@ pub enum Requote {
 pub struct Limits {
     /// Largest `px × qty` of one entry.
     pub order_notional_max: Quote,
-    /// Largest position either way that can come about if everything open fills. While a change is on
-    /// its way old and new size both count, so leave room for two quote sizes.
+    /// Largest position either way that can come about if everything open fills. While a change is
+    /// on its way old and new size both count, so leave room for two quote sizes.
     pub position_max: Quote,
     /// Orders alive at once.
     pub open_orders_max: u16,
@@ -55,8 +55,8 @@ pub struct RiskConfig {
     pub exposure_max: Quote,
     /// Orders alive at once in all symbols, at most `ORDERS_OPEN_MAX`.
     pub open_orders_max: u16,
-    /// At most so many new and changed orders in any `rate_window_ms`. Default 900 in 5 minutes: the
-    /// venue's known base is 1,000.
+    /// At most so many new and changed orders in any `rate_window_ms`. Default 900 in 5 minutes:
+    /// the venue's known base is 1,000.
     pub rate_max: u16,
     pub rate_window_ms: u32,
     /// And at most so many in any second.
@@ -67,8 +67,8 @@ pub struct RiskConfig {
     pub collar_bps: u16,
     /// How far past the best price an order that takes is priced, basis points; below the collar.
     pub take_slippage_bps: u16,
-    /// Same order (symbol, side, price, size) more often than this within `repeat_window_ms`: refused.
-    /// At most 64, as many orders as are remembered.
+    /// Same order (symbol, side, price, size) more often than this within `repeat_window_ms`:
+    /// refused. At most 64, as many orders as are remembered.
     pub repeat_max: u16,
     pub repeat_window_ms: u32,
     /// The venue's position may differ from ours this long before entries are blocked, ms.

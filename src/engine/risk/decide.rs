@@ -61,8 +61,8 @@ impl RiskStage {
         }
     }
 
-    /// Price, type and flags for an urgency. Prices are rounded to the tick on the cautious side: a buy
-    /// never pays more, a sell never takes less than asked.
+    /// Price, type and flags for an urgency. Prices are rounded to the tick on the cautious side: a
+    /// buy never pays more, a sell never takes less than asked.
     fn priced(
         &self,
         symbol: SymbolId,
@@ -89,7 +89,8 @@ impl RiskStage {
             }
         }
     }
-    /// The best price of the other side, `bps` worse, rounded so that it still takes; inside the collar.
+    /// The best price of the other side, `bps` worse, rounded so that it still takes; inside the
+    /// collar.
     pub(super) fn take_px(&self, symbol: SymbolId, side: Side, bps: i64) -> Px {
         let row = self.marks[symbol.index()];
         let (mid, collar) = (row.mid(), i64::from(self.config.collar_bps));
@@ -104,7 +105,8 @@ impl RiskStage {
             }
         }
     }
-    /// What of the position an order on this side may still close, open orders of that side deducted.
+    /// What of the position an order on this side may still close, open orders of that side
+    /// deducted.
     pub(super) fn closable(&self, symbol: SymbolId, side: Side) -> Qty {
         let sums = self.ledger.symbol(symbol);
         let (held, open) = match side {
@@ -113,8 +115,8 @@ impl RiskStage {
         };
         held.saturating_sub(open).max(Qty::ZERO)
     }
-    /// Makes a draft and settles what it may close: `reduce` orders and spot sells never exceed what is
-    /// held. `own` is the reserve of the order that this one changes.
+    /// Makes a draft and settles what it may close: `reduce` orders and spot sells never exceed
+    /// what is held. `own` is the reserve of the order that this one changes.
     fn draft(
         &self,
         intent: &Intent,
@@ -163,8 +165,8 @@ impl RiskStage {
         let _ = self.send_new(&draft, Cid::NONE, from, out);
     }
 
-    /// One order at a time towards the position wanted. A flip closes first and opens then, so that the
-    /// close stays a close.
+    /// One order at a time towards the position wanted. A flip closes first and opens then, so that
+    /// the close stays a close.
     pub(super) fn target(&mut self, intent: &Intent, from: Origin, out: &mut impl Outbox<Command>) {
         let Want::Target { qty: wanted, px, urgency } = intent.want else { return };
         let symbol = intent.symbol;
@@ -198,8 +200,8 @@ impl RiskStage {
                 self.counters.unchanged += 1;
                 return;
             }
-            // Another price or size is another order; its predecessor must have ended first, for what
-            // it fills until then changes the need.
+            // Another price or size is another order; its predecessor must have ended first, for
+            // what it fills until then changes the need.
             self.ledger.want_cancel(slot, self.now);
             return self.wait_for_target(intent);
         }
@@ -259,8 +261,8 @@ impl RiskStage {
             self.counters.waiting += 1;
             return;
         }
-        // A quote that is partly filled stays until half of it is gone: its place in the queue is worth
-        // more than the rest of its size.
+        // A quote that is partly filled stays until half of it is gone: its place in the queue is
+        // worth more than the rest of its size.
         let rest = order.remaining();
         let sized = rest <= level.qty && rest.saturating_add(rest) >= level.qty;
         if order.px() == priced.0 && sized {
@@ -272,8 +274,9 @@ impl RiskStage {
         self.move_order(slot, &order, draft, from, out);
     }
 
-    /// Moves a working order to another price and size, the way the config says. Where a guard objects,
-    /// the order is withdrawn: a quote that may not follow the market may not stay behind either.
+    /// Moves a working order to another price and size, the way the config says. Where a guard
+    /// objects, the order is withdrawn: a quote that may not follow the market may not stay behind
+    /// either.
     fn move_order(
         &mut self,
         slot: Slot,

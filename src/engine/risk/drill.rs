@@ -1,6 +1,7 @@
-//! A toy venue that delays, shuffles, duplicates and loses, against the real stage. Goal: under faults no
-//! client id arrives twice and no position exceeds its limit; after the faults end, the ledger equals the
-//! venue. The whole world with sockets and disks is elsewhere; this one is small enough to run always.
+//! A toy venue that delays, shuffles, duplicates and loses, against the real stage. Goal: under
+//! faults no client id arrives twice and no position exceeds its limit; after the faults end, the
+//! ledger equals the venue. The whole world with sockets and disks is elsewhere; this one is small
+//! enough to run always.
 
 use super::tests::{Bench, px, qty, wide};
 use super::*;

@@ -86,8 +86,8 @@ impl Guard {
             Guard::LedgerFull => "ledger_full",
         }
     }
-    /// Limits may be shadowed or switched off; what keeps orders from being doubled, or what the venue
-    /// demands, may not.
+    /// Limits may be shadowed or switched off; what keeps orders from being doubled, or what the
+    /// venue demands, may not.
     pub const fn is_switchable(self) -> bool {
         matches!(
             self,

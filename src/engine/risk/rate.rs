@@ -1,5 +1,5 @@
-//! Sliding windows over the times of past orders. Exact: no window of the given length ever holds more
-//! than its limit.
+//! Sliding windows over the times of past orders. Exact: no window of the given length ever holds
+//! more than its limit.
 
 use crate::base::time::{MonoNs, SpanNs};
 

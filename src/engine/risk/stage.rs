@@ -158,7 +158,8 @@ impl RiskStage {
         }
     }
 
-    /// The rank that the latch should carry: entries need a reconciled account and nobody's objection.
+    /// The rank that the latch should carry: entries need a reconciled account and nobody's
+    /// objection.
     #[inline]
     pub fn rank(&self) -> Rank {
         let not_ready = if self.is_ready() { Rank::Running } else { Rank::EntriesBlocked };
@@ -183,8 +184,8 @@ impl RiskStage {
         let known = self.listed && (self.reconciled || !self.config.require_reconcile);
         self.link_up && known && self.wall.0 > 0
     }
-    /// Somebody should read orders, history and trades by REST: at start, after each log-in, and while an
-    /// order is in doubt.
+    /// Somebody should read orders, history and trades by REST: at start, after each log-in, and
+    /// while an order is in doubt.
     pub fn wants_reconcile(&self) -> bool {
         self.link_up && (!self.reconciled || self.ledger.wants_reconcile())
     }

@@ -1,4 +1,5 @@
-//! What goes on by itself: cancels that are wanted, positions that must be closed, targets that wait.
+//! What goes on by itself: cancels that are wanted, positions that must be closed, targets that
+//! wait.
 
 use super::check::Draft;
 use super::decide::Origin;
@@ -12,8 +13,8 @@ use crate::model::{
     Action, Class, Command, OrderFlags, OrderKind, Reason, Stamp, Trace, WalletKind,
 };
 
-/// Cancel messages one input may cause; the rest of `BURST_MAX` is for the orders of an intent and of
-/// flattens. Cancels that find no place leave with the next input.
+/// Cancel messages one input may cause; the rest of `BURST_MAX` is for the orders of an intent and
+/// of flattens. Cancels that find no place leave with the next input.
 const CANCELS_PER_INPUT: usize = 40;
 /// Closing orders one input may cause.
 const CLOSES_PER_INPUT: usize = 16;

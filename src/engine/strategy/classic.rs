@@ -1,9 +1,9 @@
 //! `classic`: weighted EMA and RSI votes, ATR for stops, presets by regime.
 //!
-//! It decides when a bar closes. Stops and targets are watched at every book view, on the price that a
-//! close would get (bid of a long, ask of a short), and are never debounced. A position is protected for what
-//! is really held, whatever was asked for; one without a known ATR counts as unprotected and is closed
-//! after a while. Exits are said again until the position is gone.
+//! It decides when a bar closes. Stops and targets are watched at every book view, on the price
+//! that a close would get (bid of a long, ask of a short), and are never debounced. A position is
+//! protected for what is really held, whatever was asked for; one without a known ATR counts as
+//! unprotected and is closed after a while. Exits are said again until the position is gone.
 
 use super::{MarketView, Needs, News, Refused, Rejection, Rows, Strategy, SymbolSet};
 use crate::base::ids::SymbolId;
@@ -24,10 +24,12 @@ impl Weights {
     pub const MIN: f64 = 0.1;
     pub const MAX: f64 = 0.7;
 
-    /// Sum 1, each within `MIN … MAX`: clipped, and the difference shared out by the room that is left.
+    /// Sum 1, each within `MIN … MAX`: clipped, and the difference shared out by the room that is
+    /// left.
     #[must_use]
     pub fn normalised(self) -> Self {
-        let raw = [self.ema, self.rsi, self.atr].map(|w| if w.is_finite() { w.max(0.0) } else { 0.0 });
+        let raw =
+            [self.ema, self.rsi, self.atr].map(|w| if w.is_finite() { w.max(0.0) } else { 0.0 });
         let sum: f64 = raw.iter().sum();
         let share = |w: f64| if sum > 0.0 { w / sum } else { 1.0 / 3.0 };
         let mut w = raw.map(|w| share(w).clamp(Self::MIN, Self::MAX));
@@ -84,7 +86,8 @@ pub struct ClassicConfig {
 }
 impl Default for ClassicConfig {
     fn default() -> Self {
-        let preset = |ema, rsi, atr, stop_atr| Preset { weights: Weights { ema, rsi, atr }, stop_atr };
+        let preset =
+            |ema, rsi, atr, stop_atr| Preset { weights: Weights { ema, rsi, atr }, stop_atr };
         Self {
             symbols: Vec::new(),
             timeframe: Timeframe::M1,
@@ -111,8 +114,8 @@ impl Default for ClassicConfig {
     }
 }
 
-/// Signed score, −1 … 1: sign is the direction, magnitude the confidence. `trend` is any number whose
-/// sign is the EMA vote: price − EMA, or fast − slow EMA.
+/// Signed score, −1 … 1: sign is the direction, magnitude the confidence. `trend` is any number
+/// whose sign is the EMA vote: price − EMA, or fast − slow EMA.
 pub fn score(weights: &Weights, trend: f64, rsi: f64, (rsi_low, rsi_high): (f64, f64)) -> f64 {
     let sign = |x: f64| f64::from(i8::from(x > 0.0) - i8::from(x < 0.0));
     let oversold = f64::from(i8::from(rsi < rsi_low) - i8::from(rsi > rsi_high));
@@ -138,11 +141,20 @@ struct Distances {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Flat,
-    Entering { side: Side, distances: Distances, give_up_at: MonoNs },
+    Entering {
+        side: Side,
+        distances: Distances,
+        give_up_at: MonoNs,
+    },
     Held(Exit),
     /// Held, but no ATR to place a stop.
-    Unprotected { close_at: MonoNs },
-    Leaving { repeat_at: MonoNs, reason: Reason },
+    Unprotected {
+        close_at: MonoNs,
+    },
+    Leaving {
+        repeat_at: MonoNs,
+        reason: Reason,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -396,8 +408,8 @@ impl Strategy for Classic {
             }
         }
     }
-    /// Positions stay: a stop cannot be judged by a book that is not known, and closing blindly into it is
-    /// worse. An entry on its way is withdrawn.
+    /// Positions stay: a stop cannot be judged by a book that is not known, and closing blindly
+    /// into it is worse. An entry on its way is withdrawn.
     fn on_stale(&mut self, _: &Event, view: &MarketView<'_>, out: &mut Intents) {
         if let Some(row) = self.rows.get_mut(view.symbol())
             && matches!(row.state, State::Entering { .. })

@@ -1,4 +1,5 @@
-//! Where a strategy puts what it wants: fixed room, stamped with the cause, checked against what it declared.
+//! Where a strategy puts what it wants: fixed room, stamped with the cause, checked against what it
+//! declared.
 
 use super::refused::{Refused, RefusedCounts};
 use super::{Needs, SymbolSet};
@@ -10,7 +11,8 @@ use crate::model::{Edge, Event, Intent, Level, Reason, Stamp, Trace, Urgency, Wa
 
 /// Intents one call of a strategy may make. More is refused and counted.
 pub const INTENTS_PER_CALL_MAX: usize = 3;
-/// Intents of one input, all strategies together: what is left of the burst beside the event itself.
+/// Intents of one input, all strategies together: what is left of the burst beside the event
+/// itself.
 pub const INTENTS_MAX: usize = BURST_MAX - 1;
 const _: () = assert!(STRATEGIES_MAX * INTENTS_PER_CALL_MAX <= INTENTS_MAX);
 
@@ -115,8 +117,8 @@ impl Intents {
         &self.rows[strategy].counters
     }
 
-    /// Hold this signed position; the engine works out the difference. `px` zero with `Take` = the engine's
-    /// own slippage bound. False where it was refused; the reason is counted.
+    /// Hold this signed position; the engine works out the difference. `px` zero with `Take` = the
+    /// engine's own slippage bound. False where it was refused; the reason is counted.
     pub fn target(
         &mut self,
         symbol: SymbolId,
@@ -150,7 +152,13 @@ impl Intents {
         self.push(symbol, Want::Flatten, reason, None)
     }
     /// Any want, with an edge for the engine's sizing.
-    pub fn push(&mut self, symbol: SymbolId, want: Want, reason: Reason, edge: Option<Edge>) -> bool {
+    pub fn push(
+        &mut self,
+        symbol: SymbolId,
+        want: Want,
+        reason: Reason,
+        edge: Option<Edge>,
+    ) -> bool {
         let row = &mut self.rows[self.strategy];
         if !row.symbols.has(symbol) {
             row.counters.foreign_symbol += 1;
@@ -191,8 +199,9 @@ impl Intents {
     pub fn refuse(&mut self, reason: Refused) {
         self.rows[self.strategy].counters.refused.add(reason);
     }
-    /// Calls the strategy again for the view's symbol, with `News::TIMER`, once this time is reached: at
-    /// the first tick behind it. The earliest of several counts, and it may be called earlier than it asked.
+    /// Calls the strategy again for the view's symbol, with `News::TIMER`, once this time is
+    /// reached: at the first tick behind it. The earliest of several counts, and it may be called
+    /// earlier than it asked.
     #[inline]
     pub fn wake_at(&mut self, at: MonoNs) {
         self.wake_at = Some(self.wake_at.map_or(at, |other| other.min(at)));

@@ -1,8 +1,9 @@
-//! `maker`: one quote a side around the middle, leaning against the inventory. Whole numbers throughout.
+//! `maker`: one quote a side around the middle, leaning against the inventory. Whole numbers
+//! throughout.
 //!
-//! A book view that moves the middle by less than the threshold costs two compares. What it wants is
-//! a state, not an order: the same quote is said again from time to time and after every end of an order,
-//! because an order may have been busy, refused or withdrawn when it was said last.
+//! A book view that moves the middle by less than the threshold costs two compares. What it wants
+//! is a state, not an order: the same quote is said again from time to time and after every end of
+//! an order, because an order may have been busy, refused or withdrawn when it was said last.
 
 use super::probe::offset_bps_e8;
 use super::{MarketView, Needs, News, Refused, Rejection, Rows, Strategy, SymbolSet};
@@ -10,9 +11,7 @@ use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Px, Qty};
 use crate::engine::strategy::Intents;
-use crate::model::{
-    Body, BookView, Event, Level, LinkEvent, OperatorVerb, Reason, Source,
-};
+use crate::model::{Body, BookView, Event, Level, LinkEvent, OperatorVerb, Reason, Source};
 
 #[derive(Clone, Debug)]
 pub struct MakerConfig {
@@ -85,7 +84,8 @@ impl Maker {
         Self { rows: Rows::new(&config.symbols, IDLE), config }
     }
 
-    /// Both quotes for a book and an inventory. Post-only: a side never reaches the other side's touch.
+    /// Both quotes for a book and an inventory. Post-only: a side never reaches the other side's
+    /// touch.
     fn wanted(&self, mid: Px, book: &BookView, held: Qty) -> (Level, Level) {
         let config = &self.config;
         let half = offset_bps_e8(mid, config.half_spread_bps_e8);
@@ -99,11 +99,8 @@ impl Maker {
         let bid = Px::from_raw(centre.saturating_sub(half).min(bid_max)).floor_to_tick();
         let ask = Px::from_raw(centre.saturating_add(half).max(ask_min)).ceil_to_tick();
         let room = config.inventory_max.saturating_sub(held);
-        let offer = if config.allow_short {
-            config.inventory_max.saturating_add(held)
-        } else {
-            held
-        };
+        let offer =
+            if config.allow_short { config.inventory_max.saturating_add(held) } else { held };
         let sized = |room: Qty, px: Px| {
             if px > Px::ZERO { config.qty.min(room).max(Qty::ZERO) } else { Qty::ZERO }
         };
@@ -216,8 +213,7 @@ impl Strategy for Maker {
     /// Quotes on a book that is not known are gifts: both are withdrawn at once.
     fn on_stale(&mut self, _: &Event, view: &MarketView<'_>, out: &mut Intents) {
         if let Some(row) = self.rows.get_mut(view.symbol()) {
-            let reason =
-                if view.book().synced { Reason::StaleData } else { Reason::Unsynced };
+            let reason = if view.book().synced { Reason::StaleData } else { Reason::Unsynced };
             out.cancel(view.symbol(), reason);
             *row = IDLE;
         }

@@ -1,5 +1,7 @@
-//! Purpose:   strategies: what they must answer, what they see, what they may want; the built-in ones.
-//! Knows:     base, model, engine/indicator, engine/positions.   Must not know: venue, line, io, runtime.
+//! Purpose:   strategies: what they must answer, what they see, what they may want; the built-in
+//!            ones.
+//! Knows:     base, model, engine/indicator, engine/positions. Must not know: venue, line, io,
+//!            runtime.
 //! Time:      stamps only.
 //! Memory:    a strategy allocates in its constructor; calls allocate nothing.
 //! Errors:    `Refused`, counted per strategy and reason; a strategy has no other way to say no.
@@ -28,7 +30,8 @@ use crate::base::ids::{Cid, SymbolId};
 use crate::base::limits::SYMBOLS_MAX;
 use crate::model::{Event, LinkEvent, OperatorVerb, OrderStatus, Refusal, SendOutcome, Timeframe};
 
-/// What happened, as a set: in `Needs` what a strategy wants to be called for, in a view what is new.
+/// What happened, as a set: in `Needs` what a strategy wants to be called for, in a view what is
+/// new.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News(u8);
 impl News {
@@ -91,7 +94,8 @@ pub struct Needs {
     pub symbols: SymbolSet,
     /// It is called when one of these happens.
     pub news: News,
-    /// Bars that `MarketView::indicators` is about; must be built by the run. `None` = no matter which.
+    /// Bars that `MarketView::indicators` is about; must be built by the run. `None` = no matter
+    /// which.
     pub timeframe: Option<Timeframe>,
     /// Bars of history it wants before it can decide.
     pub warmup_bars: u32,
@@ -99,8 +103,8 @@ pub struct Needs {
     pub orders_per_s_max: u32,
 }
 
-/// An order of the symbol that was refused. Orders do not tell their strategy here: every strategy of
-/// the symbol is asked.
+/// An order of the symbol that was refused. Orders do not tell their strategy here: every strategy
+/// of the symbol is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
     pub symbol: SymbolId,
@@ -117,9 +121,9 @@ pub enum RejectCause {
     Send(SendOutcome),
 }
 
-/// A strategy: pure decisions. No clock, no I/O, no heap after construction, no lock, no random number:
-/// the same events must give the same intents. The four `on_…` without a default are the questions it must
-/// have an answer to; doing nothing is one.
+/// A strategy: pure decisions. No clock, no I/O, no heap after construction, no lock, no random
+/// number: the same events must give the same intents. The four `on_…` without a default are the
+/// questions it must have an answer to; doing nothing is one.
 pub trait Strategy {
     /// Short and constant; shown to people.
     fn name(&self) -> &'static str;
@@ -129,8 +133,8 @@ pub trait Strategy {
     /// The symbol's book became unsynced, silent or too old. Told once; when it is good again,
     /// `on_event` is called with the new book.
     fn on_stale(&mut self, event: &Event, view: &MarketView<'_>, out: &mut Intents);
-    /// The trading socket is gone. Orders in flight are of unknown fate and the engine settles them;
-    /// forget what you believed about your orders.
+    /// The trading socket is gone. Orders in flight are of unknown fate and the engine settles
+    /// them; forget what you believed about your orders.
     fn on_disconnect(&mut self, link: &LinkEvent, out: &mut Intents);
     /// An order of the symbol was refused. Do not send it again at once: this is how storms begin.
     fn on_reject(&mut self, rejection: &Rejection, view: &MarketView<'_>, out: &mut Intents);

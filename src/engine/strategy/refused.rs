@@ -1,4 +1,5 @@
-//! Why a strategy, or the engine on its behalf, did not trade: words that people read, each counted.
+//! Why a strategy, or the engine on its behalf, did not trade: words that people read, each
+//! counted.
 
 /// Reasons, in the order of the counters. Never renamed; new ones are added at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

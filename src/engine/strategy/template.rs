@@ -1,5 +1,6 @@
-//! A template for your own strategy; STRATEGY.md walks through it. It buys when the price stands far under
-//! the middle Bollinger band, sells when it is back there, and keeps nothing between two calls.
+//! A template for your own strategy; STRATEGY.md walks through it. It buys when the price stands
+//! far under the middle Bollinger band, sells when it is back there, and keeps nothing between two
+//! calls.
 
 use super::{Intents, MarketView, Needs, News, Rejection, Strategy, SymbolSet};
 use crate::base::ids::SymbolId;

@@ -1,4 +1,5 @@
-//! What a strategy sees: the newest state of one symbol. References and a few copies, made anew per call.
+//! What a strategy sees: the newest state of one symbol. References and a few copies, made anew per
+//! call.
 
 use super::News;
 use super::refused::Refused;

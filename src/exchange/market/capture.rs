@@ -1,8 +1,8 @@
 //! A recording of the venue's public stream, message by message.
 //!
-//! Time of a message: its own receive time where the recorder kept it; else interpolated by message number
-//! between the execution times of trades (`te`), which never run backwards. Before the first trade and after the
-//! last one the average pace of the recording is assumed.
+//! Time of a message: its own receive time where the recorder kept it; else interpolated by message
+//! number between the execution times of trades (`te`), which never run backwards. Before the first
+//! trade and after the last one the average pace of the recording is assumed.
 
 use super::{Floor, MarketSource, RecordedChannel, SourceState};
 use crate::base::time::WallNs;
@@ -38,7 +38,8 @@ impl fmt::Display for CaptureError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             CaptureError::NoChannels => {
-                "the recording has no 'subscribed' event of a trading symbol (expected raw Bitfinex v2 messages)"
+                "the recording has no 'subscribed' event of a trading symbol (expected raw \
+                 Bitfinex v2 messages)"
             }
             CaptureError::NoFrames => "the recording has no array message on a subscribed channel",
             CaptureError::NoClock => {
@@ -117,7 +118,8 @@ impl CaptureSource {
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
-    /// Array frames on channels that are served: what a client that subscribes to all of them will get.
+    /// Array frames on channels that are served: what a client that subscribes to all of them will
+    /// get.
     pub fn frame_count(&self) -> usize {
         self.messages.iter().filter(|message| self.split(&message.text).is_some()).count()
     }

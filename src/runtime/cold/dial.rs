@@ -1,12 +1,12 @@
-//! Opens sockets: connect, TLS and websocket handshake block, so they happen here. Endless, with the
-//! budget and backoff of `line::connect`; each socket's finished connection goes to its owner.
+//! Opens sockets: connect, TLS and websocket handshake block, so they happen here. Endless, with
+//! the budget and backoff of `line::connect`; each socket's finished connection goes to its owner.
 
 use crate::base::ids::ConnId;
 use crate::base::time::MonoNs;
 use crate::io::clock::Clock;
-use crate::io::dial::{DialSpec, dial};
+use crate::io::dial::{DialSpec, Dialed, dial};
 use crate::line::connect::{ConnectConfig, ConnectPlanner};
-use crate::runtime::socket::{DialRequest, Dialed};
+use crate::runtime::socket::DialRequest;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -75,10 +75,10 @@ impl Dialler {
             let planner = if route.trading { &mut private } else { &mut public };
             self.stats.attempts.fetch_add(1, Ordering::Relaxed);
             match dial(&route.target) {
-                Ok(stream) => {
+                Ok(dialed) => {
                     planner.opened(route.conn.index(), self.clock.mono());
                     log::info!("socket {} open to {}", route.conn.0, route.target.url.host);
-                    if route.owner.send(Dialed { stream }).is_err() {
+                    if route.owner.send(dialed).is_err() {
                         return; // the owner is gone: the run ends
                     }
                 }

@@ -1,5 +1,5 @@
-//! `parse`: the front of the line. Takes bytes from both socket owners, reports from `send`, answers from
-//! REST and words of the operator, gives stamped events to the one ring behind it.
+//! `parse`: the front of the line. Takes bytes from both socket owners, reports from `send`,
+//! answers from REST and words of the operator, gives stamped events to the one ring behind it.
 
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
@@ -171,7 +171,8 @@ impl<T: ParseTap + TapTurn> ParseDuty<T> {
     /// What the sessions want to say, and sockets they want replaced.
     fn transmit(line: &mut ParseLine, side: &mut SocketSide, conn: ConnId, now: MonoNs) {
         if line.take_reset(conn).is_some() {
-            // The ring to the owner always has room for control: buffers in it are bounded by the pool.
+            // The ring to the owner always has room for control: buffers in it are bounded by the
+            // pool.
             let _ = side.output.push(ToSocket::Reset { conn });
             return;
         }
@@ -197,11 +198,8 @@ impl<T: ParseTap + TapTurn> ParseDuty<T> {
         self.line.on_time(now, &mut self.out, &mut self.tap);
         for index in 0..self.line.socket_count() {
             let conn = ConnId(index as u8);
-            let side = if Some(conn) == self.trading_conn {
-                &mut self.trading
-            } else {
-                &mut self.market
-            };
+            let side =
+                if Some(conn) == self.trading_conn { &mut self.trading } else { &mut self.market };
             Self::transmit(&mut self.line, side, conn, now.mono);
         }
     }

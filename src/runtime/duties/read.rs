@@ -1,5 +1,5 @@
-//! `read`: owns the market-data sockets. Bytes go straight from the socket (or the TLS session) into a
-//! buffer that `parse` then reads in place. Nothing is looked at here.
+//! `read`: owns the market-data sockets. Bytes go straight from the socket (or the TLS session)
+//! into a buffer that `parse` then reads in place. Nothing is looked at here.
 
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;

@@ -1,5 +1,5 @@
-//! `risk`: one ring in, one ring out, and the latch that it alone may lower. Asks the REST thread for a
-//! reconcile when the stage wants one.
+//! `risk`: one ring in, one ring out, and the latch that it alone may lower. Asks the REST thread
+//! for a reconcile when the stage wants one.
 
 use crate::base::ids::SymbolId;
 use crate::base::limits::BATCH_MAX;
@@ -9,8 +9,8 @@ use crate::engine::stage::{Direct, Stage};
 use crate::io::clock::Clock;
 use crate::model::{Body, Command, LinkState, OperatorVerb, Signal};
 use crate::ring::{Latch, Rx, Tx};
-use crate::runtime::cold::rest::RestWant;
 use crate::runtime::duty::Duty;
+use crate::runtime::link::RestWant;
 use crate::runtime::taps::{RiskRow, TapTx};
 
 /// Between two reconciles that are asked for, nanoseconds.
@@ -28,6 +28,8 @@ pub struct RiskDuty {
     pub latch: Latch,
     pub tap: TapTx<RiskRow>,
     pub clock: Clock,
+    /// Rows of the instrument table.
+    symbols: usize,
     /// Not before this; 0 = at once.
     reconcile_at: Tsc,
     reconcile_every: u64,
@@ -36,6 +38,7 @@ pub struct RiskDuty {
 }
 
 impl RiskDuty {
+    #[allow(clippy::too_many_arguments)] // the ends of six rings; a struct would name each twice
     pub fn new(
         stage: RiskStage,
         input: Rx<Signal>,
@@ -44,6 +47,7 @@ impl RiskDuty {
         latch: Latch,
         tap: TapTx<RiskRow>,
         clock: Clock,
+        symbols: usize,
     ) -> Self {
         let reconcile_every = clock.ticks_of_ns(RECONCILE_EVERY_NS);
         let reconcile_timeout = clock.ticks_of_ns(RECONCILE_TIMEOUT_NS);
@@ -56,6 +60,7 @@ impl RiskDuty {
             latch,
             tap,
             clock,
+            symbols,
             reconcile_at: Tsc(0),
             reconcile_every,
             reconcile_timeout,
@@ -96,7 +101,7 @@ impl RiskDuty {
     #[cold]
     fn publish(&mut self) {
         self.tap.push(RiskRow::Account(self.stage.snapshot()));
-        for row in 0..self.stage.symbols() {
+        for row in 0..self.symbols {
             let one = self.stage.symbol_snapshot(SymbolId(row as u16));
             self.tap.push(RiskRow::Symbol(one));
         }

@@ -53,11 +53,8 @@ impl<W: WriteAhead> SendDuty<W> {
         let mut frame = [0; ORDER_FRAME_MAX];
         // An order of a timer has no frame whose age could be asked.
         let age_ns = self.clock.span_ns(command.trace.recv, self.clock.tsc()).unwrap_or(0);
-        let door = Door {
-            rank: self.latch.rank(),
-            ready: self.ready && self.socket.is_open(),
-            age_ns,
-        };
+        let door =
+            Door { rank: self.latch.rank(), ready: self.ready && self.socket.is_open(), age_ns };
         let outcome = match self.line.on_command(command, door, &mut self.wal, &mut frame) {
             Ok(len) => {
                 let encoded = self.clock.tsc();
@@ -67,8 +64,7 @@ impl<W: WriteAhead> SendDuty<W> {
                     SendOutcome::Broken
                 };
                 let written = self.clock.tsc();
-                let sent =
-                    OrderSent { command: *command, trace: command.trace, encoded, written };
+                let sent = OrderSent { command: *command, trace: command.trace, encoded, written };
                 if self.tap.push(sent).is_err() {
                     self.tap_dropped += 1;
                 }

@@ -1,6 +1,5 @@
 //! `signal`: one ring in, one ring out.
 
-use crate::base::ids::SymbolId;
 use crate::base::limits::BATCH_MAX;
 use crate::engine::signal::SignalStage;
 use crate::engine::stage::{Direct, Stage};
@@ -25,7 +24,6 @@ pub struct SignalDuty {
     pub output: Tx<Signal>,
     pub clock: Clock,
     pub tap: TapTx<SignalRow>,
-    pub symbols: usize,
     /// From the venue's time of the newest book change to the decision made on it.
     pub data_age: Histogram<u64>,
 }
@@ -67,10 +65,8 @@ impl Duty for SignalDuty {
             }
         }
         if self.tap.is_due() {
-            for row in 0..self.symbols {
-                let signals = self.stage.snapshot(SymbolId(row as u16));
-                self.tap.push(SignalRow::Symbol(signals));
-            }
+            let SignalDuty { stage, tap, .. } = self;
+            stage.publish(|signals| tap.push(SignalRow::Symbol(signals)));
         }
         handled as u32
     }

@@ -1,4 +1,5 @@
-//! The market's clock: the host's wall clock for a market made here, recorded time for a recording, at a speed.
+//! The market's clock: the host's wall clock for a market made here, recorded time for a recording,
+//! at a speed.
 
 use crate::base::time::{SpanNs, WallNs};
 use std::fmt;
@@ -127,7 +128,8 @@ impl MarketClock {
         self.now = self.now.max(at);
         self.now
     }
-    /// How long the host waits until the market's clock shows `at`; `None` where it does not run there by itself.
+    /// How long the host waits until the market's clock shows `at`; `None` where it does not run
+    /// there by itself.
     pub fn wait_for(&self, at: WallNs, host: Instant) -> Option<Duration> {
         let times = self.times.filter(|_| self.running)?;
         let market_ns = (at - self.anchor_market).0.max(0) as f64;

@@ -1,5 +1,5 @@
-//! One client socket: plain or TLS, HTTP until it asks for a websocket, and what waits to be written to it.
-//! Nothing here blocks; nothing here grows without a bound that the caller checks.
+//! One client socket: plain or TLS, HTTP until it asks for a websocket, and what waits to be
+//! written to it. Nothing here blocks; nothing here grows without a bound that the caller checks.
 
 use super::http::{self, Head, HttpError};
 use mio::net::TcpStream;
@@ -16,7 +16,8 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext}
 pub const CLIENT_MESSAGE_MAX: usize = 1 << 20;
 /// Bytes tungstenite reads ahead. It clears that many for each read, and commands are short.
 const WS_READ_AHEAD: usize = 4 * 1024;
-/// How long a closed socket is still read, so that our last words reach the client before a reset does.
+/// How long a closed socket is still read, so that our last words reach the client before a reset
+/// does.
 const LINGER_FOR: Duration = Duration::from_secs(5);
 /// Written bytes are cut off the front of the outbox once there are that many.
 const OUTBOX_COMPACT: usize = 256 * 1024;
@@ -187,8 +188,8 @@ impl Conn {
             match read {
                 Ok(0) => return Fill::Gone,
                 Ok(size) => {
-                    // Edge-triggered: what comes behind a short read is a new event. Saves the read that
-                    // would find nothing, on the way of every order.
+                    // Edge-triggered: what comes behind a short read is a new event. Saves the read
+                    // that would find nothing, on the way of every order.
                     if size < scratch.len() && !self.read_closed {
                         self.readable = false;
                     }
@@ -307,8 +308,8 @@ impl Conn {
         self.linger(now);
     }
 
-    /// Feeds websocket bytes; every text message goes to `on_text`. `Some` where the websocket ends here; it
-    /// lingers then.
+    /// Feeds websocket bytes; every text message goes to `on_text`. `Some` where the websocket ends
+    /// here; it lingers then.
     pub fn on_ws_bytes(
         &mut self,
         bytes: &[u8],
@@ -320,7 +321,8 @@ impl Conn {
         let end = loop {
             match ws.read(&mut wire) {
                 Ok(tungstenite::Message::Text(text)) => on_text(text.as_bytes()),
-                // Binary messages: the venue ignores what is not JSON text. Pings: answered by the next read.
+                // Binary messages: the venue ignores what is not JSON text. Pings: answered by the
+                // next read.
                 Ok(_) => {}
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     return None;

@@ -1,13 +1,15 @@
-//! HTTP/1.1 as far as the exchange needs it: request heads with limits, one body by Content-Length, replies.
+//! HTTP/1.1 as far as the exchange needs it: request heads with limits, one body by Content-Length,
+//! replies.
 //!
-//! Strict on purpose. A request whose end two readers could see differently (chunked bodies, two lengths,
-//! folded lines, stray control bytes) is refused and the connection closed.
+//! Strict on purpose. A request whose end two readers could see differently (chunked bodies, two
+//! lengths, folded lines, stray control bytes) is refused and the connection closed.
 
 /// Bytes of a request line and its headers, at most.
 pub const HEAD_SIZE_MAX: usize = 16 * 1024;
 /// Header lines of one request, at most.
 pub const HEADERS_MAX: usize = 64;
-/// Bytes of a request body, at most. The longest the venue knows is an order multi-op of 75 entries.
+/// Bytes of a request body, at most. The longest the venue knows is an order multi-op of 75
+/// entries.
 pub const BODY_SIZE_MAX: usize = 1 << 20;
 
 /// Where a head ends and what it says. The ranges index into the bytes it was parsed from.

@@ -1,8 +1,12 @@
-//! Purpose:   serves the in-repo exchange on loopback: websocket and REST on one port, plain or TLS.
+//! Purpose:   serves the in-repo exchange on loopback: websocket and REST on one port, plain or
+//!            TLS.
 //! Knows:     base, io (TLS, state), exchange through `port`.  Must not know: venue, engine, line.
-//! Time:      host clock for deadlines; `clock` maps it to the market's, which the exchange is told.
-//! Memory:    allocates freely; bounded per socket by `ServerLimits` and the limits in `http` and `conn`.
-//! Errors:    `ServerError` at start, one sentence each; clients' errors are counters and close one socket.
+//! Time:      host clock for deadlines; `clock` maps it to the market's, which the exchange is
+//!            told.
+//! Memory:    allocates freely; bounded per socket by `ServerLimits` and the limits in `http` and
+//!            `conn`.
+//! Errors:    `ServerError` at start, one sentence each; clients' errors are counters and close one
+//!            socket.
 //! Tests:     runtime/server/tests.rs over real sockets, and beside the pure files.
 
 mod clock;
@@ -91,8 +95,8 @@ pub struct ServerConfig {
     pub state_file: Option<PathBuf>,
     /// Core the server thread is pinned to; `None`: the scheduler's choice.
     pub core: Option<usize>,
-    /// Polls without sleeping for so long after something happened. Zero: parks at once, which leaves the core
-    /// to others and costs a wake-up (some 10 µs) on the next order.
+    /// Polls without sleeping for so long after something happened. Zero: parks at once, which
+    /// leaves the core to others and costs a wake-up (some 10 µs) on the next order.
     pub spin_for: Duration,
     pub limits: ServerLimits,
 }
@@ -154,8 +158,8 @@ impl fmt::Display for ServerError {
             Self::State(error) => error.fmt(f),
             Self::Restore { path, problem } => write!(
                 f,
-                "state file {}: {problem}; expected the state of this exchange and version: move it \
-                 away to start with fresh accounts",
+                "state file {}: {problem}; expected the state of this exchange and version: move \
+                 it away to start with fresh accounts",
                 path.display()
             ),
             Self::Start(cause) => write!(f, "the exchange's server cannot start: {cause}"),
@@ -345,7 +349,8 @@ impl<E: ExchangePort> ServerHandle<E> {
     pub fn kill_connections(&self) {
         self.send(Command::KillConnections);
     }
-    /// Drill: the server is gone for so long (connections broken, port closed), then comes back. The market goes on.
+    /// Drill: the server is gone for so long (connections broken, port closed), then comes back.
+    /// The market goes on.
     pub fn outage(&self, outage_for: Duration) {
         self.send(Command::Outage(outage_for));
     }
@@ -357,8 +362,8 @@ impl<E: ExchangePort> ServerHandle<E> {
     pub fn thaw(&self) {
         self.send(Command::Freeze(false));
     }
-    /// Runs something on the exchange, between two turns of the server, with the market's time; what the exchange
-    /// wants sent goes out behind it. `None` where the server has ended.
+    /// Runs something on the exchange, between two turns of the server, with the market's time;
+    /// what the exchange wants sent goes out behind it. `None` where the server has ended.
     pub fn with<R: Send + 'static>(
         &self,
         act: impl FnOnce(&mut E, WallNs) -> R + Send + 'static,
@@ -369,7 +374,8 @@ impl<E: ExchangePort> ServerHandle<E> {
         })));
         result.recv().ok()
     }
-    /// Closes every socket with 1001 and ends. Hands the exchange back, so that it can be served again.
+    /// Closes every socket with 1001 and ends. Hands the exchange back, so that it can be served
+    /// again.
     ///
     /// # Errors
     /// `Panicked`.

@@ -1,5 +1,5 @@
-//! What the socket server asks of the exchange behind it. The exchange itself knows no socket, no clock and no
-//! thread; everything it is told carries the market's time.
+//! What the socket server asks of the exchange behind it. The exchange itself knows no socket, no
+//! clock and no thread; everything it is told carries the market's time.
 
 use super::http::Method;
 use crate::base::time::WallNs;

@@ -1,8 +1,8 @@
 //! The server's thread: one loop over all sockets and the market.
 //!
-//! A turn: wait until a socket, a command or the market is due; read every socket that has something and hand it to
-//! the exchange; send the answers; let the market go on; send what it said. Answers go first, because somebody
-//! measures them.
+//! A turn: wait until a socket, a command or the market is due; read every socket that has
+//! something and hand it to the exchange; send the answers; let the market go on; send what it
+//! said. Answers go first, because somebody measures them.
 
 use super::clock::MarketClock;
 use super::conn::{Conn, Fill, Phase, WsEnd};
@@ -36,7 +36,8 @@ const STEPS_PER_TURN: u32 = 1024;
 const STEPS_PER_LOOK: u32 = 256;
 /// How often deadlines are checked and counters published.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
-/// Pause in accepting when the process has no file descriptor left, and between attempts to listen again.
+/// Pause in accepting when the process has no file descriptor left, and between attempts to listen
+/// again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// A client machine that fell silent is noticed after about this time.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
@@ -75,7 +76,8 @@ pub(super) fn bind(listen: SocketAddr) -> Result<TcpListener, ServerError> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
-/// Sockets by slot. A socket's id carries its slot, so that finding it is an index and a comparison.
+/// Sockets by slot. A socket's id carries its slot, so that finding it is an index and a
+/// comparison.
 #[derive(Default)]
 struct Conns {
     slots: Vec<Option<Conn>>,
@@ -379,7 +381,8 @@ impl<E: ExchangePort> Serve<E> {
                 {
                     continue;
                 }
-                // No descriptor or memory left: the queue stays, so come back when a socket has closed.
+                // No descriptor or memory left: the queue stays, so come back when a socket has
+                // closed.
                 Err(_) => {
                     self.counters.accept_failed += 1;
                     self.acceptable = false;
@@ -412,7 +415,8 @@ impl<E: ExchangePort> Serve<E> {
                 continue;
             }
             self.conns.slots[slot] = Some(Conn::new(id, stream, tls, now));
-            // Bytes may be there already; no event tells of those that came before the registration.
+            // Bytes may be there already; no event tells of those that came before the
+            // registration.
             self.conns.queue(slot);
             self.counters.socket_accepted += 1;
             self.counters.socket_peak = self.counters.socket_peak.max(self.conns.count() as u64);
@@ -423,7 +427,8 @@ impl<E: ExchangePort> Serve<E> {
 
     /// Reads one socket and handles what came.
     fn serve(&mut self, slot: usize, market: WallNs, now: Instant) {
-        // Taken out while it is served, so that the exchange and the counters can be used beside it.
+        // Taken out while it is served, so that the exchange and the counters can be used beside
+        // it.
         let Some(mut conn) = self.conns.slots.get_mut(slot).and_then(Option::take) else { return };
         conn.queued = false;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -463,7 +468,8 @@ impl<E: ExchangePort> Serve<E> {
             conn.readable = false;
             gone = false;
         }
-        // What is left waits for the next turn, or, behind a full outbox, for the flush that empties it.
+        // What is left waits for the next turn, or, behind a full outbox, for the flush that
+        // empties it.
         let more = conn.readable && conn.backlog() < READ_PAUSE_SIZE && !gone;
         self.conns.slots[slot] = Some(conn);
         if gone {

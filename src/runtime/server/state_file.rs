@@ -1,7 +1,7 @@
 //! The exchange's memory on disk: two slots written in turn, each with a generation and a checksum.
 //!
-//! A write that a `kill -9` cuts in two damages one slot only; the other still holds the state before. The bytes
-//! are not forced to the platter: this survives the process, not the machine.
+//! A write that a `kill -9` cuts in two damages one slot only; the other still holds the state
+//! before. The bytes are not forced to the platter: this survives the process, not the machine.
 
 use std::fmt;
 use std::fs::File;
@@ -29,7 +29,8 @@ impl fmt::Display for StateFileError {
         match self {
             Self::Io { path, cause } => write!(
                 f,
-                "state file {}: {cause}; expected a place this user can read and write: name another",
+                "state file {}: {cause}; expected a place this user can read and write: name \
+                 another",
                 path.display()
             ),
             Self::Damaged { path } => write!(

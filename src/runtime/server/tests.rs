@@ -1,4 +1,5 @@
-//! The server over real sockets, against a small exchange of its own: an echo with a ticking market.
+//! The server over real sockets, against a small exchange of its own: an echo with a ticking
+//! market.
 
 use super::*;
 use crate::base::time::SpanNs;
