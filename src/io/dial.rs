@@ -1,6 +1,11 @@
 //! Opens a websocket connection: name, TCP, TLS, upgrade, in one deadline. Blocks, so it runs on a
 //! cold thread; the result is a non-blocking stream for a hot one.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use crate::base::time::SpanNs;
 use crate::io::socket::{HotStream, SocketOptions, WriteError, Written, apply_options};
 use crate::io::tls::TlsSession;

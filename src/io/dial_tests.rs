@@ -1,5 +1,10 @@
 //! Dialling and the hot stream against small local listeners, plain and TLS.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use super::*;
 use crate::io::alloc::{count_allocs, seal, thread_counts, unseal};
 use crate::io::socket::WRITE_QUEUE_SIZE;

@@ -2,6 +2,11 @@
 //! with a hard deadline for each phase and in total, and a record of where the time went. It never
 //! repeats a call and never follows a redirect: both are decisions of the layers above.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use crate::base::time::{SpanNs, WallNs};
 use crate::io::tls::{Trust, TrustError, ca_certificates};
 use std::fmt;

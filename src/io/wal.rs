@@ -10,6 +10,11 @@
 //! follows it. Sequence numbers rise by one across slots, segments and generations, which tells a
 //! stale slot of a recycled segment from a new one.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use crate::io::files::default_wal_dir;
 use crate::io::map::FileMap;
 use std::fmt;

@@ -1,6 +1,11 @@
 //! Joins what the taps tell into one waterfall an order, and into the latency board of the report.
 //! Runs on a cold thread; a tap that was full has lost a line here, never an order.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "drained and sorted at once; order of the map never shows"
+)]
+
 use super::metrics::Histo;
 use super::waterfall::{OrderWaterfall, WaterfallWriter, side_name};
 use crate::base::time::Tsc;

@@ -1,6 +1,11 @@
 //! Starts hot threads where the table says, and proves that they are there before anything runs on
 //! them.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use super::duty::{Duty, ThreadControl, ThreadState, ThreadStats, run};
 use super::topology::{ThreadPlan, Topology};
 use super::wait::{WaitKind, Waiter, Waker};

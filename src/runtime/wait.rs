@@ -1,5 +1,10 @@
 //! What a thread does when its duties had nothing to do.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::OnceLock;

@@ -530,6 +530,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// `Malformed`.
     #[allow(clippy::should_implement_trait)] // fallible: an iterator of results would hide the end
+    #[allow(clippy::type_complexity)]
     pub fn next(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, ScanError> {
         if self.state == MembersState::Over {
             return Ok(None);

@@ -1,6 +1,11 @@
 //! The market's clock: the host's wall clock for a market made here, recorded time for a recording,
 //! at a speed.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use crate::base::time::{SpanNs, WallNs};
 use std::fmt;
 use std::time::{Duration, Instant};

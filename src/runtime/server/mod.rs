@@ -9,6 +9,11 @@
 //!            socket.
 //! Tests:     runtime/server/tests.rs over real sockets, and beside the pure files.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 mod clock;
 mod conn;
 mod http;

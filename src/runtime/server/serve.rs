@@ -4,6 +4,11 @@
 //! something and hand it to the exchange; send the answers; let the market go on; send what it
 //! said. Answers go first, because somebody measures them.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the edge: deadlines and clocks of real sockets and disks"
+)]
+
 use super::clock::MarketClock;
 use super::conn::{Conn, Fill, Phase, WsEnd};
 use super::http::{self, HttpError};

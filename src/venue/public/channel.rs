@@ -156,6 +156,7 @@ pub struct ChannelMap {
 }
 
 impl ChannelMap {
+    #[allow(clippy::new_without_default)] // a table is asked for, not defaulted
     pub const fn new() -> Self {
         Self { keys: [0; SLOTS], values: [0; SLOTS] }
     }
@@ -215,6 +216,7 @@ pub struct TradeIds {
 }
 
 impl TradeIds {
+    #[allow(clippy::new_without_default)] // as above
     pub const fn new() -> Self {
         Self { ids: [0; TRADE_IDS], next: 0, max: 0 }
     }
