@@ -145,7 +145,7 @@ impl Waiter {
                     thread::yield_now();
                 } else {
                     if !poll_wait(self.sleep) {
-                        thread::sleep(self.sleep);
+                        thread::sleep(self.sleep); // tidy-ok: this is the wait strategy
                     }
                     self.sleep = (self.sleep * 2).min(BACKOFF_SLEEP_MAX);
                 }

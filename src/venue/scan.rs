@@ -276,6 +276,7 @@ impl<'a> Scanner<'a> {
         if !whole {
             // A fraction or an exponent: rare, and never beyond 2^53 in what the venue sends.
             let text = std::str::from_utf8(token).map_err(|_| ScanError::Malformed)?;
+            // tidy-ok: a count or a time with a fraction, never money
             let float: f64 = text.parse().map_err(|_| ScanError::Malformed)?;
             if float.is_nan() || float.abs() >= 9.2e18 {
                 return Err(ScanError::OutOfRange);

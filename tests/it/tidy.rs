@@ -187,7 +187,9 @@ fn end_of_raw(chars: &[char], start: usize) -> Option<usize> {
 
 /// Which lines belong to an item marked `#[cfg(test)]`, or to a file of tests.
 fn test_lines(path: &str, code: &[String]) -> Vec<bool> {
-    let whole = !path.starts_with("src/") || path.ends_with("tests.rs");
+    let whole = !path.starts_with("src/") || path.ends_with("tests.rs")
+        || path.ends_with("/testdata.rs")
+        || path.ends_with("/drill.rs");
     let mut marks = vec![whole; code.len()];
     let mut index = 0;
     while index < code.len() {

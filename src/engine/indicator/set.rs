@@ -20,9 +20,9 @@ pub struct IndicatorConfig {
     pub adx: u16,
     pub z_fast: u16,
     pub z_slow: u16,
-    pub z_window: u16,
+    pub z_window: u16, // tidy-ok: counted in bars
     pub bollinger: u16,
-    pub vol_window: u16,
+    pub vol_window: u16, // tidy-ok: counted in bars
     /// Fast and slow EMA of each regime's preset, by `Regime::index`.
     pub preset_ema: [[u16; 2]; PRESET_COUNT],
     pub regime: RegimeLimits,

@@ -33,7 +33,7 @@ pub struct RiskDuty {
     /// Not before this; 0 = at once.
     reconcile_at: Tsc,
     reconcile_every: u64,
-    reconcile_timeout: u64,
+    reconcile_timeout: u64, // tidy-ok: ticks of the counter
     since: Option<WallNs>,
 }
 
