@@ -56,7 +56,8 @@ impl Noise {
         self.steal = stolen;
         self.gap_ns_max = self.gap_ns_max.max(self.window_gap_ns);
         self.window_gap_ns = 0;
-        self.last_ns = self.start.elapsed().as_nanos() as u64; // our own look at the kernel is no noise
+        // Our own look at the kernel is no noise.
+        self.last_ns = self.start.elapsed().as_nanos() as u64;
         self.windows += 1;
         self.clean += u64::from(clean);
         Some(clean)

@@ -25,7 +25,8 @@ pub enum UnitError {
 macro_rules! fixed_point {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd)]
+        #[derive(Ord, Hash, Serialize, Deserialize)]
         #[repr(transparent)]
         pub struct $name(i64);
 
@@ -46,9 +47,13 @@ macro_rules! fixed_point {
             #[inline(always)]
             pub const fn abs(self) -> Self { Self(self.0.saturating_abs()) }
             #[inline(always)]
-            pub const fn saturating_add(self, other: Self) -> Self { Self(self.0.saturating_add(other.0)) }
+            pub const fn saturating_add(self, other: Self) -> Self {
+                Self(self.0.saturating_add(other.0))
+            }
             #[inline(always)]
-            pub const fn saturating_sub(self, other: Self) -> Self { Self(self.0.saturating_sub(other.0)) }
+            pub const fn saturating_sub(self, other: Self) -> Self {
+                Self(self.0.saturating_sub(other.0))
+            }
             #[inline(always)]
             pub const fn checked_add(self, other: Self) -> Option<Self> {
                 match self.0.checked_add(other.0) { Some(raw) => Some(Self(raw)), None => None }

@@ -1,4 +1,4 @@
-//! Purpose:   the other side: matching, accounts, wire grammar, market sources. Not joined yet: empty.
+//! Purpose:   the other side: matching, accounts, wire grammar, markets; not joined yet.
 //! Knows:     base, model.           Must not know: venue, engine, line, io, runtime.
 //! Time:      the market's clock, told by the caller.
 //! Memory:    may allocate.
