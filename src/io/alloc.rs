@@ -1,6 +1,7 @@
-//! The counting allocator: the system's, with a tally for each thread. A hot thread calls `seal()` after
-//! warm-up; whatever it allocates later is counted as a fault of ours (`after_seal`), what rustls
-//! allocates meanwhile is counted apart (`tls`). Installed for every binary that links this crate.
+//! The counting allocator: the system's, with a tally for each thread. A hot thread calls `seal()`
+//! after warm-up; whatever it allocates later is counted as a fault of ours (`after_seal`), what
+//! rustls allocates meanwhile is counted apart (`tls`). Installed for every binary that links this
+//! crate.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -43,8 +44,8 @@ struct Tally {
 }
 
 thread_local! {
-    // Const-initialised and without a destructor, so that reaching it never allocates, not even while
-    // the thread ends.
+    // Const-initialised and without a destructor, so that reaching it never allocates, not even
+    // while the thread ends.
     static TALLY: Tally = const {
         Tally {
             allocs: Cell::new(0),
@@ -95,8 +96,9 @@ fn note_free() {
     });
 }
 
-// SAFETY: every method hands its arguments unchanged to `System`, which keeps the contract of GlobalAlloc;
-// the counting before it touches only this thread's cells and atomics, allocates nothing and cannot unwind.
+// SAFETY: every method hands its arguments unchanged to `System`, which keeps the contract of
+// GlobalAlloc; the counting before it touches only this thread's cells and atomics, allocates
+// nothing and cannot unwind.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note_alloc(layout.size());
@@ -166,13 +168,14 @@ pub fn sealed_allocs() -> u64 {
     SEALED_ALLOCS.load(Ordering::Relaxed)
 }
 
-/// With `true`, the first allocation of a sealed thread aborts the process. To find the culprit with a
-/// debugger; never in production.
+/// With `true`, the first allocation of a sealed thread aborts the process. To find the culprit
+/// with a debugger; never in production.
 pub fn trap_on_sealed_alloc(on: bool) {
     TRAP.store(on, Ordering::Relaxed);
 }
 
-/// Allocations that `work` makes on this thread, with its result: the assertion of tests and benches.
+/// Allocations that `work` makes on this thread, with its result: the assertion of tests and
+/// benches.
 pub fn count_allocs<R>(work: impl FnOnce() -> R) -> (u64, R) {
     let before = thread_counts().allocs;
     let result = work();

@@ -1,4 +1,5 @@
-//! The clocks: time-stamp counter for latency, monotonic and wall for stamps. Nobody below `io` asks a clock.
+//! The clocks: time-stamp counter for latency, monotonic and wall for stamps. Nobody below `io`
+//! asks a clock.
 
 use crate::base::time::{MonoNs, Tsc, WallNs};
 use crate::io::syscall;
@@ -38,12 +39,13 @@ impl fmt::Display for TscDoubt {
     }
 }
 
-/// A stamp taken after another core's may be earlier by this much before we call it disagreement, ns.
-/// `rdtsc` is not ordered with the loads before it, which shows as some tens of nanoseconds.
+/// A stamp taken after another core's may be earlier by this much before we call it disagreement,
+/// ns. `rdtsc` is not ordered with the loads before it, which shows as some tens of nanoseconds.
 pub const BACKWARDS_MAX_NS: u64 = 200;
 /// Hand-offs between one pair of cores in the start-up check, at most.
 const HANDOFFS_MAX: u64 = 20_000;
-/// Longest the check may take for one pair, ms: on a busy machine spinning sides wait for each other.
+/// Longest the check may take for one pair, ms: on a busy machine spinning sides wait for each
+/// other.
 const PAIR_CHECK_MS: u64 = 20;
 /// Cores compared with the first one, at most.
 const PAIRS_MAX: usize = 15;
@@ -57,8 +59,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Calibrates the counter (up to 200 ms once a process) and checks whether it can be trusted on the CPUs
-    /// this thread may use. Zero of the monotonic clock is now.
+    /// Calibrates the counter (up to 200 ms once a process) and checks whether it can be trusted on
+    /// the CPUs this thread may use. Zero of the monotonic clock is now.
     pub fn start() -> Clock {
         let counter = quanta::Clock::new();
         let source = match host_trusts_tsc() {
@@ -107,7 +109,8 @@ impl Clock {
             Err(before) => WallNs(-(before.duration().as_nanos() as i64)),
         }
     }
-    /// Nanoseconds from one stamp to a later one; `None` where one is missing or they run backwards.
+    /// Nanoseconds from one stamp to a later one; `None` where one is missing or they run
+    /// backwards.
     #[inline]
     pub fn span_ns(&self, from: Tsc, to: Tsc) -> Option<u64> {
         if from.0 == 0 || to.0 < from.0 {
@@ -118,7 +121,8 @@ impl Clock {
             Source::Monotonic(_) => to.0 - from.0,
         })
     }
-    /// Counter ticks in `span_ns` nanoseconds, to compare raw stamps with a bound without dividing each time.
+    /// Counter ticks in `span_ns` nanoseconds, to compare raw stamps with a bound without dividing
+    /// each time.
     pub fn ticks_of_ns(&self, span_ns: u64) -> u64 {
         match self.source {
             Source::Monotonic(_) => span_ns,
@@ -166,8 +170,8 @@ pub struct CoreComparison {
     pub backwards_ns_max: u64,
 }
 
-/// Two pinned threads hand stamps to and fro, for the first CPU with each other one: a stamp taken after
-/// another core's must not be earlier. Cores that cannot be pinned are left out.
+/// Two pinned threads hand stamps to and fro, for the first CPU with each other one: a stamp taken
+/// after another core's must not be earlier. Cores that cannot be pinned are left out.
 pub fn compare_cores(counter: &quanta::Clock, cpus: &[usize]) -> CoreComparison {
     let mut total = CoreComparison::default();
     let Some((&first, others)) = cpus.split_first() else { return total };
@@ -183,7 +187,8 @@ pub fn compare_cores(counter: &quanta::Clock, cpus: &[usize]) -> CoreComparison 
 
 /// `(handoffs, backwards, most ticks backwards)` of both sides together.
 fn compare_pair(counter: &quanta::Clock, left: usize, right: usize) -> (u64, u64, u64) {
-    // Turn 0, 2, 4 … is the left side's, 1, 3, 5 … the right side's; `stamp` is the last side's counter.
+    // Turn 0, 2, 4 … is the left side's, 1, 3, 5 … the right side's; `stamp` is the last side's
+    // counter.
     let turn = AtomicU64::new(0);
     let stamp = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
@@ -236,7 +241,8 @@ mod tests {
     #[test]
     fn neither_clock_runs_backwards_and_both_measure_the_same_span() {
         let clock = Clock::start_unchecked();
-        // Each monotonic reading stands between two counter readings, so being descheduled cannot fail it.
+        // Each monotonic reading stands between two counter readings, so being descheduled cannot
+        // fail it.
         let bracket = || (clock.tsc(), clock.mono(), clock.tsc());
         let first = bracket();
         let mut last = first;

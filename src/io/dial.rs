@@ -1,5 +1,5 @@
-//! Opens a websocket connection: name, TCP, TLS, upgrade, in one deadline. Blocks, so it runs on a cold thread;
-//! the result is a non-blocking stream for a hot one.
+//! Opens a websocket connection: name, TCP, TLS, upgrade, in one deadline. Blocks, so it runs on a
+//! cold thread; the result is a non-blocking stream for a hot one.
 
 use crate::base::time::SpanNs;
 use crate::io::socket::{HotStream, SocketOptions, WriteError, Written, apply_options};

@@ -243,8 +243,8 @@ fn a_certificate_of_a_stranger_is_refused() {
     assert!(matches!(ours.trust, Trust::CaFile(_)));
 }
 
-/// A peer that does not read: the kernel fills up, then our queue, then `Full`, and in the end every byte
-/// that was taken arrives in order.
+/// A peer that does not read: the kernel fills up, then our queue, then `Full`, and in the end
+/// every byte that was taken arrives in order.
 #[test]
 fn a_slow_peer_gets_every_byte_that_was_taken_and_none_that_was_not() {
     for tls in [false, true] {
@@ -287,8 +287,8 @@ fn a_slow_peer_gets_every_byte_that_was_taken_and_none_that_was_not() {
     }
 }
 
-/// Long answers through small and large buffers: nothing is lost or doubled at record borders, and input that
-/// arrives before a write is still there after it.
+/// Long answers through small and large buffers: nothing is lost or doubled at record borders, and
+/// input that arrives before a write is still there after it.
 #[test]
 fn a_flood_over_tls_arrives_whole_through_any_buffer() {
     let authority = authority();

@@ -6,10 +6,12 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Longest line accepted by `Lines`, bytes: a recorded message is at most `MESSAGE_SIZE_MAX`, with room for its frame.
+/// Longest line accepted by `Lines`, bytes: a recorded message is at most `MESSAGE_SIZE_MAX`, with
+/// room for its frame.
 pub const LINE_SIZE_MAX: usize = crate::base::limits::MESSAGE_SIZE_MAX * 2;
 
-/// Replaces `path` by `bytes`: after a crash at any point the file holds the old or the new content, whole.
+/// Replaces `path` by `bytes`: after a crash at any point the file holds the old or the new
+/// content, whole.
 ///
 /// # Errors
 /// What the file system says; the old content is then untouched.
@@ -141,8 +143,8 @@ impl Lines {
     }
 }
 
-/// Where write-ahead segments go when the config does not say: tmpfs if there is one, else the temporary
-/// directory. The user's number is in the name, so that users do not meet.
+/// Where write-ahead segments go when the config does not say: tmpfs if there is one, else the
+/// temporary directory. The user's number is in the name, so that users do not meet.
 pub fn default_wal_dir(name: &str) -> PathBuf {
     let shm = Path::new("/dev/shm");
     let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };

@@ -1,9 +1,10 @@
-//! The input log: every sequenced event of a run, taken behind the mouth, so that `replay` can repeat the run.
-//! The hot side offers copies to a ring; this cold writer puts them into a file. A log that cannot keep up
-//! is marked incomplete, trading goes on.
+//! The input log: every sequenced event of a run, taken behind the mouth, so that `replay` can
+//! repeat the run. The hot side offers copies to a ring; this cold writer puts them into a file. A
+//! log that cannot keep up is marked incomplete, trading goes on.
 //!
-//! File = header frame, event frames, end frame. A frame is `len u32 | crc32 u32 | payload`, little endian,
-//! the payload in postcard. Without an end frame the run died; what is whole before that is still good.
+//! File = header frame, event frames, end frame. A frame is `len u32 | crc32 u32 | payload`, little
+//! endian, the payload in postcard. Without an end frame the run died; what is whole before that is
+//! still good.
 
 use crate::model::Event;
 use crate::ring::{Rx, Tx};
@@ -29,7 +30,8 @@ pub struct LogHeader {
     /// The commit the program was built from.
     pub build: String,
     pub config_hash: u64,
-    /// Whatever the caller needs to set the run up again (resolved config, instruments), its own encoding.
+    /// Whatever the caller needs to set the run up again (resolved config, instruments), its own
+    /// encoding.
     pub context: Vec<u8>,
 }
 
@@ -123,8 +125,8 @@ pub fn create(
 }
 
 impl InputLogWriter {
-    /// Writes up to `count_max` waiting events; how many there were. When there are none, what is buffered
-    /// goes to the kernel.
+    /// Writes up to `count_max` waiting events; how many there were. When there are none, what is
+    /// buffered goes to the kernel.
     ///
     /// # Errors
     /// The disk's; the log is then incomplete from here on.
@@ -153,7 +155,8 @@ impl InputLogWriter {
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
-    /// Writes what is left, then the end frame, and syncs the file. Call when the tap's thread has stopped.
+    /// Writes what is left, then the end frame, and syncs the file. Call when the tap's thread has
+    /// stopped.
     ///
     /// # Errors
     /// The disk's; the log then reads as one whose run died.
@@ -281,7 +284,8 @@ impl InputLogReader {
     pub fn header(&self) -> &LogHeader {
         &self.header
     }
-    /// The next event; `None` at the end, after which `incomplete` says whether that was the run's end too.
+    /// The next event; `None` at the end, after which `incomplete` says whether that was the run's
+    /// end too.
     ///
     /// # Errors
     /// `LogError` for damage before the end.

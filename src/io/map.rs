@@ -5,21 +5,23 @@ use memmap2::MmapMut;
 use std::fs::File;
 use std::io::{self, Write};
 
-/// Size of the pages that are touched ahead, bytes. Larger pages are touched more than once, which is harmless.
+/// Size of the pages that are touched ahead, bytes. Larger pages are touched more than once, which
+/// is harmless.
 const PAGE_SIZE: usize = 4096;
 
-/// Shared, writable memory over a file. What is stored here outlives the process (not the machine, on tmpfs).
+/// Shared, writable memory over a file. What is stored here outlives the process (not the machine,
+/// on tmpfs).
 #[derive(Debug)]
 pub struct FileMap {
     map: MmapMut,
 }
 
 impl FileMap {
-    /// Fills the new file with `size` zero bytes and maps it, with every page written once. Writing the zeros
-    /// by `write` first makes a full disk an error here instead of a SIGBUS later.
+    /// Fills the new file with `size` zero bytes and maps it, with every page written once. Writing
+    /// the zeros by `write` first makes a full disk an error here instead of a SIGBUS later.
     ///
-    /// The caller promises that nobody else truncates the file while the map lives; the write-ahead log
-    /// keeps that promise with a lock file in a directory of its own.
+    /// The caller promises that nobody else truncates the file while the map lives; the write-ahead
+    /// log keeps that promise with a lock file in a directory of its own.
     ///
     /// # Errors
     /// Whatever the file system says, `StorageFull` among it.
@@ -32,8 +34,8 @@ impl FileMap {
             left -= part;
         }
         file.flush()?;
-        // SAFETY: the file was just made by us at full size in a directory held by our lock file, so no other
-        // process of ours writes or truncates it; others read it by pread only.
+        // SAFETY: the file was just made by us at full size in a directory held by our lock file,
+        // so no other process of ours writes or truncates it; others read it by pread only.
         let mut map = unsafe { MmapMut::map_mut(file)? };
         for page in map.chunks_mut(PAGE_SIZE) {
             // A store of what is there already: it makes the page present and writable.

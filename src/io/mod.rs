@@ -1,9 +1,9 @@
-//! Purpose:   the edge of the program: sockets, TLS, REST transport, files, logs, clock, syscalls, allocator.
+//! Purpose:   the edge: sockets, TLS, REST transport, files, logs, clock, syscalls, allocator.
 //! Knows:     base, ring, model.     Must not know: venue, engine, line, exchange, runtime.
 //! Time:      `clock.rs` is the one place that asks a clock.
-//! Memory:    hot reads and writes use buffers made at start; rustls allocates, counted apart by `alloc`.
+//! Memory:    hot reads and writes use buffers made at start; rustls's heap use is counted apart.
 //! Errors:    one enum a file; `std::io::Error` where the kernel speaks. No panic on outside input.
-//! Tests:     beside each file, against local listeners only; kill simulations in wal.rs and input_log.rs.
+//! Tests:     beside each file, local listeners only; kill simulations in wal.rs, input_log.rs.
 
 pub mod alloc;
 pub mod clock;

@@ -1,6 +1,6 @@
-//! The HTTP transport of the REST plane: one blocking call at a time over kept-alive connections, with a hard
-//! deadline for each phase and in total, and a record of where the time went. It never repeats a call and
-//! never follows a redirect: both are decisions of the layers above.
+//! The HTTP transport of the REST plane: one blocking call at a time over kept-alive connections,
+//! with a hard deadline for each phase and in total, and a record of where the time went. It never
+//! repeats a call and never follows a redirect: both are decisions of the layers above.
 
 use crate::base::time::{SpanNs, WallNs};
 use crate::io::tls::{Trust, TrustError, ca_certificates};
@@ -112,7 +112,8 @@ pub struct RestReply {
     pub timings: RestTimings,
 }
 
-/// Whether the server may have acted on a call that failed. What decides if an order's outcome is unknown.
+/// Whether the server may have acted on a call that failed. What decides if an order's outcome is
+/// unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// Not one byte of the request has left.
@@ -232,7 +233,8 @@ impl RestTransport {
     pub fn stopper(&self) -> Stopper {
         Stopper(self.agent.clone())
     }
-    /// Makes the call and waits for the whole answer; every status is an answer. Blocks up to the deadline.
+    /// Makes the call and waits for the whole answer; every status is an answer. Blocks up to the
+    /// deadline.
     ///
     /// # Errors
     /// `RestError`, which says whether the server may have acted.
@@ -369,7 +371,8 @@ fn span_of(started: Instant) -> SpanNs {
     SpanNs(started.elapsed().as_nanos() as i64)
 }
 
-/// `Retry-After` in both forms: seconds, or a date like `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for anything else.
+/// `Retry-After` in both forms: seconds, or a date like `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for
+/// anything else.
 pub fn parse_retry_after(text: &str) -> Option<RetryAfter> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {
@@ -399,7 +402,8 @@ pub fn parse_retry_after(text: &str) -> Option<RetryAfter> {
     Some(RetryAfter::At(WallNs::from_ms(seconds * 1_000)))
 }
 
-/// Points of the call in flight, ns since `zero`; 0 = not reached. A pooled call reaches `resolved` only.
+/// Points of the call in flight, ns since `zero`; 0 = not reached. A pooled call reaches `resolved`
+/// only.
 #[derive(Debug)]
 struct Probe {
     zero: Instant,
@@ -532,8 +536,8 @@ mod tests {
     trait Conn: Read + Write {}
     impl<T: Read + Write> Conn for T {}
 
-    /// Answers requests on one connection after another with `answer(request head + body)`; an empty answer
-    /// closes, `None` is silence.
+    /// Answers requests on one connection after another with `answer(request head + body)`; an
+    /// empty answer closes, `None` is silence.
     fn serve(
         tls: Option<&TestAuthority>,
         mut answer: impl FnMut(&str) -> Option<Vec<u8>> + Send + 'static,

@@ -7,11 +7,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-/// Bytes that may wait for the kernel to take them: four of the longest commands. More is a sign that the
-/// other side no longer reads.
+/// Bytes that may wait for the kernel to take them: four of the longest commands. More is a sign
+/// that the other side no longer reads.
 pub const WRITE_QUEUE_SIZE: usize = 4 * crate::base::limits::COMMAND_TEXT_MAX + 4096;
 
-/// What is asked of the kernel for one socket. Spans of 0 and sizes of 0 leave the kernel's default.
+/// What is asked of the kernel for one socket. Spans of 0 and sizes of 0 leave the kernel's
+/// default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
     /// Send at once instead of gathering small writes.
@@ -26,7 +27,8 @@ pub struct SocketOptions {
     pub send_buffer_size: usize,
     /// First keep-alive probe after this many idle seconds; then three, a second apart.
     pub keepalive_after_s: u32,
-    /// Spin in the driver for this long on an empty read, µs; needs a privilege, no effect on loopback.
+    /// Spin in the driver for this long on an empty read, µs; needs a privilege, no effect on
+    /// loopback.
     pub busy_poll_us: u32,
     /// 0 … 6, SO_PRIORITY.
     pub priority: u32,
@@ -197,8 +199,9 @@ impl HotStream {
         tcp.set_nonblocking(true)?;
         Ok(HotStream::new(tcp, None))
     }
-    /// Bytes into `buffer`, decrypted; at least one. Over TLS one call empties what one system call brought,
-    /// as far as it fits: give at least 16 KiB, the size of a record. `Ok(0)` = the peer closed.
+    /// Bytes into `buffer`, decrypted; at least one. Over TLS one call empties what one system call
+    /// brought, as far as it fits: give at least 16 KiB, the size of a record. `Ok(0)` = the peer
+    /// closed.
     ///
     /// Stamp the time just before this call: whatever it returns was read by it or before it.
     ///
@@ -232,7 +235,8 @@ impl HotStream {
             }
         }
     }
-    /// True where decrypted or decryptable bytes wait here that a poller of the socket would not announce.
+    /// True where decrypted or decryptable bytes wait here that a poller of the socket would not
+    /// announce.
     pub fn has_buffered(&self) -> bool {
         self.unread_at < self.unread.len()
             || self.tls.as_ref().is_some_and(|tls| tls.has_plaintext())
@@ -240,7 +244,8 @@ impl HotStream {
     /// Takes all of `data` or nothing, and pushes as much as the kernel takes.
     ///
     /// # Errors
-    /// `Full`: nothing was taken. `Broken`: the connection is lost, this call's bytes may have left in part.
+    /// `Full`: nothing was taken. `Broken`: the connection is lost, this call's bytes may have left
+    /// in part.
     #[inline]
     pub fn write_all_or_queue(&mut self, data: &[u8]) -> Result<Written, WriteError> {
         if self.broken {
@@ -286,7 +291,8 @@ impl HotStream {
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
-    /// Asks for immediate acknowledgements again; about 0.2 µs. After a burst of reads, not after each.
+    /// Asks for immediate acknowledgements again; about 0.2 µs. After a burst of reads, not after
+    /// each.
     pub fn rearm_quickack(&self) {
         let _ = SockRef::from(&self.tcp).set_tcp_quickack(true);
     }
@@ -329,7 +335,8 @@ impl HotStream {
     fn read_unread(&mut self, buffer: &mut [u8]) -> usize {
         let count = buffer.len().min(self.unread.len() - self.unread_at);
         buffer[..count].copy_from_slice(&self.unread[self.unread_at..self.unread_at + count]);
-        // The block stays until the stream goes: freeing it here would be heap work on a hot thread.
+        // The block stays until the stream goes: freeing it here would be heap work on a hot
+        // thread.
         self.unread_at += count;
         count
     }

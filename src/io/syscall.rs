@@ -1,5 +1,5 @@
-//! Every system call that std does not offer, in one file: where a thread runs, what faults it took,
-//! where it may run, and a few switches of the process. Linux only.
+//! Every system call that std does not offer, in one file: where a thread runs, what faults it
+//! took, where it may run, and a few switches of the process. Linux only.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -76,8 +76,8 @@ impl fmt::Display for PinError {
     }
 }
 
-/// Binds this thread to one CPU by its number and proves it. The number goes straight into a `CoreId`:
-/// the crate's own list shows only the mask a thread inherited, and never isolated CPUs.
+/// Binds this thread to one CPU by its number and proves it. The number goes straight into a
+/// `CoreId`: the crate's own list shows only the mask a thread inherited, and never isolated CPUs.
 ///
 /// # Errors
 /// `PinError`; the thread's mask is then unchanged or as the kernel left it.
@@ -123,8 +123,8 @@ pub fn thread_cpu_ns() -> u64 {
     if result != 0 { 0 } else { time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64 }
 }
 
-/// Keeps all present pages in memory, and future ones too where `future` is set. Often refused without
-/// a raised RLIMIT_MEMLOCK; the engine then runs on, unlocked, and says so.
+/// Keeps all present pages in memory, and future ones too where `future` is set. Often refused
+/// without a raised RLIMIT_MEMLOCK; the engine then runs on, unlocked, and says so.
 ///
 /// # Errors
 /// What mlockall says.

@@ -1,7 +1,8 @@
 //! TLS of the client side: whom we trust, and a session over rustls's unbuffered interface, whose
 //! record buffer is ours and whose plaintext goes straight into the caller's.
 //!
-//! What rustls allocates (one block a record, each way) runs inside `alloc::tls_scope`, counted apart.
+//! What rustls allocates (one block a record, each way) runs inside `alloc::tls_scope`, counted
+//! apart.
 
 use crate::io::alloc::tls_scope;
 use crate::io::socket::OutBuffer;
@@ -68,8 +69,8 @@ pub(crate) fn ca_certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'stat
     }
 }
 
-/// TLS 1.3 and 1.2 with ring's primitives. One config serves every connection to the same venue, so that
-/// sessions can be resumed.
+/// TLS 1.3 and 1.2 with ring's primitives. One config serves every connection to the same venue, so
+/// that sessions can be resumed.
 ///
 /// # Errors
 /// `TrustError`.
@@ -98,7 +99,8 @@ pub fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>, TrustError> {
 #[derive(Debug)]
 pub enum TlsError {
     Tls(rustls::Error),
-    /// A handshake message longer than `TLS_IN_SIZE`, or more to say than the outgoing buffer holds.
+    /// A handshake message longer than `TLS_IN_SIZE`, or more to say than the outgoing buffer
+    /// holds.
     TooLong,
     /// Asked to encrypt before the handshake was done.
     NotReady,
@@ -121,7 +123,8 @@ enum Pumped {
     Handshaking,
 }
 
-/// One client connection: ciphertext in, plaintext out, and the other way round; no socket of its own.
+/// One client connection: ciphertext in, plaintext out, and the other way round; no socket of its
+/// own.
 pub(crate) struct TlsSession {
     conn: UnbufferedClientConnection,
     incoming: Box<[u8]>,
@@ -174,7 +177,8 @@ impl TlsSession {
     /// Reads ciphertext from `source` once. 0 = end of stream.
     ///
     /// # Errors
-    /// The source's, `WouldBlock` among them, or `InvalidData` for a message longer than the buffer.
+    /// The source's, `WouldBlock` among them, or `InvalidData` for a message longer than the
+    /// buffer.
     #[inline]
     pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
         if self.start == self.end {
@@ -192,7 +196,8 @@ impl TlsSession {
         self.starved &= count == 0;
         Ok(count)
     }
-    /// Decrypts what is there into `plain`; how many bytes. 0 = more ciphertext is needed, or the peer closed.
+    /// Decrypts what is there into `plain`; how many bytes. 0 = more ciphertext is needed, or the
+    /// peer closed.
     ///
     /// # Errors
     /// `TlsError`: the connection is useless then.
@@ -325,7 +330,8 @@ fn encode(
     }
 }
 
-/// An authority, a certificate for `localhost` and 127.0.0.1, and the server side of a connection, for tests.
+/// An authority, a certificate for `localhost` and 127.0.0.1, and the server side of a connection,
+/// for tests.
 #[cfg(test)]
 pub(crate) mod test_server {
     use super::*;

@@ -1,13 +1,14 @@
-//! The write-ahead log: what is about to leave is recorded before its bytes do. Fixed slots in preallocated,
-//! prefaulted segments, by default on tmpfs: they survive `kill -9`, not a reboot (then the venue's truth
-//! rules). The hot side stores into memory; a cold tail reads the same files and copies them to disk.
+//! The write-ahead log: what is about to leave is recorded before its bytes do. Fixed slots in
+//! preallocated, prefaulted segments, by default on tmpfs: they survive `kill -9`, not a reboot
+//! (then the venue's truth rules). The hot side stores into memory; a cold tail reads the same
+//! files and copies them to disk.
 //!
-//! A directory belongs to one process at a time (`lock`). Each start makes a new generation of segments and
-//! leaves older ones until `Recovered::discard`, so a second crash in the middle of a recovery loses nothing.
-//! Segment = one header slot, then `slots` record slots. A slot is
-//! `crc32 u32 | len u16 | kind u16 | seq u64 | payload`, little endian, the CRC over all that follows it.
-//! Sequence numbers rise by one across slots, segments and generations, which tells a stale slot of a
-//! recycled segment from a new one.
+//! A directory belongs to one process at a time (`lock`). Each start makes a new generation of
+//! segments and leaves older ones until `Recovered::discard`, so a second crash in the middle of a
+//! recovery loses nothing. Segment = one header slot, then `slots` record slots. A slot is `crc32
+//! u32 | len u16 | kind u16 | seq u64 | payload`, little endian, the CRC over all that follows it.
+//! Sequence numbers rise by one across slots, segments and generations, which tells a stale slot of
+//! a recycled segment from a new one.
 
 use crate::io::files::default_wal_dir;
 use crate::io::map::FileMap;
@@ -95,11 +96,13 @@ impl fmt::Display for WalOpenError {
         match self {
             WalOpenError::Config => write!(
                 f,
-                "write-ahead log: segments must be 2..={SEGMENTS_MAX} of 1..={SEGMENT_SLOTS_MAX} slots"
+                "write-ahead log: segments must be 2..={SEGMENTS_MAX} of \
+                 1..={SEGMENT_SLOTS_MAX} slots"
             ),
             WalOpenError::Locked { dir } => write!(
                 f,
-                "write-ahead log {} is in use by another process: stop it or choose another directory",
+                "write-ahead log {} is in use by another process: stop it or choose another \
+                 directory",
                 dir.display()
             ),
             WalOpenError::NotOurs { dir } => write!(
@@ -109,7 +112,8 @@ impl fmt::Display for WalOpenError {
             ),
             WalOpenError::TooManyGenerations { dir } => write!(
                 f,
-                "write-ahead log {} holds more than {GENERATIONS_MAX} unfinished runs: archive them",
+                "write-ahead log {} holds more than {GENERATIONS_MAX} unfinished runs: archive \
+                 them",
                 dir.display()
             ),
             WalOpenError::Io { at, error } => {
@@ -183,7 +187,8 @@ pub struct Recovered {
     pub records: Vec<WalRecord>,
     /// Slots begun but not finished when the process died: at most one a run.
     pub torn: u32,
-    /// Damaged slots with whole ones behind them: not a crash but a fault of memory or a stranger's hand.
+    /// Damaged slots with whole ones behind them: not a crash but a fault of memory or a stranger's
+    /// hand.
     pub corrupt: u32,
     files: Vec<PathBuf>,
 }
@@ -209,7 +214,8 @@ impl Recovered {
     }
 }
 
-/// Opens the directory for this process: locks it, reads what earlier runs left, and makes a new generation.
+/// Opens the directory for this process: locks it, reads what earlier runs left, and makes a new
+/// generation.
 ///
 /// # Errors
 /// `WalOpenError`; nothing of earlier runs is changed then.
@@ -286,7 +292,8 @@ pub fn open(config: &WalConfig) -> Result<(WalWriter, WalTail, Recovered), WalOp
 }
 
 impl WalWriter {
-    /// Records `payload`; when it returns, a dying process can no longer lose it. The number is the record's.
+    /// Records `payload`; when it returns, a dying process can no longer lose it. The number is the
+    /// record's.
     ///
     /// # Errors
     /// `WalError`; nothing was written then.
@@ -491,16 +498,16 @@ fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The run of slots that continue the header's number. What follows it is unused or of an earlier lap; a
-/// damaged slot in its place is the torn tail, or corruption if the run goes on behind it.
+/// The run of slots that continue the header's number. What follows it is unused or of an earlier
+/// lap; a damaged slot in its place is the torn tail, or corruption if the run goes on behind it.
 fn scan_segment(bytes: &[u8], found: &mut Recovered) {
     let mut slots = bytes.chunks_exact(SLOT_SIZE);
     let Some(header) = slots.next() else { return };
     let base_seq = match read_slot(header) {
         Slot::Whole { seq, payload, .. } if payload.starts_with(&MAGIC) => seq,
         Slot::Empty => return,
-        // The process died between two segments; nothing of the new one was used yet, and what an earlier
-        // lap left here had been released.
+        // The process died between two segments; nothing of the new one was used yet, and what an
+        // earlier lap left here had been released.
         _ => {
             found.torn += 1;
             return;
@@ -515,7 +522,8 @@ fn scan_segment(bytes: &[u8], found: &mut Recovered) {
                 damaged = 0;
                 found.records.push(WalRecord { seq, kind, payload: payload.to_vec() });
             }
-            // Of an earlier lap: the run has ended, yet a damaged slot before it was being overwritten.
+            // Of an earlier lap: the run has ended, yet a damaged slot before it was being
+            // overwritten.
             Slot::Whole { .. } | Slot::Empty => break,
             Slot::Damaged => damaged += 1,
         }
@@ -615,7 +623,8 @@ mod tests {
         check_records(&seen, 1, 15);
         assert_eq!((tail.lost(), tail.behind()), (0, 0));
         assert_eq!(writer.append(0, &[0; WAL_PAYLOAD_MAX + 1]), Err(WalError::TooLong));
-        // After a kill here: segment 0 holds 13..15 over 1..4, the stale 4 does not come back to life.
+        // After a kill here: segment 0 holds 13..15 over 1..4, the stale 4 does not come back to
+        // life.
         drop(writer);
         check_records(&scan(&config.dir).unwrap().records, 5, 15);
     }
@@ -628,14 +637,15 @@ mod tests {
         append_upto(&mut writer, 23);
         let mut seen = Vec::new();
         tail.poll(u32::MAX, |record| seen.push(record.clone())).unwrap();
-        // Slot 16 is stale but still there, and the tail asks for it by number; a scan ends before it.
+        // Slot 16 is stale but still there, and the tail asks for it by number; a scan ends before
+        // it.
         check_records(&seen, 16, 23);
         assert_eq!(tail.lost(), 15);
         check_records(&scan(&config.dir).unwrap().records, 17, 23);
     }
 
-    /// Kill at every byte of a store: whatever prefix of the last slot reached memory, all earlier records
-    /// are read, the last one only if it is whole, and nothing else appears.
+    /// Kill at every byte of a store: whatever prefix of the last slot reached memory, all earlier
+    /// records are read, the last one only if it is whole, and nothing else appears.
     #[test]
     fn a_record_torn_at_any_byte_is_left_out_and_all_before_it_are_kept() {
         let dir = TestDir::new("torn");

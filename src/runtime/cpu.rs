@@ -1,5 +1,6 @@
-//! The machine's CPUs as the topology sees them: cores, siblings, sockets, isolation, and what we may use.
-//! Read from sysfs once in `main`, before any thread is pinned: a child inherits its parent's mask.
+//! The machine's CPUs as the topology sees them: cores, siblings, sockets, isolation, and what we
+//! may use. Read from sysfs once in `main`, before any thread is pinned: a child inherits its
+//! parent's mask.
 
 use crate::io::syscall::CPU_NUMBER_MAX;
 use std::collections::BTreeSet;
@@ -44,8 +45,9 @@ impl CpuMap {
         cpus.dedup_by_key(|cpu| cpu.number);
         CpuMap { cpus }
     }
-    /// A made-up machine numbered as Linux does on common hardware: first one CPU of each core, socket after
-    /// socket, then the siblings in the same order. All usable, none isolated, one node a socket.
+    /// A made-up machine numbered as Linux does on common hardware: first one CPU of each core,
+    /// socket after socket, then the siblings in the same order. All usable, none isolated, one
+    /// node a socket.
     pub fn made_up(sockets: usize, cores_per_socket: usize, threads_per_core: usize) -> CpuMap {
         let mut cpus = Vec::new();
         for thread in 0..threads_per_core {
@@ -73,8 +75,8 @@ impl CpuMap {
         }
         self
     }
-    /// This machine. Whatever cannot be read is replaced by the plainest guess: one socket, no siblings,
-    /// none isolated; an empty answer becomes CPU 0 alone.
+    /// This machine. Whatever cannot be read is replaced by the plainest guess: one socket, no
+    /// siblings, none isolated; an empty answer becomes CPU 0 alone.
     pub fn of_this_machine() -> CpuMap {
         CpuMap::read(Path::new("/sys"), Path::new("/proc"))
     }
@@ -155,7 +157,8 @@ impl CpuMap {
     }
 }
 
-/// `0-3,8,10-11` and the like; empty text is an empty list. `None` for anything else, or numbers out of range.
+/// `0-3,8,10-11` and the like; empty text is an empty list. `None` for anything else, or numbers
+/// out of range.
 pub fn parse_cpu_list(text: &str) -> Option<BTreeSet<usize>> {
     let mut list = BTreeSet::new();
     for part in text.trim().split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -169,7 +172,8 @@ pub fn parse_cpu_list(text: &str) -> Option<BTreeSet<usize>> {
     Some(list)
 }
 
-/// The CPUs of the control group this process lives in; `None` where there is none or it does not say.
+/// The CPUs of the control group this process lives in; `None` where there is none or it does not
+/// say.
 fn cpuset_of(sys: &Path, proc: &Path) -> Option<BTreeSet<usize>> {
     let groups = fs::read_to_string(proc.join("self/cgroup")).ok()?;
     let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;

@@ -1,5 +1,6 @@
-//! What a hot thread drives, and the one loop that drives it. A duty does a bounded piece of work and returns;
-//! it never loops, sleeps or spawns. The loop books every nanosecond as busy, idle or back-pressured.
+//! What a hot thread drives, and the one loop that drives it. A duty does a bounded piece of work
+//! and returns; it never loops, sleeps or spawns. The loop books every nanosecond as busy, idle or
+//! back-pressured.
 
 use super::wait::Waiter;
 use crate::base::time::Tsc;
@@ -15,8 +16,8 @@ use std::time::Duration;
 pub trait Duty {
     /// For logs and the report: the stage's name, or what else it is.
     fn name(&self) -> &'static str;
-    /// Handles at most `BATCH_MAX` inputs; how many. It takes an input only where every output has room for
-    /// what that input may cause. 0 lets the wait strategy idle.
+    /// Handles at most `BATCH_MAX` inputs; how many. It takes an input only where every output has
+    /// room for what that input may cause. 0 lets the wait strategy idle.
     fn turn(&mut self) -> u32;
     /// After a turn of 0: input waits, but an output is full. Books the time as back-pressure.
     fn is_blocked(&self) -> bool {
@@ -213,8 +214,8 @@ impl Books<'_> {
     }
 }
 
-/// Drives the duties until told to stop and all of them are drained, or `drain_max` has passed since then.
-/// True when they were drained.
+/// Drives the duties until told to stop and all of them are drained, or `drain_max` has passed
+/// since then. True when they were drained.
 pub fn run(
     duties: &mut [Box<dyn Duty>],
     waiter: &mut Waiter,

@@ -1,4 +1,5 @@
-//! Starts hot threads where the table says, and proves that they are there before anything runs on them.
+//! Starts hot threads where the table says, and proves that they are there before anything runs on
+//! them.
 
 use super::duty::{Duty, ThreadControl, ThreadState, ThreadStats, run};
 use super::topology::{ThreadPlan, Topology};
@@ -160,8 +161,8 @@ impl Drop for ThreadHandle {
     }
 }
 
-/// Starts a thread: name, pin, proof, stack, duties (built there, so that their memory is local), then the loop.
-/// Returns when it runs.
+/// Starts a thread: name, pin, proof, stack, duties (built there, so that their memory is local),
+/// then the loop. Returns when it runs.
 ///
 /// # Errors
 /// `PlaceError`; a floating fallback is the caller's decision, not ours.

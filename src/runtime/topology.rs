@@ -1,5 +1,5 @@
-//! Which thread runs which stages, on which CPU, and how deep the rings between them are. Pure: a spec and a
-//! machine in, a whole table or every problem out.
+//! Which thread runs which stages, on which CPU, and how deep the rings between them are. Pure: a
+//! spec and a machine in, a whole table or every problem out.
 
 use super::cpu::{Core, CpuMap};
 use super::wait::WaitKind;
@@ -52,7 +52,10 @@ pub enum Layout {
     /// As the spec's threads say.
     Explicit,
 }
-named!(Layout: Auto = "auto", Fused = "fused", Split = "split", Pipeline = "pipeline", Explicit = "explicit");
+named!(Layout:
+    Auto = "auto", Fused = "fused", Split = "split", Pipeline = "pipeline",
+    Explicit = "explicit",
+);
 
 /// The stages in the order of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,8 +124,8 @@ impl LinkKind {
             LinkKind::ParseJournal => (Some(Parse), None),
         }
     }
-    /// Depth where the spec says nothing. Chunk links hold 32 KiB a slot, the input log's tap must bridge a
-    /// slow disk, the mouth's queue is short so that what is in it is young.
+    /// Depth where the spec says nothing. Chunk links hold 32 KiB a slot, the input log's tap must
+    /// bridge a slow disk, the mouth's queue is short so that what is in it is young.
     pub const fn depth_default(self) -> usize {
         match self {
             LinkKind::ReadParse | LinkKind::ParseRead => 256,
@@ -212,7 +215,8 @@ pub struct ThreadPlan {
     pub name: String,
     /// In the order of the line.
     pub stages: Vec<StageKind>,
-    /// `None` = floats over `Topology::cold_cpus`, or over all usable CPUs where hot threads outnumber cores.
+    /// `None` = floats over `Topology::cold_cpus`, or over all usable CPUs where hot threads
+    /// outnumber cores.
     pub cpu: Option<usize>,
     pub wait: WaitKind,
     pub class: ThreadClass,
@@ -400,7 +404,8 @@ impl fmt::Display for Problem {
             }
             Problem::CpuNotUsable { thread, cpu, usable } => write!(
                 f,
-                "topology.thread \"{thread}\": core {cpu} is outside our mask or cpuset; usable: {}",
+                "topology.thread \"{thread}\": core {cpu} is outside our mask or cpuset; \
+                 usable: {}",
                 numbers(usable)
             ),
             Problem::CpuTwice { cpu, first, second } => write!(
@@ -410,8 +415,8 @@ impl fmt::Display for Problem {
             ),
             Problem::SiblingBusy { thread, cpu, other, other_cpu } => write!(
                 f,
-                "topology.thread \"{thread}\" is critical on core {cpu}, but \"{other}\" spins on its \
-                 sibling {other_cpu}; move one, or set class = \"normal\""
+                "topology.thread \"{thread}\" is critical on core {cpu}, but \"{other}\" spins on \
+                 its sibling {other_cpu}; move one, or set class = \"normal\""
             ),
             Problem::TooManySpinners { spinning, cores } => write!(
                 f,
@@ -484,8 +489,8 @@ fn groups(layout: Layout) -> Vec<(&'static str, Vec<StageKind>)> {
     }
 }
 
-/// One core a thread, the housekeeping core left out; all floating where there are not enough cores. Spinning
-/// only where a core is left for everything else and the machine has three or more.
+/// One core a thread, the housekeeping core left out; all floating where there are not enough
+/// cores. Spinning only where a core is left for everything else and the machine has three or more.
 fn place(layout: Layout, wait: Option<WaitKind>, map: &CpuMap, cores: &[Core]) -> Vec<ThreadPlan> {
     let groups = groups(layout);
     let chosen = choose_cores(groups.len(), cores);
@@ -505,8 +510,8 @@ fn place(layout: Layout, wait: Option<WaitKind>, map: &CpuMap, cores: &[Core]) -
     groups.into_iter().enumerate().map(plan).collect()
 }
 
-/// CPUs for `count` hot threads: on one socket if one has room, isolated cores first, then by number. Empty
-/// where there are not enough.
+/// CPUs for `count` hot threads: on one socket if one has room, isolated cores first, then by
+/// number. Empty where there are not enough.
 fn choose_cores(count: usize, cores: &[Core]) -> Vec<usize> {
     // Interrupts and everybody else live on the lowest core that is not isolated: it is not for us.
     let housekeeping = cores.iter().find(|core| !core.isolated).or(cores.first());
@@ -619,7 +624,8 @@ fn explicit_threads(
     plans
 }
 
-/// More spinners than physical cores means that two share one: each would wait a whole time slice for the other.
+/// More spinners than physical cores means that two share one: each would wait a whole time slice
+/// for the other.
 fn check_spinners(threads: &[ThreadPlan], cores: &[Core], problems: &mut Vec<Problem>) {
     let spinning = threads.iter().filter(|thread| thread.wait.is_spinning()).count();
     if spinning > cores.len() && !cores.is_empty() {
@@ -661,8 +667,8 @@ fn resolve_links(
     plans
 }
 
-/// What hot threads leave: without their CPUs, the siblings of critical ones and isolated CPUs, which the kernel
-/// does not balance. On machines too small for that, whatever is usable.
+/// What hot threads leave: without their CPUs, the siblings of critical ones and isolated CPUs,
+/// which the kernel does not balance. On machines too small for that, whatever is usable.
 fn cold_cpus(threads: &[ThreadPlan], map: &CpuMap) -> Vec<usize> {
     let is_hot = |cpu: usize| threads.iter().any(|thread| thread.cpu == Some(cpu));
     let is_quiet = |cpu: usize| {

@@ -1,4 +1,5 @@
-//! Made-up machines from 1 to 16 cores, with siblings, sockets and isolation: the whole core map is compared.
+//! Made-up machines from 1 to 16 cores, with siblings, sockets and isolation: the whole core map is
+//! compared.
 
 use super::*;
 
@@ -97,7 +98,8 @@ fn siblings_of_hot_cpus_are_left_empty() {
 #[test]
 fn hot_threads_share_one_socket_where_one_has_room() {
     let auto = spec(Layout::Auto);
-    // 2 x 4: neither socket has five free cores beside the housekeeping core but four on the second.
+    // 2 x 4: neither socket has five free cores beside the housekeeping core but four on the
+    // second.
     check(
         &auto,
         &CpuMap::made_up(2, 4, 1),
@@ -246,18 +248,19 @@ fn all_problems_of_a_table_are_told_together_and_in_words() {
          '-' or '_'",
         "topology.thread \"a name too long for it\": core 3 is outside our mask or cpuset; \
          usable: 0,1,2",
-        "topology.thread \"a\" is critical on core 0, but \"b\" spins on its sibling 2; move one, or \
-         set class = \"normal\"",
-        "topology.thread \"a\" is critical on core 0, but \"b\" spins on its sibling 2; move one, or \
-         set class = \"normal\"",
-        "topology.thread \"b\" is critical on core 2, but \"a\" spins on its sibling 0; move one, or \
-         set class = \"normal\"",
-        "topology.thread \"b\" is critical on core 2, but \"a\" spins on its sibling 0; move one, or \
-         set class = \"normal\"",
+        "topology.thread \"a\" is critical on core 0, but \"b\" spins on its sibling 2; \
+         move one, or set class = \"normal\"",
+        "topology.thread \"a\" is critical on core 0, but \"b\" spins on its sibling 2; \
+         move one, or set class = \"normal\"",
+        "topology.thread \"b\" is critical on core 2, but \"a\" spins on its sibling 0; \
+         move one, or set class = \"normal\"",
+        "topology.thread \"b\" is critical on core 2, but \"a\" spins on its sibling 0; \
+         move one, or set class = \"normal\"",
         "topology: 5 threads spin on 2 cores; use fewer threads or wait = \"backoff\" or \"park\"",
         "topology.link.read_parse.depth: got 128, expected a power of two from 256 to 1048576",
         "topology.link.read_parse.on_full: got \"conflate\", expected stall or halt",
-        "topology.link.parse_signal.depth: got 2097152, expected a power of two from 256 to 1048576",
+        "topology.link.parse_signal.depth: got 2097152, expected a power of two from 256 to \
+         1048576",
         "topology.link.parse_signal.on_full: got \"lose\", expected stall or halt or conflate",
         "topology.link.risk_send: given twice",
         "topology.link.risk_send.depth: got 100, expected a power of two from 256 to 1048576",

@@ -66,7 +66,8 @@ impl Waker {
     /// Call after the item is in the ring.
     #[inline]
     pub fn wake(&self) {
-        // Pairs with the fence in `Waiter::idle`: either we see `parked`, or the other side sees the item.
+        // Pairs with the fence in `Waiter::idle`: either we see `parked`, or the other side sees
+        // the item.
         fence(Ordering::SeqCst);
         if self.0.parked.load(Ordering::Relaxed) {
             self.wake_slow();
@@ -118,8 +119,8 @@ impl Waiter {
         self.sleep = BACKOFF_SLEEP_MIN;
         self.waker.0.parked.store(false, Ordering::Relaxed);
     }
-    /// There was none. `poll_wait` is asked before a sleep: a duty that can wait for its sockets itself
-    /// (for at most the span given) answers true, and the sleep is left out.
+    /// There was none. `poll_wait` is asked before a sleep: a duty that can wait for its sockets
+    /// itself (for at most the span given) answers true, and the sleep is left out.
     #[inline]
     pub fn idle(&mut self, poll_wait: impl FnOnce(Duration) -> bool) {
         self.rounds = self.rounds.saturating_add(1);
@@ -147,7 +148,8 @@ impl Waiter {
             WaitKind::Park => self.park(poll_wait),
         }
     }
-    /// First says that it will sleep, then lets the duties look once more, and sleeps the round after.
+    /// First says that it will sleep, then lets the duties look once more, and sleeps the round
+    /// after.
     fn park(&mut self, poll_wait: impl FnOnce(Duration) -> bool) {
         let state = &self.waker.0;
         if !state.parked.load(Ordering::Relaxed) && self.rounds == 1 {
