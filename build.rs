@@ -1,5 +1,6 @@
-//! Two facts the code wants at compile time: the commit it was built from, and whether the recordings
-//! that some tests need lie beside the project (`../shared/data`); where not, those tests say "ignored".
+//! Two facts the code wants at compile time: the commit it was built from, and whether the
+//! recordings that some tests need lie beside the project (`../shared/data`); where not, those
+//! tests say "ignored".
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,7 @@
-//! Times of the venue's hot functions: rows, sessions with their books, frames, order entry. What each does is
-//! checked before it is timed; the recording of 2018 is used where it lies beside the project.
-//! Figures to reach (design, section 11): book update ≤ 60 ns, trade ≤ 150 ns, order event ≤ 400 ns.
+//! Times of the venue's hot functions: rows, sessions with their books, frames, order entry. What
+//! each does is checked before it is timed; the recording of 2018 is used where it lies beside the
+//! project. Figures to reach (design, section 11): book update ≤ 60 ns, trade ≤ 150 ns, order event
+//! ≤ 400 ns.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use genesis::base::ids::{Cid, OrderId, StrategyId, SymbolId};
@@ -19,7 +20,8 @@ use genesis::venue::ws::{Opcode, WsDecoder, WsMessage, seal_frame};
 use std::hint::black_box;
 use std::io::Read;
 
-/// Takes what the line would take: the view of a changed book, and the sum of what it saw for the check.
+/// Takes what the line would take: the view of a changed book, and the sum of what it saw for the
+/// check.
 #[derive(Default)]
 struct Taker {
     views: u64,
@@ -84,7 +86,8 @@ fn table() -> SymbolTable {
     SymbolTable::new(&rows)
 }
 
-/// Messages of the recording, without the objects; a made-up stream of the same shape where it is absent.
+/// Messages of the recording, without the objects; a made-up stream of the same shape where it is
+/// absent.
 fn messages() -> Vec<Vec<u8>> {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -130,7 +133,8 @@ fn session(flags: u32) -> PublicSession {
     PublicSession::new(PublicConfig { flags, ..PublicConfig::default() }, &subscriptions, table())
 }
 
-/// The frames of a stream as the venue sends them to us: with sequence number and time, one after another.
+/// The frames of a stream as the venue sends them to us: with sequence number and time, one after
+/// another.
 fn framed(messages: &[Vec<u8>]) -> (Vec<u8>, u64) {
     let (mut stream, mut seq) = (Vec::new(), 0u64);
     for message in messages {

@@ -1,4 +1,5 @@
-//! Purpose:   the vocabulary every room speaks: fixed-point money, ids, times, limits, a seeded generator.
+//! Purpose:   the vocabulary every room speaks: fixed-point money, ids, times, limits, a seeded
+//!            generator.
 //! Knows:     nothing above itself.      Must not know: any other room.
 //! Time:      none of its own; defines the types of points in time and of spans.
 //! Memory:    no heap; fixed-size values only.

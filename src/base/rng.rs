@@ -1,7 +1,7 @@
 //! A small seeded generator for the synthetic market, jitter and tests. Not for secrets.
 
-/// xoshiro256++ seeded by splitmix64. Source: Blackman and Vigna, "Scrambled linear pseudorandom number
-/// generators", 2021. Same seed, same stream, on every machine.
+/// xoshiro256++ seeded by splitmix64. Source: Blackman and Vigna, "Scrambled linear pseudorandom
+/// number generators", 2021. Same seed, same stream, on every machine.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: [u64; 4],
@@ -32,7 +32,8 @@ impl Rng {
         s[3] = s[3].rotate_left(45);
         result
     }
-    /// Uniform below `bound`; 0 for a bound of 0. The bias of the multiply-shift is below 2^-32 for the bounds used.
+    /// Uniform below `bound`; 0 for a bound of 0. The bias of the multiply-shift is below 2^-32 for
+    /// the bounds used.
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         ((self.next_u64() as u128 * bound as u128) >> 64) as u64

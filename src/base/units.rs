@@ -1,7 +1,7 @@
 //! Fixed-point prices, quantities and money. One scale everywhere: 1e-8, the venue's finest step.
 //!
-//! An `i64` at 1e-8 reaches ± 92,233,720,368.54775807, more than any price or order size of the venue;
-//! what does not fit is an error at the border, never a silent wrap.
+//! An `i64` at 1e-8 reaches ± 92,233,720,368.54775807, more than any price or order size of the
+//! venue; what does not fit is an error at the border, never a silent wrap.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -25,7 +25,8 @@ pub enum UnitError {
 macro_rules! fixed_point {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd)]
+        #[derive(Ord, Hash, Serialize, Deserialize)]
         #[repr(transparent)]
         pub struct $name(i64);
 
@@ -46,9 +47,13 @@ macro_rules! fixed_point {
             #[inline(always)]
             pub const fn abs(self) -> Self { Self(self.0.saturating_abs()) }
             #[inline(always)]
-            pub const fn saturating_add(self, other: Self) -> Self { Self(self.0.saturating_add(other.0)) }
+            pub const fn saturating_add(self, other: Self) -> Self {
+                Self(self.0.saturating_add(other.0))
+            }
             #[inline(always)]
-            pub const fn saturating_sub(self, other: Self) -> Self { Self(self.0.saturating_sub(other.0)) }
+            pub const fn saturating_sub(self, other: Self) -> Self {
+                Self(self.0.saturating_sub(other.0))
+            }
             #[inline(always)]
             pub const fn checked_add(self, other: Self) -> Option<Self> {
                 match self.0.checked_add(other.0) { Some(raw) => Some(Self(raw)), None => None }
@@ -98,7 +103,8 @@ fixed_point!(
     Px
 );
 fixed_point!(
-    /// Quantity in base currency, in 1e-8. Signed where a direction is meant: + buy or bid, − sell or ask.
+    /// Quantity in base currency, in 1e-8. Signed where a direction is meant: + buy or bid, − sell
+    /// or ask.
     Qty
 );
 fixed_point!(
@@ -220,8 +226,8 @@ pub fn write_decimal(raw: i64, out: &mut [u8; DECIMAL_TEXT_MAX]) -> usize {
     len
 }
 
-/// Parses any JSON number into units of 1e-8: `(raw, exact)`. Digits below 1e-8 are rounded half away
-/// from zero and reported by `exact = false`. The slow, plain twin of the hot decoder.
+/// Parses any JSON number into units of 1e-8: `(raw, exact)`. Digits below 1e-8 are rounded half
+/// away from zero and reported by `exact = false`. The slow, plain twin of the hot decoder.
 ///
 /// # Errors
 /// `Malformed` or `OutOfRange`.

@@ -1,1 +1,139 @@
-//! Purpose: (being written)
+//! Purpose:   the command line: one file a subcommand.
+//! Knows:     every room.
+//! Time:      the host's, to name a run.
+//! Memory:    set-up only.
+//! Errors:    one message on standard error and an exit code of `ops::report::exit`.
+//! Tests:     beside each file, tests/it/config_errors.rs.
+
+mod config;
+mod doctor;
+mod engine;
+mod latency;
+mod replay;
+mod run;
+
+pub use engine::{RunError, RunRequest};
+
+use crate::ops::rundir::Places;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A low-latency trading engine for Bitfinex.
+///
+/// Without a command it runs the embedded environment until Ctrl-C: an exchange of its own on
+/// loopback, a seeded market, four symbols, paper orders. Nothing real can happen: real orders need
+/// both trading.mode = "live" in a config and --arm ACCOUNT.
+#[derive(Parser, Debug)]
+#[command(name = "genesis", version = VERSION, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true, verbatim_doc_comment)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Options of `genesis run`, which are accepted without the word `run`, too.
+    #[command(flatten)]
+    run: run::RunArgs,
+}
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("GENESIS_COMMIT"), ")");
+const EXIT_CODES: &str = "Exit codes:
+  0  all went well
+  1  something failed; the message says what
+  2  bad input: arguments, config, a file missing or broken, a port in use
+  3  the run ended with own orders at the venue, or with orders of unknown fate
+  4  flat was asked for (trading.on_stop = \"flatten\") and positions are left
+  5  the engine halted by itself";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the engine as a config says.
+    #[command(after_help = EXIT_CODES)]
+    Run(run::RunArgs),
+    /// Latencies of a run, or the waterfall of one order.
+    Latency(latency::LatencyArgs),
+    /// Feed a run's input log through the line again; the same decisions must come out.
+    Replay(replay::ReplayArgs),
+    /// Check, show or explain a config.
+    Config(config::ConfigArgs),
+    /// Check this machine: clocks, CPUs, memory, directories.
+    Doctor(doctor::DoctorArgs),
+}
+
+/// Runs what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let code = match cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Latency(args)) => latency::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Config(args)) => config::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+    };
+    ExitCode::from(code)
+}
+
+/// Tells the operator what is wrong; the exit code is the caller's.
+fn complain(words: impl std::fmt::Display) {
+    eprintln!("genesis: {words}");
+}
+
+/// Prints to standard output; a reader that went away is no failure of ours.
+fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+}
+
+/// Where runs are kept, as the environment and the options say. The environment is read here alone.
+fn places(chosen: Option<PathBuf>) -> Places {
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    Places {
+        chosen,
+        state_home: absolute("XDG_STATE_HOME"),
+        home: absolute("HOME"),
+        temp: std::env::temp_dir(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::report::exit;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_options_work_with_and_without_the_word() {
+        let bare = Cli::try_parse_from(["genesis", "--speed", "max"]).unwrap();
+        assert!(bare.command.is_none());
+        assert_eq!(bare.run.speed.as_deref(), Some("max"));
+        let full = Cli::try_parse_from(["genesis", "run", "--for", "60s", "--report", "r.json"]);
+        assert!(matches!(full.unwrap().command, Some(Command::Run(_))));
+        assert!(Cli::try_parse_from(["genesis", "rnu"]).is_err());
+        assert!(Cli::try_parse_from(["genesis", "run", "--for", "soon"]).is_err());
+    }
+
+    #[test]
+    fn exit_codes_of_the_help_are_those_of_the_program() {
+        for (code, word) in [
+            (exit::OK, "all went well"),
+            (exit::FAILURE, "something failed"),
+            (exit::BAD_INPUT, "bad input"),
+            (exit::ORDERS_LEFT, "own orders"),
+            (exit::POSITIONS_LEFT, "positions are left"),
+            (exit::HALTED, "halted"),
+        ] {
+            let line = EXIT_CODES.lines().find(|line| line.trim().starts_with(&code.to_string()));
+            assert!(line.is_some_and(|line| line.contains(word)), "{code} {word}");
+        }
+    }
+}

@@ -1,1 +1,29 @@
-//! Purpose: (being written)
+//! Purpose:   the edge of the program: sockets, TLS, REST transport, files, logs, clock, syscalls,
+//!            allocator.
+//! Knows:     base, ring, model.     Must not know: venue, engine, line, exchange, runtime.
+//! Time:      `clock.rs` is the one place that asks a clock.
+//! Memory:    hot reads and writes use buffers made at start; rustls allocates, counted apart by
+//!            `alloc`.
+//! Errors:    one enum a file; `std::io::Error` where the kernel speaks. No panic on outside input.
+//! Tests:     beside each file, against local listeners only; kill simulations in wal.rs and
+//!            input_log.rs.
+
+pub mod alloc;
+pub mod capture;
+pub mod clock;
+pub mod files;
+pub mod input_log;
+pub mod map;
+pub mod syscall;
+pub mod wal;
+
+#[cfg(feature = "net")]
+pub mod dial;
+#[cfg(feature = "net")]
+pub mod rest;
+#[cfg(feature = "net")]
+pub mod socket;
+#[cfg(feature = "net")]
+pub mod tls;
+#[cfg(feature = "net")]
+pub mod tls_server;

@@ -28,8 +28,8 @@ pub enum Rank {
     Halted,
 }
 impl Rank {
-    /// Whether a command of this class may leave. A kill flattens at `ReduceOnly` and becomes `Halted` when it
-    /// is done, so its own cancels and closes always pass.
+    /// Whether a command of this class may leave. A kill flattens at `ReduceOnly` and becomes
+    /// `Halted` when it is done, so its own cancels and closes always pass.
     pub const fn allows(self, class: Class) -> bool {
         match class {
             Class::Entry => matches!(self, Rank::Running),

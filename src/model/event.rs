@@ -15,6 +15,12 @@ pub struct Event {
     pub body: Body,
 }
 const _: () = assert!(std::mem::size_of::<Event>() <= MESSAGE_BYTES_MAX);
+impl Event {
+    /// Time passed; caused by no frame.
+    pub fn tick(stamp: Stamp) -> Self {
+        Self { stamp, trace: Trace::default(), body: Body::Tick }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body {
@@ -114,6 +120,9 @@ pub struct TradeAgg {
 pub enum BarSource {
     /// Built here from `te`.
     Trades,
+    /// Built here from `te`, but a part of its span was not heard: the first bar of a run, one with
+    /// a gap.
+    TradesPartial,
     /// Read once at start (REST history).
     History,
     /// The venue's candle channel.
@@ -379,6 +388,8 @@ pub enum SendOutcome {
     JournalFull,
     /// The write failed in the middle: the outcome is unknown.
     Broken,
+    /// Refused at the door: its client id is not above every one that left before.
+    Repeated,
 }
 /// What `send` did with a command, told back through the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -417,3 +428,22 @@ pub struct OperatorCommand {
 
 /// Marks a symbol that is not in this run's table.
 pub const SYMBOL_FOREIGN: SymbolId = SymbolId(u16::MAX);
+
+impl TradeAgg {
+    /// One trade; the sign of `qty` is the taker's direction.
+    pub const fn one(symbol: SymbolId, id: TradeId, at: WallNs, px: Px, qty: Qty) -> Self {
+        let sold = qty.raw() < 0;
+        Self {
+            symbol,
+            count: 1,
+            first_id: id,
+            last_id: id,
+            last_at: at,
+            last: px,
+            high: px,
+            low: px,
+            buy_qty: if sold { Qty::ZERO } else { qty },
+            sell_qty: if sold { qty.abs() } else { Qty::ZERO },
+        }
+    }
+}

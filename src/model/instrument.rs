@@ -23,7 +23,8 @@ pub struct Instrument {
 }
 
 impl Instrument {
-    /// Splits a venue symbol into base and quote: colon if present, else 3 + 3 (protocol notes, 5.4).
+    /// Splits a venue symbol into base and quote: colon if present, else 3 + 3 (protocol notes,
+    /// 5.4).
     /// `None` where the text is not a trading symbol.
     pub fn split_name(name: &str) -> Option<(Currency, Currency)> {
         let pair = name.strip_prefix('t')?;

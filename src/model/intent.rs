@@ -30,7 +30,8 @@ pub enum Reason {
     Custom,
 }
 
-/// An edge for the engine's sizing: probability of `win`, both in 1e-4, moves in basis points, horizon in bars.
+/// An edge for the engine's sizing: probability of `win`, both in 1e-4, moves in basis points,
+/// horizon in bars.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     pub p_e4: u16,
@@ -51,11 +52,14 @@ pub enum Urgency {
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Want {
-    /// Hold this position (signed). The engine works out the difference to what it holds and has open.
+    /// Hold this position (signed). The engine works out the difference to what it holds and has
+    /// open.
     Target { qty: Qty, px: Px, urgency: Urgency },
-    /// One order of this signed size, now: for probes and stops. `reduce` = may only shrink the position.
+    /// One order of this signed size, now: for probes and stops. `reduce` = may only shrink the
+    /// position.
     Once { qty: Qty, px: Px, urgency: Urgency, reduce: bool },
-    /// Keep at most one resting order a side at these prices; a zero quantity means no order on that side.
+    /// Keep at most one resting order a side at these prices; a zero quantity means no order on
+    /// that side.
     Quote { bid: Level, ask: Level },
     /// Cancel own orders of the symbol.
     Cancel,

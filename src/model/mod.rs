@@ -1,4 +1,5 @@
-//! Purpose:   what travels on the line: market events, private events, intents, commands; fixed size, `Copy`.
+//! Purpose:   what travels on the line: market events, private events, intents, commands; fixed
+//!            size, `Copy`.
 //! Knows:     base.                  Must not know: venue, engine, exchange, io, runtime.
 //! Time:      carries stamps; asks no clock.
 //! Memory:    no heap in any message; `Instrument` is the one set-up type with text.
@@ -11,6 +12,7 @@ pub mod instrument;
 pub mod intent;
 pub mod order;
 pub mod stamp;
+pub mod tap;
 
 pub use command::*;
 pub use event::*;
@@ -18,3 +20,4 @@ pub use instrument::*;
 pub use intent::*;
 pub use order::*;
 pub use stamp::*;
+pub use tap::*;

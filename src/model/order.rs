@@ -34,7 +34,8 @@ impl OrderFlags {
     }
 }
 
-/// Leading words of the venue's status text, classified; the text itself is never branched on elsewhere.
+/// Leading words of the venue's status text, classified; the text itself is never branched on
+/// elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum OrderStatus {

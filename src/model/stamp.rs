@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Stamp {
     /// Position in the sequenced input, from 1, without holes.
     pub seq: u64,
-    /// Monotonic time of receipt. In runs on a recording or at a speed other than 1 it follows the market's clock.
+    /// Monotonic time of receipt. In runs on a recording or at a speed other than 1 it follows the
+    /// market's clock.
     pub recv: MonoNs,
     /// Wall clock (or market clock) of receipt.
     pub wall: WallNs,

@@ -1,30 +1,45 @@
-//! The one thing outside the line: the risk state's rank as an atomic, read just before bytes leave.
-//! It can only forbid.
+//! The one thing outside the line: the risk state's rank as an atomic, read just before bytes
+//! leave. It can only forbid.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// A shared rank. Raising is free for anyone; lowering is for the risk stage alone, by `set`.
+#[derive(Debug, Default)]
+struct Cells {
+    /// What the risk stage says.
+    inside: AtomicU8,
+    /// What anyone else says: signal handler, watchdog, control API. Only rises, until cleared.
+    outside: AtomicU8,
+}
+
+/// A shared rank: the stricter of what the risk stage says and what anybody else says.
 #[derive(Clone, Debug, Default)]
-pub struct Latch(Arc<AtomicU8>);
+pub struct Latch(Arc<Cells>);
 
 impl Latch {
-    /// A latch at `rank`, the strict end being 255.
+    /// A latch whose inside starts at `rank`, the strict end being 255.
     pub fn new(rank: u8) -> Self {
-        Self(Arc::new(AtomicU8::new(rank)))
+        let latch = Self::default();
+        latch.set(rank);
+        latch
     }
     /// Acquire: whoever raised it has made the reason visible.
     #[inline(always)]
     pub fn rank(&self) -> u8 {
-        self.0.load(Ordering::Acquire)
+        let inside = self.0.inside.load(Ordering::Acquire);
+        inside.max(self.0.outside.load(Ordering::Acquire))
     }
-    /// Never lowers. For signal handlers, watchdog and control API.
+    /// Never lowers, and no word of the risk stage lowers it either.
     pub fn raise(&self, rank: u8) {
-        self.0.fetch_max(rank, Ordering::AcqRel);
+        self.0.outside.fetch_max(rank, Ordering::AcqRel);
     }
-    /// For the risk stage, which alone may lower.
+    /// For the risk stage alone: its own rank, which may fall.
     pub fn set(&self, rank: u8) {
-        self.0.store(rank, Ordering::Release);
+        self.0.inside.store(rank, Ordering::Release);
+    }
+    /// A person has reset what was raised from outside.
+    pub fn clear_raised(&self) {
+        self.0.outside.store(0, Ordering::Release);
     }
 }
 
@@ -33,13 +48,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn raising_never_lowers() {
+    fn what_was_raised_outside_is_lowered_by_a_reset_alone() {
         let latch = Latch::new(3);
         latch.raise(1);
         assert_eq!(latch.rank(), 3);
         latch.raise(4);
-        assert_eq!(latch.rank(), 4);
         latch.set(0);
+        assert_eq!(latch.rank(), 4);
+        latch.raise(2);
+        assert_eq!(latch.rank(), 4);
+        latch.clear_raised();
         assert_eq!(latch.rank(), 0);
     }
 }

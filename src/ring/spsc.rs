@@ -1,4 +1,5 @@
-//! The hot link. A thin coat over `rtrb`, so that depth, counters and closing are the same everywhere.
+//! The hot link. A thin coat over `rtrb`, so that depth, counters and closing are the same
+//! everywhere.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 

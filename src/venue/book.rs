@@ -1,8 +1,8 @@
 //! One symbol's book by price (P0 … P4), with the venue's checksum.
 //!
-//! Each side is two arrays in step, worst level first and best level last, so that a change near the
-//! touch, the common case, moves few elements. Keys are prices for bids and negated prices for asks:
-//! both sides then ascend towards the touch and share one code.
+//! Each side is two arrays in step, worst level first and best level last, so that a change near
+//! the touch, the common case, moves few elements. Keys are prices for bids and negated prices for
+//! asks: both sides then ascend towards the touch and share one code.
 
 use super::out::Out;
 use crate::base::ids::SymbolId;
@@ -11,12 +11,13 @@ use crate::base::time::WallNs;
 use crate::base::units::{Px, Qty, Side};
 use crate::model::{BookView, Level};
 
-/// Places a side: the longest book plus a few, since the venue may insert a level before it deletes the
-/// one that is pushed out.
+/// Places a side: the longest book plus a few, since the venue may insert a level before it deletes
+/// the one that is pushed out.
 pub const SIDE_CAPACITY: usize = 256;
 const _: () = assert!(SIDE_CAPACITY > BOOK_LEVELS_MAX);
 
-/// Longest text a checksum covers, bytes: 25 levels of two sides, two numbers of at most 24 and a colon each.
+/// Longest text a checksum covers, bytes: 25 levels of two sides, two numbers of at most 24 and a
+/// colon each.
 pub const CHECKSUM_TEXT_MAX: usize = CHECKSUM_LEVELS * 2 * 2 * 25;
 
 /// What a change could not be applied for.
@@ -60,8 +61,9 @@ impl LevelSide {
     const EMPTY: LevelSide =
         LevelSide { len: 0, keys: [0; SIDE_CAPACITY], qtys: [0; SIDE_CAPACITY] };
 
-    /// Index of the first key not below `key`. By halves without branches: changes come from all depths of a
-    /// book (median rank 20 of 100 in the recording of 2018), so a walk from the touch guesses wrong too often.
+    /// Index of the first key not below `key`. By halves without branches: changes come from all
+    /// depths of a book (median rank 20 of 100 in the recording of 2018), so a walk from the touch
+    /// guesses wrong too often.
     #[inline(always)]
     fn position(&self, key: i64) -> usize {
         self.keys[..self.len].partition_point(|k| *k < key)
@@ -273,7 +275,7 @@ pub(super) fn imbalance_e4(bid_sum: i64, ask_sum: i64) -> i16 {
         return 0;
     }
     // A ratio may be a float; 2^53 units of 1e-8 are exact, beyond that four digits still are.
-    let (bid, ask) = (bid_sum as f64, ask_sum as f64);
+    let (bid, ask) = (bid_sum as f64, ask_sum as f64); // tidy-ok: a ratio, for indicators alone
     ((bid - ask) / (bid + ask) * 10_000.0) as i16
 }
 

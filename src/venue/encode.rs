@@ -1,4 +1,5 @@
-//! Commands as the text of websocket messages (protocol notes, 3.4). Templates into the caller's buffer.
+//! Commands as the text of websocket messages (protocol notes, 3.4). Templates into the caller's
+//! buffer.
 
 use super::out::Out;
 use super::status::order_type_name;

@@ -1,4 +1,5 @@
-//! REST errors by HTTP status and body (protocol notes, 4.4). Codes and status words decide, free text last.
+//! REST errors by HTTP status and body (protocol notes, 4.4). Codes and status words decide, free
+//! text last.
 
 use super::event::code;
 use super::event::member;

@@ -1,4 +1,5 @@
-//! Object messages `{"event":…}` of both sockets, read in one pass whatever the order of their fields.
+//! Object messages `{"event":…}` of both sockets, read in one pass whatever the order of their
+//! fields.
 
 use super::scan::{Members, ScanError, int_of, unquoted};
 

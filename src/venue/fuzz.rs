@@ -1,5 +1,6 @@
-//! Entries for a fuzzer: arbitrary bytes through every decoder, with what must hold whatever they are.
-//! Compiled always, so that they cannot rot; called by tests with seeded mutations and by a fuzz harness.
+//! Entries for a fuzzer: arbitrary bytes through every decoder, with what must hold whatever they
+//! are. Compiled always, so that they cannot rot; called by tests with seeded mutations and by a
+//! fuzz harness.
 
 use super::account::{ack_row, fill_row, order_row, position_row, wallet_row};
 use super::book::SIDE_CAPACITY;
@@ -62,8 +63,8 @@ fn table() -> SymbolTable {
     }])
 }
 
-/// Lines of `bytes` as messages of one public socket that has every kind of channel open, numbered 1 … 6.
-/// The first byte chooses the flags.
+/// Lines of `bytes` as messages of one public socket that has every kind of channel open, numbered
+/// 1 … 6. The first byte chooses the flags.
 pub fn fuzz_public(bytes: &[u8]) {
     let symbol = SymbolId(0);
     let subscriptions = [
@@ -144,8 +145,8 @@ pub fn fuzz_private(bytes: &[u8]) {
     }
 }
 
-/// `bytes` as a stream of frames, whole and cut into pieces whose length the first byte gives: the same
-/// messages must come out of both.
+/// `bytes` as a stream of frames, whole and cut into pieces whose length the first byte gives: the
+/// same messages must come out of both.
 pub fn fuzz_frames(bytes: &[u8]) {
     let Some((first, stream)) = bytes.split_first() else { return };
     let messages = |piece: usize| {
@@ -181,18 +182,34 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
 
-    const PUBLIC: &str = "[1,[[100,1,2],[99,1,1],[101,2,-3]],1,1542045968922]\n[1,[100,0,1],2,1542045968923]\n\
-        [2,[[7,100,2],[8,101,-2]],3,1542045968924]\n[2,[7,0,1],4,1542045968925]\n[1,\"cs\",-5,5,1542045968926]\n\
-        [3,[[5,1542045968926,1,100]],6,1542045968926]\n[3,\"te\",[6,1542045968926,-1,100],7,1542045968927]\n\
-        [4,[1,2,3,4,5,6,7,8,9,10],8,1542045968928]\n[5,[[60000,1,1,1,1,1]],9,1542045968929]\n[1,\"hb\",10,1542045968930]\n\
-        [6,[1790133734000,null,86710.46,86670.5,null,6.2],11,1542045968931]\n{\"event\":\"info\",\"code\":20060}\n\
-        {\"event\":\"error\",\"code\":10300,\"subId\":101}\n{\"event\":\"unsubscribed\",\"chanId\":1}\n[1,[1e-8,3,7e-7],12,9]";
-    const PRIVATE: &str = "[0,\"os\",[[1,null,5,\"tBTCUSD\",1,2,1,1,\"LIMIT\",null,null,null,0,\"ACTIVE\",null,null,10,0]],1,0,9]\n\
-        [0,\"n\",[1,\"on-req\",null,null,[1,null,2,\"tBTCUSD\"],null,\"ERROR\",\"price: invalid\"],2,1,9]\n\
-        [0,\"tu\",[1,\"tBTCUSD\",1514909325593,1234567,0.2,12000,\"EXCHANGE LIMIT\",12000,1,-0.39,\"USD\",9],3,2,9]\n\
-        [0,\"wu\",[\"exchange\",\"BTC\",1.6,0,null,\"x\",{\"a\":\"b\"}],4,3,9]\n[0,\"ps\",[[\"tBTCUSD\",\"ACTIVE\",1,2,0,0,null]],5,4,9]\n\
-        [null,null,null,null,[[0.001,0.001,0.001,null,null,0.0002],[0.002,0.002,0.002,null,null,0.00065]]]\n\
-        [[[\"ADAUSD\",[null,null,null,\"4.0\",\"250000.0\"]]]]\n[\"error\",10001,\"x\"]\n{\"event\":\"auth\",\"status\":\"OK\"}";
+    const PUBLIC: &[&str] = &[
+        r#"[1,[[100,1,2],[99,1,1],[101,2,-3]],1,1542045968922]"#,
+        r#"[1,[100,0,1],2,1542045968923]"#,
+        r#"[2,[[7,100,2],[8,101,-2]],3,1542045968924]"#,
+        r#"[2,[7,0,1],4,1542045968925]"#,
+        r#"[1,"cs",-5,5,1542045968926]"#,
+        r#"[3,[[5,1542045968926,1,100]],6,1542045968926]"#,
+        r#"[3,"te",[6,1542045968926,-1,100],7,1542045968927]"#,
+        r#"[4,[1,2,3,4,5,6,7,8,9,10],8,1542045968928]"#,
+        r#"[5,[[60000,1,1,1,1,1]],9,1542045968929]"#,
+        r#"[1,"hb",10,1542045968930]"#,
+        r#"[6,[1790133734000,null,86710.46,86670.5,null,6.2],11,1542045968931]"#,
+        r#"{"event":"info","code":20060}"#,
+        r#"{"event":"error","code":10300,"subId":101}"#,
+        r#"{"event":"unsubscribed","chanId":1}"#,
+        r#"[1,[1e-8,3,7e-7],12,9]"#,
+    ];
+    const PRIVATE: &[&str] = &[
+        r#"[0,"os",[[1,null,5,"tBTCUSD",1,2,1,1,"LIMIT",null,null,null,0,"ACTIVE",null,null,10,0]],1,0,9]"#,
+        r#"[0,"n",[1,"on-req",null,null,[1,null,2,"tBTCUSD"],null,"ERROR","price: invalid"],2,1,9]"#,
+        r#"[0,"tu",[1,"tBTCUSD",1514909325593,1234567,0.2,12000,"EXCHANGE LIMIT",12000,1,-0.39,"USD",9],3,2,9]"#,
+        r#"[0,"wu",["exchange","BTC",1.6,0,null,"x",{"a":"b"}],4,3,9]"#,
+        r#"[0,"ps",[["tBTCUSD","ACTIVE",1,2,0,0,null]],5,4,9]"#,
+        r#"[null,null,null,null,[[0.001,0.001,0.001,null,null,0.0002],[0.002,0.002,0.002,null,null,0.00065]]]"#,
+        r#"[[["ADAUSD",[null,null,null,"4.0","250000.0"]]]]"#,
+        r#"["error",10001,"x"]"#,
+        r#"{"event":"auth","status":"OK"}"#,
+    ];
 
     /// A few random changes: bytes replaced, dropped, doubled, pieces moved.
     fn mutated(rng: &mut Rng, source: &[u8]) -> Vec<u8> {
@@ -224,7 +241,7 @@ mod tests {
         for round in 0..1_500 {
             let mut bytes = vec![b"0123"[round % 4]];
             bytes.push(b'\n');
-            bytes.extend(mutated(&mut rng, PUBLIC.as_bytes()));
+            bytes.extend(mutated(&mut rng, PUBLIC.join("\n").as_bytes()));
             fuzz_public(&bytes);
         }
     }
@@ -233,7 +250,7 @@ mod tests {
     fn mutated_private_streams_break_nothing() {
         let mut rng = Rng::new(37);
         for _ in 0..3_000 {
-            fuzz_private(&mutated(&mut rng, PRIVATE.as_bytes()));
+            fuzz_private(&mutated(&mut rng, PRIVATE.join("\n").as_bytes()));
         }
     }
 

@@ -1,4 +1,5 @@
-//! Writes text into a caller's buffer: no heap, no `format!`. What does not fit is reported once, at the end.
+//! Writes text into a caller's buffer: no heap, no `format!`. What does not fit is reported once,
+//! at the end.
 
 use crate::base::time::WallNs;
 use crate::base::units::{DECIMAL_TEXT_MAX, write_decimal};
@@ -58,7 +59,8 @@ impl<'a> Out<'a> {
         let len = write_decimal(raw, &mut text);
         self.bytes(&text[..len]);
     }
-    /// Units of 1e-8 as a JavaScript number's text: exponent form below 1e-6, the form of checksums.
+    /// Units of 1e-8 as a JavaScript number's text: exponent form below 1e-6, the form of
+    /// checksums.
     pub fn js_number(&mut self, raw: i64) {
         let magnitude = raw.unsigned_abs();
         if magnitude >= 100 || magnitude == 0 {

@@ -1,7 +1,7 @@
 //! The account's session: authentication, order, trade, wallet and position events of channel 0.
 //!
-//! Unlike public data, a private event is used even after a sequence gap: a fill is a fill. The gap asks for
-//! a new socket, and its snapshots and the REST reads after it tell what was missed.
+//! Unlike public data, a private event is used even after a sequence gap: a fill is a fill. The gap
+//! asks for a new socket, and its snapshots and the REST reads after it tell what was missed.
 
 use super::account::{ack_row, fill_row, order_row, position_row, wallet_row};
 use super::event::{EventFields, code};
@@ -29,8 +29,8 @@ pub struct PrivateConfig {
     pub conn: ConnId,
     /// Sum of `public::conf::*`; 0 sends no `conf` message.
     pub flags: u32,
-    /// Dead-man switch: the venue cancels ALL orders of the account when the socket closes, protective stops
-    /// included, and within no stated time.
+    /// Dead-man switch: the venue cancels ALL orders of the account when the socket closes,
+    /// protective stops included, and within no stated time.
     pub dms: bool,
     /// Which events the venue shall send; empty = all. Without `notify` no acknowledgements come.
     pub filters: Vec<String>,
@@ -61,7 +61,8 @@ impl Default for PrivateConfig {
     }
 }
 
-/// What a session tells, in the order of the wire. `market_time` of a frame comes before what the frame says.
+/// What a session tells, in the order of the wire. `market_time` of a frame comes before what the
+/// frame says.
 pub trait BodySink {
     fn body(&mut self, body: Body);
     fn market_time(&mut self, at: WallNs);
@@ -180,8 +181,8 @@ impl PrivateSession {
         self.reconnect.take()
     }
 
-    /// The socket is open. `nonce` is larger than any used with this key before, in microseconds by custom.
-    /// Panics beyond `NONCE_MAX`: the allocator of nonces keeps below it.
+    /// The socket is open. `nonce` is larger than any used with this key before, in microseconds by
+    /// custom. Panics beyond `NONCE_MAX`: the allocator of nonces keeps below it.
     pub fn on_open<S: BodySink>(&mut self, now: MonoNs, nonce: u64, sink: &mut S) {
         assert!(nonce <= NONCE_MAX);
         self.state = AuthState::Due;
@@ -220,7 +221,8 @@ impl PrivateSession {
         }
     }
 
-    /// Text of the next message to send, written into `out`; `None`: nothing to send, or `out` is too short.
+    /// Text of the next message to send, written into `out`; `None`: nothing to send, or `out` is
+    /// too short.
     pub fn poll_transmit(&mut self, now: MonoNs, out: &mut [u8]) -> Option<usize> {
         let mut out = Out::new(out);
         if self.conf_due {
@@ -362,7 +364,8 @@ impl PrivateSession {
         Ok(())
     }
 
-    /// A whole list, told between two marks. It is read once through first: half a list is never told.
+    /// A whole list, told between two marks. It is read once through first: half a list is never
+    /// told.
     fn on_snapshot<S: BodySink>(
         &mut self,
         tag: &[u8],
@@ -425,8 +428,9 @@ impl PrivateSession {
         Ok(())
     }
 
-    /// Numbers and time of a frame: `PUB_SEQ, AUTH_SEQ, TS`; heartbeats without the second, notifications with
-    /// one or none of the first two (sources disagree), so those are never held against the server.
+    /// Numbers and time of a frame: `PUB_SEQ, AUTH_SEQ, TS`; heartbeats without the second,
+    /// notifications with one or none of the first two (sources disagree), so those are never held
+    /// against the server.
     #[inline]
     fn accept_trail<S: BodySink>(&mut self, tag: &[u8], trail: Trail, sink: &mut S) {
         let behind = usize::from(self.has_time);
@@ -564,8 +568,9 @@ impl PrivateSession {
             Fault::Unknown => self.counters.unknown += 1,
             Fault::Malformed => {
                 self.counters.malformed += 1;
-                // It may have been a fill: only snapshots and REST can tell. Not more often than allowed, or
-                // a message that is always unreadable would keep us from trading and from leaving.
+                // It may have been a fill: only snapshots and REST can tell. Not more often than
+                // allowed, or a message that is always unreadable would keep us from trading and
+                // from leaving.
                 if self.state == AuthState::Ok && now >= self.malformed_reconnect_at {
                     self.malformed_reconnect_at = now + ms(self.config.malformed_reconnect_ms);
                     self.reconnect.get_or_insert(ReconnectReason::Malformed);

@@ -1,7 +1,8 @@
 //! One symbol's book by order (R0), with the venue's checksum.
 //!
-//! Orders stand worst first and best last, as in `book`; at one price the smaller order id is the better.
-//! An order is found by its id by going through both sides: 500 ids at most, in one array a side.
+//! Orders stand worst first and best last, as in `book`; at one price the smaller order id is the
+//! better. An order is found by its id by going through both sides: 500 ids at most, in one array a
+//! side.
 
 use super::book::{
     Applied, BookError, CHECKSUM_TEXT_MAX, SIDE_CAPACITY, checksum_pair, empty_view, imbalance_e4,
@@ -127,7 +128,8 @@ impl RawBook {
         self.synced = synced;
     }
 
-    /// Applies one row: an order that is known is taken out first, for it may have changed its price.
+    /// Applies one row: an order that is known is taken out first, for it may have changed its
+    /// price.
     ///
     /// # Errors
     /// `Malformed` or `Full`.

@@ -1,4 +1,5 @@
-//! A flight recorder: the last messages that were not understood, cut to a fixed size, for a person to read.
+//! A flight recorder: the last messages that were not understood, cut to a fixed size, for a person
+//! to read.
 
 use crate::base::time::MonoNs;
 

@@ -1,4 +1,5 @@
-//! REST calls and replies (protocol notes, 4.5): method, path, body; reply → plain facts. No transport here.
+//! REST calls and replies (protocol notes, 4.5): method, path, body; reply → plain facts. No
+//! transport here.
 
 use super::account::{ack_row, fill_row, order_row, position_row, wallet_row};
 use super::encode::{EncodeError, cancel, cancel_ids, new_order};
@@ -250,7 +251,8 @@ pub struct ReplyStats {
     pub rounded: u32,
 }
 
-/// Reads a reply. Account lists are read whole before anything of them is told: half a list is an error.
+/// Reads a reply. Account lists are read whole before anything of them is told: half a list is an
+/// error.
 ///
 /// # Errors
 /// The venue's error, or `Unreadable` where the body is not what the call answers with.
@@ -270,8 +272,9 @@ pub fn parse_reply(
         code: 0,
         text: Text::new("the reply is not what the call answers with").unwrap_or_default(),
     };
-    // The whole body must be JSON: a cut reply is no reply. sonic-rs checks that fastest on large bodies; its
-    // lazy values trust their bytes to be UTF-8 (seen in 0.5.10), so that is made sure of first.
+    // The whole body must be JSON: a cut reply is no reply. sonic-rs checks that fastest on large
+    // bodies; its lazy values trust their bytes to be UTF-8 (seen in 0.5.10), so that is made sure
+    // of first.
     let is_json = std::str::from_utf8(body)
         .is_ok_and(|text| sonic_rs::from_str::<sonic_rs::LazyValue>(text).is_ok());
     if !is_json {
@@ -447,7 +450,8 @@ fn pair_info(raw: &[u8]) -> Result<(&[u8], PairInfo), ScanError> {
     Ok((name, PairInfo { qty_min: size()?, qty_max: size()? }))
 }
 
-/// Element 4 of a summary: `[[MAKER, _, _, _, _, DERIV_REBATE], [TAKER, _, FIAT, _, _, DERIV_TAKER]]`.
+/// Element 4 of a summary: `[[MAKER, _, _, _, _, DERIV_REBATE], [TAKER, _, FIAT, _, _,
+/// DERIV_TAKER]]`.
 fn fee_rates(body: &[u8]) -> Result<FeeRates, ScanError> {
     let mut scan = Scanner::new(body);
     let mut row = Row::enter(&mut scan)?;

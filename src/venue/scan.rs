@@ -1,7 +1,7 @@
 //! A byte scanner for the venue's JSON: numbers become fixed point at 1e-8 without a copy, exactly.
 //!
-//! The venue's serializer writes no white space; where some is found all the same, a cold path skips it.
-//! Nothing here recurses, allocates or panics, whatever the bytes are.
+//! The venue's serializer writes no white space; where some is found all the same, a cold path
+//! skips it. Nothing here recurses, allocates or panics, whatever the bytes are.
 
 use crate::base::units::{UnitError, parse_decimal};
 
@@ -169,7 +169,8 @@ impl<'a> Scanner<'a> {
                 return Err(ScanError::Malformed);
             }
         }
-        // Only a comma or a closing bracket lets the fast path end; anything else is looked at slowly.
+        // Only a comma or a closing bracket lets the fast path end; anything else is looked at
+        // slowly.
         if digits == 0
             || digits > FAST_DIGITS_MAX
             || decimals >= SCALE_OF_DECIMALS.len()
@@ -275,6 +276,7 @@ impl<'a> Scanner<'a> {
         if !whole {
             // A fraction or an exponent: rare, and never beyond 2^53 in what the venue sends.
             let text = std::str::from_utf8(token).map_err(|_| ScanError::Malformed)?;
+            // tidy-ok: a count or a time with a fraction, never money
             let float: f64 = text.parse().map_err(|_| ScanError::Malformed)?;
             if float.is_nan() || float.abs() >= 9.2e18 {
                 return Err(ScanError::OutOfRange);
@@ -371,8 +373,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Reads the elements of one array in order; past its end every element is absent, and so is `null`.
-/// That is how arrays that grew, shrank or hold placeholders are all read alike.
+/// Reads the elements of one array in order; past its end every element is absent, and so is
+/// `null`. That is how arrays that grew, shrank or hold placeholders are all read alike.
 pub struct Row<'s, 'a> {
     scan: &'s mut Scanner<'a>,
     more: bool,
@@ -529,6 +531,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// `Malformed`.
     #[allow(clippy::should_implement_trait)] // fallible: an iterator of results would hide the end
+    #[allow(clippy::type_complexity)]
     pub fn next(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, ScanError> {
         if self.state == MembersState::Over {
             return Ok(None);
@@ -635,7 +638,8 @@ mod tests {
         }
     }
 
-    /// Random JSON, valid and broken: what serde_json takes as one array must be skipped whole by us.
+    /// Random JSON, valid and broken: what serde_json takes as one array must be skipped whole by
+    /// us.
     #[test]
     fn whole_values_agree_with_serde_json() {
         const PIECES: [&str; 16] = [

@@ -29,7 +29,8 @@ impl Sequence {
         self.last = number;
         if number == expected { SeqCheck::InOrder } else { SeqCheck::Broken }
     }
-    /// For frames that may come without a number: true, and counted, where `number` is the next one.
+    /// For frames that may come without a number: true, and counted, where `number` is the next
+    /// one.
     pub fn accept(&mut self, number: u64) -> bool {
         let next = number == self.last.wrapping_add(1);
         if next {

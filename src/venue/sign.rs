@@ -38,8 +38,8 @@ pub enum KeyError {
     Secret,
 }
 
-/// An API key: its id in clear, its secret only as the state of the HMAC, expanded once. The state is wiped
-/// when dropped; the secret given to `new` is the caller's to wipe.
+/// An API key: its id in clear, its secret only as the state of the HMAC, expanded once. The state
+/// is wiped when dropped; the secret given to `new` is the caller's to wipe.
 #[derive(Clone)]
 pub struct ApiKey {
     id: Zeroizing<String>,
@@ -86,7 +86,8 @@ impl ApiKey {
         let (digits, len) = decimal(nonce);
         self.sign(&[b"AUTH", &digits[..len]])
     }
-    /// Of `/api/v2/<path><nonce><body>`; `path` is e.g. `auth/r/wallets`, `body` the very bytes sent.
+    /// Of `/api/v2/<path><nonce><body>`; `path` is e.g. `auth/r/wallets`, `body` the very bytes
+    /// sent.
     pub fn sign_rest(&self, path: &str, nonce: u64, body: &[u8]) -> Signature {
         let (digits, len) = decimal(nonce);
         self.sign(&[b"/api/v2/", path.as_bytes(), &digits[..len], body])

@@ -1,4 +1,5 @@
-//! The venue's words, classified once: order types, order states, refusals. Nobody else looks at its text.
+//! The venue's words, classified once: order types, order states, refusals. Nobody else looks at
+//! its text.
 
 use crate::model::{AckOf, OrderKind, OrderStatus, Refusal, WalletKind};
 
@@ -62,7 +63,8 @@ pub const fn order_type_name(kind: OrderKind, wallet: WalletKind) -> &'static st
     }
 }
 
-/// Which wallet an order acts on: spot by its type, derivatives by the `F0` of its symbol's currencies.
+/// Which wallet an order acts on: spot by its type, derivatives by the `F0` of its symbol's
+/// currencies.
 pub fn wallet_kind(is_exchange: bool, symbol: &[u8]) -> WalletKind {
     if is_exchange {
         WalletKind::Exchange

@@ -1,10 +1,12 @@
-//! The run's instruments by the venue's names: found without hashing a string object or touching the heap.
+//! The run's instruments by the venue's names: found without hashing a string object or touching
+//! the heap.
 
 use crate::base::ids::SymbolId;
 use crate::base::limits::SYMBOLS_MAX;
 use crate::model::{Instrument, SYMBOL_FOREIGN};
 
-/// Places of the table, a power of two; half of them stay empty, so that runs of collisions are short.
+/// Places of the table, a power of two; half of them stay empty, so that runs of collisions are
+/// short.
 const SLOTS: usize = 1_024;
 const _: () = assert!(SLOTS >= SYMBOLS_MAX * 2);
 const EMPTY: u16 = u16::MAX;
@@ -18,7 +20,8 @@ pub struct SymbolTable {
 
 impl SymbolTable {
     /// The instruments must stand in the order of their ids: the first has id 0.
-    /// Panics on more than `SYMBOLS_MAX` instruments, on ids out of order and on a name given twice.
+    /// Panics on more than `SYMBOLS_MAX` instruments, on ids out of order and on a name given
+    /// twice.
     pub fn new(instruments: &[Instrument]) -> Self {
         assert!(instruments.len() <= SYMBOLS_MAX);
         let mut slots = vec![EMPTY; SLOTS].into_boxed_slice();

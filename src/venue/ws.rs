@@ -1,7 +1,8 @@
 //! The websocket protocol (RFC 6455), client side, without a socket.
 //!
-//! Reads frames in place: a message that lies whole in one chunk is handed out as a slice of it. Only what
-//! is cut by a chunk's end or fragmented by the server is copied, into one buffer made at construction.
+//! Reads frames in place: a message that lies whole in one chunk is handed out as a slice of it.
+//! Only what is cut by a chunk's end or fragmented by the server is copied, into one buffer made at
+//! construction.
 
 use crate::base::limits::MESSAGE_SIZE_MAX;
 use std::ops::Range;
@@ -10,7 +11,8 @@ use std::ops::Range;
 pub const CLIENT_HEADER_MAX: usize = 14;
 /// Longest payload of a control frame.
 const CONTROL_MAX: usize = 125;
-/// Bytes of the carry buffer touched at construction, so that no page fault comes with the first messages.
+/// Bytes of the carry buffer touched at construction, so that no page fault comes with the first
+/// messages.
 const CARRY_TOUCHED: usize = 128 * 1024;
 /// Close code where the server gave none.
 pub const CLOSE_WITHOUT_CODE: u16 = 1005;
@@ -168,7 +170,8 @@ impl WsDecoder {
         self.error = None;
     }
 
-    /// The next whole message of `chunk` from `*pos` on. `None`: the chunk is used up, what is left of it is kept.
+    /// The next whole message of `chunk` from `*pos` on. `None`: the chunk is used up, what is left
+    /// of it is kept.
     ///
     /// # Errors
     /// What broke the protocol; the same again until `reset`.
@@ -321,9 +324,9 @@ pub fn encode_frame(
     Some(total)
 }
 
-/// Makes a masked client frame of the `len` payload bytes that stand in `buffer` from `CLIENT_HEADER_MAX` on:
-/// the header is put right before them. Returns the frame's place in `buffer`.
-/// Panics where the payload is not in the buffer.
+/// Makes a masked client frame of the `len` payload bytes that stand in `buffer` from
+/// `CLIENT_HEADER_MAX` on: the header is put right before them. Returns the frame's place in
+/// `buffer`. Panics where the payload is not in the buffer.
 #[inline]
 pub fn seal_frame(opcode: Opcode, buffer: &mut [u8], len: usize, mask: [u8; 4]) -> Range<usize> {
     let end = CLIENT_HEADER_MAX + len;

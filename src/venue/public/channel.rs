@@ -1,4 +1,5 @@
-//! Channels of one socket: their states, how they are found by the server's number, which trades they told.
+//! Channels of one socket: their states, how they are found by the server's number, which trades
+//! they told.
 
 use super::Subscription;
 use crate::base::ids::SymbolId;
@@ -155,6 +156,7 @@ pub struct ChannelMap {
 }
 
 impl ChannelMap {
+    #[allow(clippy::new_without_default)] // a table is asked for, not defaulted
     pub const fn new() -> Self {
         Self { keys: [0; SLOTS], values: [0; SLOTS] }
     }
@@ -214,10 +216,12 @@ pub struct TradeIds {
 }
 
 impl TradeIds {
+    #[allow(clippy::new_without_default)] // as above
     pub const fn new() -> Self {
         Self { ids: [0; TRADE_IDS], next: 0, max: 0 }
     }
-    /// True, and remembered, where the id is new. Ids mostly ascend, so the look back is rare for `te`; a
+    /// True, and remembered, where the id is new. Ids mostly ascend, so the look back is rare for
+    /// `te`; a
     /// `tu` is found among the newest.
     #[inline]
     pub fn is_new(&mut self, id: u64) -> bool {

@@ -69,8 +69,8 @@ impl PublicSession {
         }
     }
 
-    /// The rest of time: silence, requests without answer, quiet channels, crossed books. Cheap between its
-    /// own looks, so it may be called every turn.
+    /// The rest of time: silence, requests without answer, quiet channels, crossed books. Cheap
+    /// between its own looks, so it may be called every turn.
     #[inline]
     pub fn on_time<S: FeedSink>(&mut self, now: MonoNs, sink: &mut S) {
         if now >= self.next_check_at && self.open {
@@ -152,7 +152,8 @@ impl PublicSession {
         }
     }
 
-    /// Text of the next message to send, written into `out`; `None`: nothing to send, or `out` is too short.
+    /// Text of the next message to send, written into `out`; `None`: nothing to send, or `out` is
+    /// too short.
     #[inline]
     pub fn poll_transmit(&mut self, now: MonoNs, out: &mut [u8]) -> Option<usize> {
         if !self.open || !(self.conf_due || self.transmit_due || self.is_ping_due(now)) {
@@ -408,7 +409,8 @@ impl PublicSession {
         }
     }
 
-    /// Which of our requests an answer is to: by our sub id where it is echoed, else by what was asked for.
+    /// Which of our requests an answer is to: by our sub id where it is echoed, else by what was
+    /// asked for.
     fn asked_for(&self, fields: &EventFields) -> Option<usize> {
         let is_open =
             |c: &Channel| matches!(c.state, ChannelState::Wanted | ChannelState::Subscribing);

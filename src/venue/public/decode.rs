@@ -188,7 +188,8 @@ pub fn candle_row(
     })
 }
 
-/// Derivative status; the row has no key on the websocket, so every index is the REST index minus one.
+/// Derivative status; the row has no key on the websocket, so every index is the REST index minus
+/// one.
 ///
 /// # Errors
 /// `Malformed` or `OutOfRange`.

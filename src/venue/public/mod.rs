@@ -128,9 +128,11 @@ impl Subscription {
 pub struct PublicConfig {
     /// Sum of `conf::*`; 0 sends no `conf` message.
     pub flags: u32,
-    /// A channel without heartbeat or data for this long means a dead socket. The venue's tick is 15,000 ms.
+    /// A channel without heartbeat or data for this long means a dead socket. The venue's tick is
+    /// 15,000 ms.
     pub hb_silence_ms: u64,
-    /// From asking for a channel to its acknowledgement, and from there to a book's snapshot. 11 s were seen.
+    /// From asking for a channel to its acknowledgement, and from there to a book's snapshot. 11 s
+    /// were seen.
     pub subscribe_timeout_ms: u64,
     /// Askings for one channel before the socket is given up.
     pub subscribe_attempts_max: u8,
@@ -229,9 +231,11 @@ impl BookRef<'_> {
     }
 }
 
-/// What a session tells, in the order of the wire. `market_time` of a frame comes before what the frame says.
+/// What a session tells, in the order of the wire. `market_time` of a frame comes before what the
+/// frame says.
 pub trait FeedSink {
-    /// The symbol's first book channel of this session changed by `updates` rows, of which a snapshot is one.
+    /// The symbol's first book channel of this session changed by `updates` rows, of which a
+    /// snapshot is one.
     fn book(&mut self, symbol: SymbolId, book: BookRef<'_>, venue_at: WallNs, updates: u16);
     /// A further book channel of the same symbol changed.
     fn depth(&mut self, _subscription: &Subscription, _book: BookRef<'_>, _venue_at: WallNs) {}

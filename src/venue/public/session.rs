@@ -47,7 +47,8 @@ pub(super) struct Scratch {
     candles: Box<[Bar]>,
 }
 
-/// One public socket: its channels, their books, its sequence numbers. Told the time, never asks it.
+/// One public socket: its channels, their books, its sequence numbers. Told the time, never asks
+/// it.
 pub struct PublicSession {
     pub(super) config: PublicConfig,
     pub(super) table: SymbolTable,
@@ -84,8 +85,8 @@ pub struct PublicSession {
 }
 
 impl PublicSession {
-    /// Panics on more channels than `CHANNELS_MAX`, on candles without a time frame and on symbols that are not
-    /// in the table: the configuration is checked before.
+    /// Panics on more channels than `CHANNELS_MAX`, on candles without a time frame and on symbols
+    /// that are not in the table: the configuration is checked before.
     pub fn new(config: PublicConfig, subscriptions: &[Subscription], table: SymbolTable) -> Self {
         assert!(subscriptions.len() <= super::channel::CHANNELS_MAX);
         let mut channels: Vec<Channel> = Vec::new();
@@ -515,7 +516,8 @@ impl PublicSession {
         }
     }
 
-    /// Snapshot, or with BULK several changes in one frame: only "the first data frame" tells them apart.
+    /// Snapshot, or with BULK several changes in one frame: only "the first data frame" tells them
+    /// apart.
     fn on_book_rows<S: FeedSink>(
         &mut self,
         index: usize,
@@ -727,8 +729,9 @@ impl PublicSession {
         }
     }
 
-    /// Works out anew whether the symbol of a channel is in sync, and tells a change. A symbol with a book
-    /// here is in sync when all its books are; one without, when all its channels are acknowledged.
+    /// Works out anew whether the symbol of a channel is in sync, and tells a change. A symbol with
+    /// a book here is in sync when all its books are; one without, when all its channels are
+    /// acknowledged.
     pub(super) fn refresh_symbol<S: FeedSink>(
         &mut self,
         index: usize,
@@ -772,7 +775,8 @@ impl PublicSession {
         sink.sync(SymbolSync { symbol: state.symbol, state: state.reason, out_of_sync_ns });
     }
 
-    /// A channel's book cannot be trusted: forget it, leave the channel and ask for it again, within a budget.
+    /// A channel's book cannot be trusted: forget it, leave the channel and ask for it again,
+    /// within a budget.
     #[cold]
     #[inline(never)]
     pub(super) fn resync<S: FeedSink>(
@@ -793,7 +797,8 @@ impl PublicSession {
             channel.state = ChannelState::UnsubscribeDue;
             self.transmit_due = true;
         } else if !channel.exhausted {
-            // Once a new socket; if that does not help, the channel waits the window out, untradable.
+            // Once a new socket; if that does not help, the channel waits the window out,
+            // untradable.
             channel.exhausted = true;
             channel.state = ChannelState::Parked;
             channel.deadline = now + SpanNs(window_ns as i64);
@@ -845,8 +850,9 @@ impl PublicSession {
 }
 
 impl PublicSession {
-    /// A frame that was not understood has a sequence number all the same, and belongs to a channel whose book
-    /// is not to be trusted any more. Where even the number cannot be read, the next frame shows the gap.
+    /// A frame that was not understood has a sequence number all the same, and belongs to a channel
+    /// whose book is not to be trusted any more. Where even the number cannot be read, the next
+    /// frame shows the gap.
     #[cold]
     fn on_unreadable_array<S: FeedSink>(&mut self, text: &[u8], now: MonoNs, sink: &mut S) {
         if self.broken {

@@ -1,0 +1,114 @@
+//! What is wrong with a config: every problem names its key, what was got, what was expected and
+//! what to do. All problems of a file are listed at once.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Full path as written, e.g. `strategy[1].qty`.
+    pub key: String,
+    /// The value found, as TOML text.
+    pub got: String,
+    /// What would have been accepted.
+    pub expected: String,
+    /// What the operator can do about it.
+    pub advice: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: got {}, expected {}", self.key, self.got, self.expected)?;
+        if self.advice.is_empty() { Ok(()) } else { write!(f, "; {}", self.advice) }
+    }
+}
+
+/// Why no config came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The file could not be read.
+    Unreadable { path: String, cause: String },
+    /// The file is not TOML; `cause` carries line and column.
+    Syntax { path: String, cause: String },
+    /// The file is TOML but not a config of this program.
+    Invalid { path: String, problems: Vec<Problem> },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unreadable { path, cause } => write!(
+                f,
+                "config file `{path}` cannot be read: {cause}; expected a readable TOML file; \
+                 check the path given to --config (config/genesis.toml is the manual)"
+            ),
+            ConfigError::Syntax { path, cause } => write!(
+                f,
+                "config `{path}` is not valid TOML; mend it and run `genesis config check`:\n{}",
+                cause.trim_end()
+            ),
+            ConfigError::Invalid { path, problems } => {
+                let count = problems.len();
+                let noun = if count == 1 { "problem" } else { "problems" };
+                write!(f, "config `{path}` has {count} {noun}:")?;
+                for problem in problems {
+                    write!(f, "\n  - {problem}")?;
+                }
+                write!(
+                    f,
+                    "\nevery key is described in config/genesis.toml and by `genesis config schema`"
+                )
+            }
+        }
+    }
+}
+impl std::error::Error for ConfigError {}
+
+/// The candidate nearest to `word`, if it is near enough to be a slip of the pen.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near_enough = 1 + word.chars().count() / 3;
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            *distance <= near_enough
+                || (word.len() >= 4 && (candidate.contains(word) || word.contains(*candidate)))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edits between two words, a swap of neighbours counting as one (optimal string alignment).
+fn distance(left: &str, right: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) =
+        (left.to_lowercase().chars().collect(), right.to_lowercase().chars().collect());
+    let mut older = vec![0usize; b.len() + 1];
+    let mut before: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            row[j] = (before[j] + 1).min(row[j - 1] + 1).min(before[j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(older[j - 2] + 1);
+            }
+        }
+        older = std::mem::replace(&mut before, row);
+    }
+    before[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_finds_its_word_and_nonsense_finds_none() {
+        let words = ["orders_open_max", "order_rate_max", "collar_bps"];
+        assert_eq!(nearest("orders_opne_max", words), Some("orders_open_max"));
+        assert_eq!(nearest("colar_bps", words), Some("collar_bps"));
+        assert_eq!(nearest("zzz", words), None);
+        assert_eq!(distance("ab", "ba"), 1);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}

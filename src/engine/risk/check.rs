@@ -1,0 +1,134 @@
+//! All guards over one order that is about to be made.
+
+use super::guards::Guard;
+use super::stage::RiskStage;
+use crate::base::ids::{StrategyId, SymbolId};
+use crate::base::time::SpanNs;
+use crate::base::units::{Px, Qty, Quote, Side};
+use crate::engine::orders::Lane;
+use crate::model::{Class, OrderFlags, OrderKind, Reason};
+
+/// An order before it has a client id. `qty` is unsigned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draft {
+    pub(super) symbol: SymbolId,
+    pub(super) strategy: StrategyId,
+    pub(super) lane: Lane,
+    pub(super) reason: Reason,
+    pub(super) side: Side,
+    pub(super) qty: Qty,
+    /// Zero for market orders.
+    pub(super) px: Px,
+    pub(super) kind: OrderKind,
+    pub(super) flags: OrderFlags,
+    pub(super) class: Class,
+    /// Changes an order in place: no more orders than before.
+    pub(super) amends: bool,
+}
+impl Draft {
+    pub(super) fn key(&self) -> u64 {
+        let mix = |a: u64, b: u64| (a ^ b).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        let start = u64::from(self.symbol.0) << 1 | self.side as u64;
+        mix(mix(mix(1, start), self.px.raw() as u64), self.qty.raw() as u64) | 1
+    }
+}
+
+impl RiskStage {
+    /// Asks every guard in its fixed order; books the objection of the first.
+    pub(super) fn check(&mut self, draft: &Draft) -> Result<(), Guard> {
+        let (symbol, now) = (draft.symbol, self.now);
+        let index = symbol.index();
+        let instrument = self.instruments.get(index).filter(|i| i.qty_min > Qty::ZERO).copied();
+        let (ready, rank) = (self.is_ready(), self.rank_set());
+        let guards = &mut self.guards;
+        let Some(instrument) = instrument else {
+            return guards.ask(Guard::Instrument, true);
+        };
+        let entry = draft.class == Class::Entry;
+        let (row, goal) = (self.marks[index], self.goals[index]);
+        let sums = self.ledger.symbol(symbol);
+        guards.ask(Guard::NotReady, !ready)?;
+        guards.ask(Guard::Rank, !rank.allows(draft.class))?;
+        guards.ask(Guard::UnknownOutcome, sums.frozen > 0)?;
+        guards.ask(Guard::Flattening, goal.active && draft.lane != Lane::Flatten)?;
+        if entry {
+            let grace = SpanNs::from_ms(i64::from(self.config.mismatch_grace_ms));
+            let same = self.positions.matches_venue(symbol, now, grace);
+            guards.ask(Guard::PositionMismatch, !same)?;
+        }
+        let priced = row.bid > Px::ZERO && row.ask > row.bid;
+        guards.ask(Guard::Unsynced, !row.synced || !priced)?;
+        let stale_after = SpanNs::from_ms(i64::from(self.config.stale_after_ms));
+        guards.ask(Guard::Stale, row.quiet || now - row.at > stale_after)?;
+        let collar = i64::from(self.config.collar_bps);
+        let (mid, px) = (row.mid(), draft.px);
+        let missing = px <= Px::ZERO && draft.kind != OrderKind::Market;
+        let beyond = match draft.side {
+            Side::Buy => px > mid.offset_bps(collar),
+            Side::Sell => !px.is_zero() && px < mid.offset_bps(-collar),
+        };
+        // A price that is missing is no question of limits: it is refused in every mode.
+        if missing {
+            self.guards.counts[Guard::PriceCollar as usize].blocked += 1;
+            return Err(Guard::PriceCollar);
+        }
+        guards.ask(Guard::PriceCollar, beyond)?;
+        guards.ask(Guard::MinSize, draft.qty < instrument.qty_min)?;
+        guards.ask(Guard::MaxSize, draft.qty > instrument.qty_max)?;
+        // A close must never wait for a limit. Quotes count even where they can only close (spot
+        // asks): they come often and would use up the venue's patience.
+        if !entry && draft.lane != Lane::Quote {
+            return Ok(());
+        }
+        self.check_limits(draft, mid)
+    }
+
+    /// The limits that entries and quotes are held to.
+    fn check_limits(&mut self, draft: &Draft, mid: Px) -> Result<(), Guard> {
+        let (symbol, now) = (draft.symbol, self.now);
+        let limits = self.limits[symbol.index()];
+        let sums = self.ledger.symbol(symbol);
+        let window = SpanNs::from_ms(i64::from(self.config.repeat_window_ms));
+        let repeats = self.repeats.count(draft.key(), now, window);
+        let (mut long, mut short) = self.worst(symbol);
+        let before = long.max(short);
+        let side_after = match draft.side {
+            Side::Buy => {
+                long = long.saturating_add(draft.qty);
+                long
+            }
+            Side::Sell => {
+                short = short.saturating_add(draft.qty);
+                short
+            }
+        };
+        let grows = long.max(short) > before;
+        let exposure = self.exposure_with(symbol, mid.notional(long.max(short)));
+        let px = if draft.px.is_zero() { mid } else { draft.px };
+        let new_orders = u16::from(!draft.amends);
+        let alive = self.ledger.alive() + usize::from(new_orders);
+        let full = sums.alive + new_orders > limits.open_orders_max
+            || alive > usize::from(self.config.open_orders_max);
+        let rate = self.rate.allows(now) && self.burst.allows(now);
+        let guards = &mut self.guards;
+        guards.ask(Guard::Repeat, repeats >= usize::from(self.config.repeat_max))?;
+        let notional = px.max(mid).notional(draft.qty);
+        guards.ask(Guard::OrderNotional, notional > limits.order_notional_max)?;
+        let above = side_after > Qty::ZERO && mid.notional(side_after) > limits.position_max;
+        guards.ask(Guard::MaxPosition, above)?;
+        guards.ask(Guard::TotalExposure, grows && exposure > self.config.exposure_max)?;
+        guards.ask(Guard::OpenOrders, full)?;
+        guards.ask(Guard::OrderRate, !rate)
+    }
+
+    /// Sum over symbols of the worst position's value, with `symbol` counted as `value`.
+    fn exposure_with(&self, symbol: SymbolId, value: Quote) -> Quote {
+        let others = self.active.iter().filter(|other| **other != symbol);
+        others.fold(value, |sum, other| sum.saturating_add(self.exposure_of(*other)))
+    }
+    /// Value of the worst position of a symbol at its last middle.
+    pub(super) fn exposure_of(&self, symbol: SymbolId) -> Quote {
+        let (long, short) = self.worst(symbol);
+        self.marks[symbol.index()].mid().notional(long.max(short).max(Qty::ZERO))
+    }
+}

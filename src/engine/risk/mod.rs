@@ -1,0 +1,26 @@
+//! Purpose:   turns intents into commands: sizes, rounds, asks the guards, keeps ledger and
+//!            positions.
+//! Knows:     base, model, engine/orders, engine/positions.   Must not know: venue, io, runtime.
+//! Time:      stamps only.
+//! Memory:    one row a symbol, the ledger, the rate windows; nothing after `RiskStage::new`.
+//! Errors:    `Guard`, each with a counter and a mode. Panics on broken invariants only.
+//! Tests:     engine/risk/tests.rs (claims), engine/risk/drill.rs (a toy venue that loses and
+//!            shuffles).
+
+mod check;
+mod config;
+mod decide;
+#[cfg(test)]
+mod drill;
+mod guards;
+mod rate;
+mod snapshot;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use config::{Limits, Requote, RiskConfig};
+pub use guards::{Guard, GuardCount, GuardMode};
+pub use snapshot::{RiskSnapshot, SymbolRisk};
+pub use stage::{RiskCounters, RiskStage};

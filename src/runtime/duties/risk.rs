@@ -1,0 +1,153 @@
+//! `risk`: one ring in, one ring out, and the latch that it alone may lower. Asks the REST thread
+//! for a reconcile when the stage wants one.
+
+use crate::base::ids::SymbolId;
+use crate::base::limits::BATCH_MAX;
+use crate::base::time::{SpanNs, Tsc, WallNs};
+use crate::engine::risk::RiskStage;
+use crate::engine::stage::{Direct, Stage};
+use crate::io::clock::Clock;
+use crate::model::{Body, Command, LinkState, OperatorVerb, Signal};
+use crate::ring::{Latch, Rx, Tx};
+use crate::runtime::duty::Duty;
+use crate::runtime::link::RestWant;
+use crate::runtime::taps::{RiskRow, TapTx};
+
+/// Between two reconciles that are asked for, nanoseconds.
+const RECONCILE_EVERY_NS: u64 = 1_000_000_000;
+/// A reconcile without an answer is asked for again after this long, nanoseconds.
+const RECONCILE_TIMEOUT_NS: u64 = 30_000_000_000;
+/// How far before the first event the histories are read.
+const RECONCILE_BACK: SpanNs = SpanNs::from_s(600);
+
+pub struct RiskDuty {
+    pub stage: RiskStage,
+    pub input: Rx<Signal>,
+    pub output: Tx<Command>,
+    pub rest: Tx<RestWant>,
+    pub latch: Latch,
+    pub tap: TapTx<RiskRow>,
+    pub clock: Clock,
+    /// Rows of the instrument table.
+    symbols: usize,
+    /// Not before this; 0 = at once.
+    reconcile_at: Tsc,
+    reconcile_every: u64,
+    reconcile_timeout: u64, // tidy-ok: ticks of the counter
+    since: Option<WallNs>,
+}
+
+impl RiskDuty {
+    #[allow(clippy::too_many_arguments)] // the ends of six rings; a struct would name each twice
+    pub fn new(
+        stage: RiskStage,
+        input: Rx<Signal>,
+        output: Tx<Command>,
+        rest: Tx<RestWant>,
+        latch: Latch,
+        tap: TapTx<RiskRow>,
+        clock: Clock,
+        symbols: usize,
+    ) -> Self {
+        let reconcile_every = clock.ticks_of_ns(RECONCILE_EVERY_NS);
+        let reconcile_timeout = clock.ticks_of_ns(RECONCILE_TIMEOUT_NS);
+        latch.set(stage.rank() as u8);
+        Self {
+            stage,
+            input,
+            output,
+            rest,
+            latch,
+            tap,
+            clock,
+            symbols,
+            reconcile_at: Tsc(0),
+            reconcile_every,
+            reconcile_timeout,
+            since: None,
+        }
+    }
+
+    fn look_at(&mut self, signal: &Signal) {
+        let Signal::Event(event) = signal else { return };
+        if self.since.is_none() && event.stamp.wall.0 > 0 {
+            self.since = Some(event.stamp.wall + SpanNs(-RECONCILE_BACK.0));
+        }
+        match event.body {
+            Body::Link(link) => match link.state {
+                // A new session begins: what it is told at log-in must be confirmed at once.
+                LinkState::Authenticated => self.reconcile_at = Tsc(0),
+                LinkState::Reconciled | LinkState::ReconcileFailed => {
+                    self.reconcile_at = Tsc(self.clock.tsc().0 + self.reconcile_every);
+                }
+                _ => {}
+            },
+            Body::Operator(command) if command.verb == OperatorVerb::Reset => {
+                self.latch.clear_raised();
+            }
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn ask_reconcile(&mut self) {
+        let now = self.clock.tsc();
+        let Some(since) = self.since.filter(|_| now >= self.reconcile_at) else { return };
+        if self.rest.push(RestWant::Reconcile { since }).is_ok() {
+            self.reconcile_at = Tsc(now.0 + self.reconcile_timeout);
+        }
+    }
+
+    #[cold]
+    fn publish(&mut self) {
+        self.tap.push(RiskRow::Account(self.stage.snapshot()));
+        for row in 0..self.symbols {
+            let one = self.stage.symbol_snapshot(SymbolId(row as u16));
+            self.tap.push(RiskRow::Symbol(one));
+        }
+        for (_, order) in self.stage.ledger().listed() {
+            self.tap.push(RiskRow::Order(*order));
+        }
+        self.tap.push(RiskRow::OrdersEnd);
+    }
+}
+
+impl Duty for RiskDuty {
+    fn name(&self) -> &'static str {
+        "risk"
+    }
+    fn turn(&mut self) -> u32 {
+        let mut handled = 0;
+        let mut room = self.output.free();
+        while handled < BATCH_MAX && room >= RiskStage::BURST_MAX {
+            let Some(signal) = self.input.pop() else { break };
+            let (output, clock) = (&mut self.output, &self.clock);
+            let mut emitted = 0;
+            self.stage.on_input(
+                &signal,
+                &mut Direct(|mut command: Command| {
+                    command.trace.approved = clock.tsc();
+                    emitted += 1;
+                    let pushed = output.push(command);
+                    assert!(pushed.is_ok(), "room for the worst burst was checked");
+                }),
+            );
+            self.look_at(&signal);
+            room -= emitted;
+            handled += 1;
+            if room < RiskStage::BURST_MAX {
+                room = self.output.free();
+            }
+        }
+        if handled > 0 {
+            self.latch.set(self.stage.rank() as u8);
+            if self.stage.wants_reconcile() {
+                self.ask_reconcile();
+            }
+        }
+        if self.tap.is_due() {
+            self.publish();
+        }
+        handled as u32
+    }
+}

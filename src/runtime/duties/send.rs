@@ -1,0 +1,118 @@
+//! `send`: the end of the line. Owns the trading socket for writing and reading: commands become a
+//! write-ahead record and bytes, what comes back goes to `parse` like any other bytes.
+
+use crate::base::ids::ConnId;
+use crate::base::limits::BATCH_MAX;
+use crate::io::clock::Clock;
+use crate::line::send::{Door, ORDER_FRAME_MAX, SendLine, WriteAhead};
+use crate::model::{Command, OrderSent, SendOutcome, SendReport};
+use crate::ring::{Latch, Rx, Tx};
+use crate::runtime::duty::Duty;
+use crate::runtime::link::{Chunk, FromSocket, ToSocket};
+use crate::runtime::socket::SocketSlot;
+
+pub struct SendDuty<W> {
+    pub line: SendLine,
+    pub wal: W,
+    pub latch: Latch,
+    pub conn: ConnId,
+    pub socket: SocketSlot,
+    /// The account is signed in on this very socket.
+    pub ready: bool,
+    pub input: Rx<Command>,
+    pub to_parse: Tx<FromSocket>,
+    pub from_parse: Rx<ToSocket>,
+    pub free: Vec<Box<Chunk>>,
+    /// Orders written, for waterfalls; full = dropped and counted, never waited for.
+    pub tap: Tx<OrderSent>,
+    pub tap_dropped: u64,
+    pub clock: Clock,
+}
+
+impl<W: WriteAhead> SendDuty<W> {
+    fn take_orders(&mut self) {
+        for _ in 0..BATCH_MAX {
+            match self.from_parse.pop() {
+                None => break,
+                Some(ToSocket::Free(chunk)) => self.free.push(chunk),
+                Some(ToSocket::Write { chunk, .. }) => {
+                    self.socket.write(chunk.bytes());
+                    self.free.push(chunk);
+                }
+                Some(ToSocket::Reset { .. }) => {
+                    self.ready = false;
+                    self.socket.reset();
+                }
+                Some(ToSocket::Ready(ready)) => self.ready = ready && self.socket.is_open(),
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, command: &Command) {
+        let mut frame = [0; ORDER_FRAME_MAX];
+        // An order of a timer has no frame whose age could be asked.
+        let age_ns = self.clock.span_ns(command.trace.recv, self.clock.tsc()).unwrap_or(0);
+        let door =
+            Door { rank: self.latch.rank(), ready: self.ready && self.socket.is_open(), age_ns };
+        let outcome = match self.line.on_command(command, door, &mut self.wal, &mut frame) {
+            Ok(len) => {
+                let encoded = self.clock.tsc();
+                let outcome = if self.socket.write(&frame[..len]) {
+                    SendOutcome::Written
+                } else {
+                    SendOutcome::Broken
+                };
+                let written = self.clock.tsc();
+                let sent = OrderSent { command: *command, trace: command.trace, encoded, written };
+                if self.tap.push(sent).is_err() {
+                    self.tap_dropped += 1;
+                }
+                outcome
+            }
+            Err(outcome) => outcome,
+        };
+        let report = SendReport {
+            outcome,
+            of: command.ack_of(),
+            symbol: command.symbol,
+            cid: command.cid(),
+        };
+        let pushed = self.to_parse.push(FromSocket::Report(report));
+        assert!(pushed.is_ok(), "room for the report was checked");
+    }
+}
+
+impl<W: WriteAhead> Duty for SendDuty<W> {
+    fn name(&self) -> &'static str {
+        "send"
+    }
+    fn turn(&mut self) -> u32 {
+        self.take_orders();
+        let mut handled = 0;
+        // A report for each command, and two messages of the socket.
+        let room = self.to_parse.free().saturating_sub(2);
+        while (handled as usize) < BATCH_MAX.min(room) {
+            let Some(command) = self.input.pop() else { break };
+            self.send(&command);
+            handled += 1;
+        }
+        if self.to_parse.free() >= 2
+            && let Some(chunk) = self.free.pop()
+        {
+            let (message, rest) = self.socket.poll(self.conn, chunk, &self.clock);
+            if let Some(chunk) = rest {
+                self.free.push(chunk);
+            }
+            if let Some(message) = message {
+                if matches!(message, FromSocket::Closed { .. }) {
+                    self.ready = false;
+                }
+                handled += 1;
+                let pushed = self.to_parse.push(message);
+                assert!(pushed.is_ok(), "room for the socket was checked");
+            }
+        }
+        handled
+    }
+}

@@ -1,0 +1,73 @@
+//! `signal`: one ring in, one ring out.
+
+use crate::base::limits::BATCH_MAX;
+use crate::engine::signal::SignalStage;
+use crate::engine::stage::{Direct, Stage};
+use crate::io::clock::Clock;
+use crate::model::{Body, Event, Signal};
+use crate::ring::{Rx, Tx};
+use crate::runtime::duty::Duty;
+use crate::runtime::taps::{SignalRow, TapTx};
+use hdrhistogram::Histogram;
+
+/// Oldest data kept apart, microseconds: an hour.
+const AGE_US_MAX: u64 = 3_600_000_000;
+
+/// Ages of the data that decisions were made on, in microseconds.
+pub fn new_age_board() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, AGE_US_MAX, 2).expect("constant bounds that hdrhistogram accepts")
+}
+
+pub struct SignalDuty {
+    pub stage: SignalStage,
+    pub input: Rx<Event>,
+    pub output: Tx<Signal>,
+    pub clock: Clock,
+    pub tap: TapTx<SignalRow>,
+    /// From the venue's time of the newest book change to the decision made on it.
+    pub data_age: Histogram<u64>,
+}
+
+impl Duty for SignalDuty {
+    fn name(&self) -> &'static str {
+        "signal"
+    }
+    fn turn(&mut self) -> u32 {
+        let mut handled = 0;
+        let mut room = self.output.free();
+        while handled < BATCH_MAX && room >= SignalStage::BURST_MAX {
+            let Some(event) = self.input.pop() else { break };
+            let (output, clock, data_age) = (&mut self.output, &self.clock, &mut self.data_age);
+            let mut emitted = 0;
+            self.stage.on_input(
+                &event,
+                &mut Direct(|mut signal: Signal| {
+                    if let Signal::Intent(intent) = &mut signal {
+                        intent.trace.signalled = clock.tsc();
+                        if let Body::Book(view) = &event.body
+                            && view.venue_at.0 > 0
+                        {
+                            let on_the_way = (event.stamp.wall - view.venue_at).0.max(0) as u64;
+                            let here = clock.span_ns(event.trace.recv, intent.trace.signalled);
+                            let age_ns = on_the_way + here.unwrap_or(0);
+                            data_age.saturating_record((age_ns / 1_000).max(1));
+                        }
+                    }
+                    emitted += 1;
+                    let pushed = output.push(signal);
+                    assert!(pushed.is_ok(), "room for the worst burst was checked");
+                }),
+            );
+            room -= emitted;
+            handled += 1;
+            if room < SignalStage::BURST_MAX {
+                room = self.output.free();
+            }
+        }
+        if self.tap.is_due() {
+            let SignalDuty { stage, tap, .. } = self;
+            stage.publish(|signals| tap.push(SignalRow::Symbol(signals)));
+        }
+        handled as u32
+    }
+}

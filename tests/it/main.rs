@@ -1,0 +1,4 @@
+//! One integration binary; modules by phenomenon.
+
+mod config_errors;
+mod tidy;
