@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn touching_new_pages_is_seen_as_faults_of_this_thread() {
         let before = thread_faults();
-        // Above 32 MiB, the allocator's own ceiling for reuse, the pages come fresh from the kernel;
+        // Above 32 MiB, the ceiling of reuse of the allocator, pages come fresh from the kernel;
         // 8 MiB could be memory that another test had given back, already mapped.
         let mut pages = vec![0u8; 48 << 20];
         for page in pages.chunks_mut(4096) {

@@ -61,21 +61,12 @@ impl LevelSide {
     const EMPTY: LevelSide =
         LevelSide { len: 0, keys: [0; SIDE_CAPACITY], qtys: [0; SIDE_CAPACITY] };
 
-    /// Index of the first key not below `key`, looked for from the touch: the nearest few one by
-    /// one, then by halves.
+    /// Index of the first key not below `key`. By halves without branches: changes come from all
+    /// depths of a book (median rank 20 of 100 in the recording of 2018), so a walk from the touch
+    /// guesses wrong too often.
     #[inline(always)]
     fn position(&self, key: i64) -> usize {
-        let keys = &self.keys[..self.len];
-        const NEAR: usize = 4;
-        let mut at = keys.len();
-        let floor = at.saturating_sub(NEAR);
-        while at > floor {
-            if keys[at - 1] < key {
-                return at;
-            }
-            at -= 1;
-        }
-        keys[..at].partition_point(|k| *k < key)
+        self.keys[..self.len].partition_point(|k| *k < key)
     }
     #[inline(always)]
     fn set(&mut self, key: i64, qty: i64) -> Result<Applied, BookError> {
@@ -88,13 +79,8 @@ impl LevelSide {
         if len >= SIDE_CAPACITY {
             return Err(BookError::Full);
         }
-        // From the touch down: a move of a few elements, cheaper by hand than a call to memmove.
-        let mut to = len;
-        while to > at {
-            self.keys[to] = self.keys[to - 1];
-            self.qtys[to] = self.qtys[to - 1];
-            to -= 1;
-        }
+        self.keys.copy_within(at..len, at + 1);
+        self.qtys.copy_within(at..len, at + 1);
         self.keys[at] = key;
         self.qtys[at] = qty;
         self.len = len + 1;
@@ -107,10 +93,8 @@ impl LevelSide {
         if at >= len || self.keys[at] != key {
             return Applied::Absent;
         }
-        for to in at..len - 1 {
-            self.keys[to] = self.keys[to + 1];
-            self.qtys[to] = self.qtys[to + 1];
-        }
+        self.keys.copy_within(at + 1..len, at);
+        self.qtys.copy_within(at + 1..len, at);
         self.len = len - 1;
         Applied::Deleted
     }

@@ -293,6 +293,7 @@ impl Ledger {
                     // A change or a cancel in doubt stays in doubt until its own answer or a list.
                     if order.amend.is_none() && order.cancel_at.is_none() {
                         order.unknown = false;
+                        order.cancel_count = 0;
                     }
                 }
                 Source::New | Source::Update | Source::Closed => {}
@@ -343,11 +344,9 @@ impl Ledger {
                     self.touch(slot, now, |order| {
                         order.cancel_at = None;
                         order.cancel_after = after;
-                        // Still wanted, but not for ever: a venue that says no each time is asked
-                        // by REST.
+                        // A venue that says no each time is asked by REST.
                         if order.cancel_count >= super::CANCELS_MAX {
                             set_unknown(order, now);
-                            order.cancel_wanted = false;
                         }
                     });
                 }

@@ -316,9 +316,13 @@ impl Order {
     pub fn is_done(&self) -> bool {
         !self.is_alive() && self.reserve().is_zero()
     }
-    /// True where a cancel should leave as soon as its time has come.
+    /// True where a cancel should leave as soon as its time has come. After `CANCELS_MAX` in a row the
+    /// wish stays, and waits for a word of the venue that shows the order alive.
     pub fn wants_cancel(&self) -> bool {
-        self.cancel_wanted && self.cancel_at.is_none() && self.is_alive()
+        self.cancel_wanted
+            && self.cancel_at.is_none()
+            && self.cancel_count < super::CANCELS_MAX
+            && self.is_alive()
     }
     /// True where nothing is on its way and the state is certain: it may be changed.
     pub fn is_settled_working(&self) -> bool {
@@ -335,6 +339,10 @@ impl Order {
             self.unknown = true;
             self.unknown_at = now;
             self.absent_rounds = 0;
+            // Nobody counts on it any more.
+            self.cancel_wanted = true;
+            self.cancel_at = None;
+            self.cancel_count = 0;
         }
     }
     /// Joins an order array.

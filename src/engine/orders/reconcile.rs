@@ -174,13 +174,12 @@ impl Ledger {
             if cancel_due {
                 order.cancel_at = None;
                 order.cancel_after = now + retry;
-                order.cancel_wanted = order.cancel_count < CANCELS_MAX;
             }
             if new_due || amend_due || cancel_due {
                 counters.ack_timeouts += 1;
                 set_unknown(order, now);
                 // In doubt and reachable: better gone than doubtful.
-                order.cancel_wanted |= link_up && order.cancel_count < CANCELS_MAX;
+                order.cancel_wanted |= link_up;
             }
         });
         let wait = SpanNs::from_ms(i64::from(self.config.fill_wait_ms));

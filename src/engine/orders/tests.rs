@@ -532,9 +532,12 @@ fn absence_is_an_answer_only_after_a_cancel_two_rounds_and_the_time() {
     assert_eq!(b.state(slot), OrderState::Absent);
     assert_eq!(b.ledger.counters().absent, 1);
     assert_eq!(b.ledger.symbol(SYMBOL), SymbolOrders::default());
-    // And should the venue know it after all, it is back, and in doubt no more than the list says.
+    // Should the venue know it after all, it is back: in doubt until the next list, and unwanted.
     let mut v = Venue::of(&b, slot);
     let array = v.array(Source::RestOpen, OrderStatus::Active);
+    b.round(&[array], &[], &[]);
+    assert_eq!(b.state(slot), OrderState::Unknown);
+    assert!(b.ledger.order(slot).wants_cancel());
     b.round(&[array], &[], &[]);
     assert_eq!(b.state(slot), OrderState::Working);
     assert_eq!(b.ledger.counters().revived, 1);

@@ -310,7 +310,8 @@ impl Drill {
         self.toy.inbox.retain(|_| rng.chance(2, 3));
         for entry in &mut self.toy.inbox {
             if rng.chance(1, 3) {
-                entry.0 = now + SpanNs::from_ms(rng.between(0, 60_000));
+                let latest = entry.1.stamp.recv + SpanNs::from_s(60);
+                entry.0 = latest.min(now + SpanNs::from_ms(rng.between(0, 60_000)));
             }
         }
         self.toy.rng = rng;

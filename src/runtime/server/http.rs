@@ -91,7 +91,7 @@ const fn is_token(byte: u8) -> bool {
 pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
     let window = &bytes[..bytes.len().min(HEAD_SIZE_MAX)];
     // What cannot be the start of a request is refused at once, not after 16 KiB or a time-out.
-    if window.iter().take(8).any(|&byte| !(byte == b' ' || byte == b'/' || is_token(byte))) {
+    if window.iter().take(8).any(|byte| !(*byte == b' ' || byte.is_ascii_graphic())) {
         return Err(HttpError::Malformed);
     }
     let Some(end) = window.windows(4).position(|four| four == b"\r\n\r\n") else {

@@ -301,7 +301,6 @@ impl Server {
 }
 
 /// A running server. Dropping it stops the server.
-#[derive(Debug)]
 pub struct ServerHandle<E: ExchangePort> {
     addr: SocketAddr,
     ws_url: String,
@@ -311,6 +310,12 @@ pub struct ServerHandle<E: ExchangePort> {
     commands: Sender<Command<E>>,
     waker: Arc<mio::Waker>,
     thread: Option<JoinHandle<(ServerReport, E)>>,
+}
+
+impl<E: ExchangePort> fmt::Debug for ServerHandle<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 impl<E: ExchangePort> ServerHandle<E> {

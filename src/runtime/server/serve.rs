@@ -326,10 +326,11 @@ impl<E: ExchangePort> Serve<E> {
             match self.commands.try_recv() {
                 Ok(Command::KillConnections) => self.kill_all(now),
                 Ok(Command::Outage(outage_for)) => {
-                    self.kill_all(now);
+                    // The port first: whoever sees a connection break shall not reach it again.
                     if let Some(mut listener) = self.listener.take() {
                         let _ = self.poll.registry().deregister(&mut listener);
                     }
+                    self.kill_all(now);
                     self.acceptable = false;
                     self.retry_at = Some(now + outage_for);
                 }
