@@ -1,4 +1,6 @@
 //! One integration binary; modules by phenomenon.
 
 mod config_errors;
+mod exchange_round_trip;
+mod exchange_support;
 mod tidy;
