@@ -200,7 +200,7 @@ impl Core {
             }
             bank.accounts.push(account);
         }
-        let now = source.next_at().unwrap_or_default();
+        let now = source.next_at().unwrap_or(config.start_at);
         let replay = Replay::new(source, &by_name, &mut hub);
         let config_ticks = Ticks {
             checksum_at: WallNs(now.0 + config.checksum_ms * 1_000_000),
