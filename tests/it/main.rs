@@ -5,3 +5,4 @@ mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
 mod tidy;
+mod venue_command;
