@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     fn trade(id: u64, mts: i64, px: i64) -> PublicTrade {
-        PublicTrade { id, mts, qty: if id % 2 == 0 { 2 } else { -2 }, px }
+        PublicTrade { id, mts, qty: if id.is_multiple_of(2) { 2 } else { -2 }, px }
     }
 
     #[test]
