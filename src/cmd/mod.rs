@@ -5,12 +5,14 @@
 //! Errors:    one message on standard error and an exit code of `ops::report::exit`.
 //! Tests:     beside each file, tests/it/config_errors.rs.
 
+mod assemble;
 mod config;
 mod doctor;
 mod engine;
 mod latency;
 mod replay;
 mod run;
+mod watch;
 
 pub use engine::{RunError, RunRequest};
 
