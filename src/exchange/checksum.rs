@@ -62,10 +62,8 @@ mod tests {
     use crate::exchange::number::read_number;
 
     fn rows(text: &str) -> (Vec<Row>, Vec<Row>) {
-        let numbers: Vec<i64> = text
-            .split(':')
-            .map(|number| read_number(number.as_bytes()).unwrap().0)
-            .collect();
+        let numbers: Vec<i64> =
+            text.split(':').map(|number| read_number(number.as_bytes()).unwrap().0).collect();
         let (mut bids, mut asks) = (Vec::new(), Vec::new());
         for pair in numbers.chunks(2) {
             let row = Row { px: pair[0], id: 0, count: 1, qty: pair[1].abs() };

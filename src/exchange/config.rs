@@ -1,7 +1,6 @@
 //! What an exchange is set up with: instruments, accounts, fees, limits.
 
 use super::number::read_number;
-use crate::base::time::WallNs;
 use crate::model::Instrument;
 use std::fmt;
 
@@ -172,8 +171,6 @@ pub struct ExchangeConfig {
     /// sure).
     pub cid_unique_per_day: bool,
     pub wait_for: WaitFor,
-    /// First moment of the market's clock; a recording brings its own.
-    pub start_at: WallNs,
 }
 
 impl Default for ExchangeConfig {
@@ -191,7 +188,6 @@ impl Default for ExchangeConfig {
             ticker_ms: 5_000,
             cid_unique_per_day: true,
             wait_for: WaitFor::EveryChannel,
-            start_at: WallNs::from_ms(1_735_689_600_000),
         }
     }
 }

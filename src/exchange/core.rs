@@ -5,7 +5,7 @@
 use super::account::{Account, Bank, HOUSE, Wallet};
 use super::config::{ExchangeConfig, ExchangeError, SymbolSpec};
 use super::depth::Depth;
-use super::ghost::GhostBook;
+use super::ghost::{GhostBook, GhostStats};
 use super::hub::{FeedKey, Hub};
 use super::levels::{RowTexts, Window};
 use super::market::MarketSource;
@@ -160,7 +160,8 @@ impl Core {
         let mut by_name = BTreeMap::new();
         for (index, spec) in config.symbols.iter().enumerate() {
             let split = Instrument::split_name(&spec.name);
-            let (base, quote) = split.ok_or_else(|| ExchangeError::SymbolName(spec.name.clone()))?;
+            let (base, quote) =
+                split.ok_or_else(|| ExchangeError::SymbolName(spec.name.clone()))?;
             let depth = match source.is_recording() {
                 true => Depth::Recorded(Box::new(GhostBook::default())),
                 false => Depth::Matched(MatchBook::default()),
@@ -260,7 +261,8 @@ impl Core {
     /// Next tick of the clockwork.
     pub(super) fn next_tick(&self) -> WallNs {
         let ticks = &self.ticks;
-        let mut next = ticks.checksum_at.min(ticks.slow_at).min(ticks.ticker_at).min(ticks.status_at);
+        let mut next =
+            ticks.checksum_at.min(ticks.slow_at).min(ticks.ticker_at).min(ticks.status_at);
         if let Some(beat) = self.hub.next_beat() {
             next = next.min(beat);
         }
@@ -323,6 +325,19 @@ impl Core {
             let listing = self.listing(symbol);
             (listing.base, listing.quote)
         })
+    }
+    pub(super) fn ghost_stats(&self) -> GhostStats {
+        let mut sum = GhostStats::default();
+        for listing in &self.listings {
+            if let Depth::Recorded(book) = &listing.depth {
+                sum.rested += book.stats.rested;
+                sum.filled_by_queue += book.stats.filled_by_queue;
+                sum.filled_through += book.stats.filled_through;
+                sum.filled_by_level += book.stats.filled_by_level;
+                sum.taken += book.stats.taken;
+            }
+        }
+        sum
     }
     pub(super) fn next_order_id(&mut self) -> u64 {
         self.ids.order += 1;

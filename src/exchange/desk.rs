@@ -131,7 +131,8 @@ impl Core {
     fn check_cid(&self, account: u32, cid: Option<u64>) -> Result<(), Refusal> {
         let Some(cid) = cid else { return Ok(()) };
         let today = self.now.utc_day();
-        let used = self.bank.account(account).cids.get(&today).is_some_and(|day| day.contains(&cid));
+        let used =
+            self.bank.account(account).cids.get(&today).is_some_and(|day| day.contains(&cid));
         if cid == 0 || cid > CID_MAX {
             return Err("cid: invalid".into());
         }
@@ -276,7 +277,8 @@ impl Core {
             self.settle_match(symbol, &mut taker, *hit);
         }
         // Something is left to take, so it was the money that ran out.
-        let starved = budget.is_some() && self.listing(symbol).depth.best(taker.order.side.opposite()).is_some();
+        let starved = budget.is_some()
+            && self.listing(symbol).depth.best(taker.order.side.opposite()).is_some();
         self.scratch.matches = matches;
         let order = &mut taker.order;
         if order.left > 0 {
@@ -615,8 +617,7 @@ impl Core {
         }
         let pair = self.listings.iter().find(|listing| {
             listing.base == from
-                && (listing.quote == to
-                    || (dollar(listing.quote.as_str()) && dollar(to.as_str())))
+                && (listing.quote == to || (dollar(listing.quote.as_str()) && dollar(to.as_str())))
         });
         pair.map_or(0, |listing| units * listing.mark() as i128 / 100_000_000)
     }

@@ -4,7 +4,7 @@ use super::checksum::checksum;
 use super::core::{Core, Listing};
 use super::depth::Depth;
 use super::hub::{FLAG_CHECKSUM, FeedKey, Hub};
-use super::levels::{LevelBook, SIDES, FoldInput, Window, fold_levels, side_index};
+use super::levels::{FoldInput, LevelBook, SIDES, Window, fold_levels, side_index};
 use super::market::MarketSource;
 use super::matching::Match;
 use super::number::{read_number, read_u64};

@@ -134,10 +134,14 @@ impl Core {
             self.find_symbol(name)
         };
         Some(match text("channel") {
-            Some("ticker") => symbol().map(|symbol| FeedKey::Ticker { symbol }).ok_or("symbol: \
-             invalid"),
-            Some("trades") => symbol().map(|symbol| FeedKey::Trades { symbol }).ok_or("symbol: \
-             invalid"),
+            Some("ticker") => symbol().map(|symbol| FeedKey::Ticker { symbol }).ok_or(
+                "symbol: \
+             invalid",
+            ),
+            Some("trades") => symbol().map(|symbol| FeedKey::Trades { symbol }).ok_or(
+                "symbol: \
+             invalid",
+            ),
             Some("book") => self.read_book(event, symbol()),
             Some("candles") => self.read_candles(text("key").unwrap_or("")),
             Some("status") => {
@@ -149,11 +153,7 @@ impl Core {
             _ => Err("channel: unknown"),
         })
     }
-    fn read_book(
-        &self,
-        event: &Json<'_>,
-        symbol: Option<u16>,
-    ) -> Result<FeedKey, &'static str> {
+    fn read_book(&self, event: &Json<'_>, symbol: Option<u16>) -> Result<FeedKey, &'static str> {
         let symbol = symbol.ok_or("symbol: invalid")?;
         let text = |key: &str| event.given(key).and_then(Json::text);
         let len = match event.given("len").or_else(|| event.given("length")) {
@@ -260,7 +260,8 @@ impl Core {
         let chan = event.get("chanId").and_then(Json::unsigned);
         match chan.filter(|chan| self.hub.unsubscribe(conn, *chan)) {
             Some(chan) => {
-                let text = format!("{{\"event\":\"unsubscribed\",\"status\":\"OK\",\"chanId\":{chan}}}");
+                let text =
+                    format!("{{\"event\":\"unsubscribed\",\"status\":\"OK\",\"chanId\":{chan}}}");
                 self.hub.event(conn, text.as_bytes());
             }
             None => self.send_error(conn, event, "unsubscribe: invalid", ERR_UNSUBSCRIBE, None),
@@ -376,7 +377,11 @@ impl Core {
         self.hub.send_private_to(conn, class, &body, true, self.now);
     }
     fn tell_balance(&mut self, conn: u64, account: u32) {
-        let dollars: i128 = self.bank.account(account).wallets.iter()
+        let dollars: i128 = self
+            .bank
+            .account(account)
+            .wallets
+            .iter()
             .filter(|((_, currency), _)| matches!(currency.as_str(), "USD" | "UST"))
             .map(|(_, units)| *units)
             .sum();
@@ -405,10 +410,14 @@ impl Core {
         });
     }
     pub(super) fn push_wallets(&self, account: u32, computed: bool, out: &mut Vec<u8>) {
-        push_list(out, self.bank.account(account).wallets.iter(), |out, ((wallet, currency), units)| {
-            let free = computed.then(|| self.available(account, *wallet, *currency, 0));
-            push_wallet(out, *wallet, currency.as_str(), *units, free, None);
-        });
+        push_list(
+            out,
+            self.bank.account(account).wallets.iter(),
+            |out, ((wallet, currency), units)| {
+                let free = computed.then(|| self.available(account, *wallet, *currency, 0));
+                push_wallet(out, *wallet, currency.as_str(), *units, free, None);
+            },
+        );
     }
     pub(super) fn push_open_orders(&self, account: u32, symbol: Option<u16>, out: &mut Vec<u8>) {
         let open = self.bank.account(account).open.iter().filter_map(|id| self.orders.get(id));
@@ -506,9 +515,8 @@ impl Core {
                     if let Some(order) = self.orders.get(&id) {
                         order.push_array(&mut data, self.symbol_name(order.symbol));
                     }
-                    let text = format!(
-                        "Submitted for cancellation; waiting for confirmation (ID: {id})."
-                    );
+                    let text =
+                        format!("Submitted for cancellation; waiting for confirmation (ID: {id}).");
                     let note = self.note(account, NoteTime::Ms(ms), "oc-req", data, Ok(&text));
                     self.cancel_order(id);
                     note
