@@ -1,43 +1,200 @@
-//! From the checked config to the plans of the rooms that run: the one place that knows both.
+//! From the checked config to the plans of the stages: the one place that knows both. What needs
+//! sockets is in `outside`.
 
-use crate::base::ids::SymbolId;
-use crate::base::time::WallNs;
-use crate::base::units::{Px, Qty, Quote, UNIT_SCALE};
+use crate::base::ids::{Cid, SymbolId};
+use crate::base::time::{DAY_NS, WallNs};
+use crate::base::units::{Qty, Quote, UNIT_SCALE};
 use crate::config::{
-    Config, Environment, Frequency, GuardMode as Mode, MarketSource, Precision, Speed,
+    Classic as ClassicSection, Config, Environment, GuardMode as Mode, Maker as MakerSection,
+    MarketSource, OnFull as FullSection, Probe as ProbeSection, ProbeStyle as StyleSection, Speed,
+    StrategyKind, StrategySection, TradingMode, WaitKind as WaitSection,
 };
+use crate::engine::indicator::IndicatorConfig;
 use crate::engine::orders::OrdersConfig;
-use crate::engine::risk::{Guard, GuardMode, Limits, RiskConfig};
-use crate::exchange::{AccountSpec, ExchangeConfig, Fees, SymbolSpec, WaitFor};
-use crate::io::dial::{DialSpec, WsUrl};
-use crate::io::rest::RestConfig;
-use crate::io::socket::SocketOptions;
-use crate::io::tls::{Trust, client_config};
-use crate::line::connect::ConnectConfig;
-use crate::model::{ChannelKind, Instrument, SymbolName};
-use crate::runtime::server;
-use crate::venue::private::PrivateConfig;
-use crate::venue::public::{self, PublicConfig, Subscription, conf};
-use std::path::PathBuf;
-use std::time::Duration;
+use crate::engine::risk::{Guard, GuardMode, Limits, RiskConfig, RiskStage};
+use crate::engine::send::{Gate, GateConfig};
+use crate::engine::sequencer::ClockPolicy;
+use crate::engine::signal::{SignalConfig, SignalError, SignalStage};
+use crate::engine::strategy::{
+    AnyStrategy, Classic, ClassicConfig, Maker, MakerConfig, Probe, ProbeConfig, ProbeStyle,
+    Weights,
+};
+use crate::model::{Instrument, WalletKind};
+use crate::runtime::topology::{
+    CorePick, Layout, LinkKind, LinkSpec, OnFull, StageKind, ThreadClass, ThreadSpec, TopologySpec,
+};
+use crate::runtime::wait::WaitKind;
+use serde::{Deserialize, Serialize};
 
 /// Group id of the engine's orders, so that foreign ones are told apart.
 pub(super) const ENGINE_GID: u64 = 7_301;
-/// Key of the embedded exchange's one account; no secret, it opens nothing but this process's own market.
-pub(super) const EMBEDDED_KEY: &str = "embedded-key";
-pub(super) const EMBEDDED_SECRET: &str = "embedded-secret";
 
-/// Whole basis points out of 1e-8 of one, rounded up so that a limit is never wider by rounding to zero.
+/// What a replay must know beside the config: kept in the input log's header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Context {
+    pub instruments: Vec<Instrument>,
+    /// Highest client id that an earlier run may have used.
+    pub cid_used: u64,
+}
+impl Context {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+    /// `None` where the bytes are of another build.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Context> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+/// The stages behind the sequencer, as a run and its replay make them.
+pub(super) struct Stages {
+    pub signal: SignalStage,
+    pub risk: RiskStage,
+}
+
+/// # Errors
+/// What in the strategies cannot be.
+pub(super) fn stages(config: &Config, context: &Context) -> Result<Stages, SignalError> {
+    let Context { instruments, cid_used } = context;
+    Ok(Stages {
+        signal: SignalStage::new(signal(config, instruments))?,
+        risk: RiskStage::new(risk(config), orders(config, *cid_used), instruments),
+    })
+}
+
+/// The door. In a replay ages mean nothing, so there is no bound.
+pub(super) fn gate(config: &Config, is_replay: bool) -> Gate {
+    // At a speed other than 1 the market runs away from any age measured on the host's clock.
+    let unbounded = is_replay || (is_local(config) && config.market.speed == Speed::Max);
+    let order_age_max_ns = if unbounded { 0 } else { config.orders.age_max_ms * 1_000_000 };
+    Gate::new(GateConfig { order_age_max_ns })
+}
+
+/// Whose time stamps are: the host's where the market runs by it, else the market's own.
+pub(super) fn clock_policy(config: &Config) -> ClockPolicy {
+    match (&config.market.source, config.market.speed) {
+        _ if config.environment == Environment::Bitfinex => ClockPolicy::Host,
+        (MarketSource::Synthetic { .. }, Speed::Times(1.0)) => ClockPolicy::Host,
+        _ => ClockPolicy::Market,
+    }
+}
+
+/// True where the exchange is ours and on this machine.
+pub(super) fn is_local(config: &Config) -> bool {
+    config.environment != Environment::Bitfinex
+}
+
+fn signal(config: &Config, instruments: &[Instrument]) -> SignalConfig {
+    let strategies = match config.trading.mode {
+        TradingMode::Off => Vec::new(),
+        _ => config.strategies.iter().map(|each| strategy(config, each)).collect(),
+    };
+    SignalConfig {
+        instruments: instruments.to_vec(),
+        wallet: config.trading.wallet,
+        indicator_interval_ms: clamp_u32(config.signal.indicator_interval_ms),
+        stale_after_ms: clamp_u32(config.risk.book_stale_ms),
+        timeframes: config.signal.timeframes.clone(),
+        indicators: IndicatorConfig::default(),
+        strategies,
+    }
+}
+
+fn strategy(config: &Config, section: &StrategySection) -> AnyStrategy {
+    let known = |name: &String| config.symbols.iter().position(|symbol| symbol == name);
+    let symbols: Vec<SymbolId> =
+        section.symbols.iter().filter_map(known).map(|at| SymbolId(at as u16)).collect();
+    let qty = Qty::from_raw(section.qty);
+    let allow_short = config.trading.wallet != WalletKind::Exchange;
+    match &section.kind {
+        StrategyKind::Maker(maker) => {
+            AnyStrategy::Maker(Maker::new(maker_config(maker, symbols, qty, allow_short)))
+        }
+        StrategyKind::Classic(classic) => {
+            AnyStrategy::Classic(Classic::new(classic_config(classic, symbols, qty, allow_short)))
+        }
+        StrategyKind::Probe(probe) => {
+            AnyStrategy::Probe(Probe::new(probe_config(probe, symbols, qty)))
+        }
+    }
+}
+
+fn maker_config(
+    section: &MakerSection,
+    symbols: Vec<SymbolId>,
+    qty: Qty,
+    allow_short: bool,
+) -> MakerConfig {
+    MakerConfig {
+        symbols,
+        qty,
+        half_spread_bps_e8: section.half_spread_bps,
+        skew_bps_e8: section.skew_bps,
+        inventory_max: Qty::from_raw(section.inventory_max),
+        requote_bps_e8: section.requote_bps,
+        requote_interval_ms: clamp_u32(section.requote_interval_ms),
+        allow_short,
+        ..MakerConfig::default()
+    }
+}
+
+fn classic_config(
+    section: &ClassicSection,
+    symbols: Vec<SymbolId>,
+    qty: Qty,
+    allow_short: bool,
+) -> ClassicConfig {
+    ClassicConfig {
+        symbols,
+        qty,
+        timeframe: section.timeframe,
+        confidence_min: ratio(section.confidence_min),
+        weights: Weights {
+            ema: ratio(section.weight_ema),
+            rsi: ratio(section.weight_rsi),
+            atr: ratio(section.weight_atr),
+        },
+        stop_atr: ratio(section.stop_atr),
+        target_atr: ratio(section.target_atr),
+        trailing_stop: section.trailing_stop,
+        regime_enabled: section.regime_enabled,
+        cooldown_bars: section.cooldown_bars,
+        allow_short,
+        ..ClassicConfig::default()
+    }
+}
+
+fn probe_config(section: &ProbeSection, symbols: Vec<SymbolId>, qty: Qty) -> ProbeConfig {
+    ProbeConfig {
+        symbols,
+        qty,
+        every_changes: section.every_changes,
+        style: match section.style {
+            StyleSection::Rest => ProbeStyle::Rest,
+            StyleSection::Take => ProbeStyle::Take,
+        },
+        distance_bps_e8: section.distance_bps,
+        hold_ms: clamp_u32(section.hold_ms),
+        ..ProbeConfig::default()
+    }
+}
+
+/// A ratio of the config, 1e-8, as the indicators' side reads it.
+fn ratio(value: i64) -> f64 {
+    value as f64 / UNIT_SCALE as f64
+}
+
+/// Whole basis points out of 1e-8 of one, rounded up: a collar of a fraction is not none at all.
 fn whole_bps(value: i64) -> u16 {
     let whole = value.div_euclid(UNIT_SCALE) + i64::from(value.rem_euclid(UNIT_SCALE) != 0);
     u16::try_from(whole).unwrap_or(u16::MAX)
 }
 
-fn clamp_u32(value: u64) -> u32 {
+pub(super) fn clamp_u32(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-pub(super) fn risk(config: &Config) -> RiskConfig {
+fn risk(config: &Config) -> RiskConfig {
     let mode = |mode: Mode| match mode {
         Mode::Off => GuardMode::Off,
         Mode::Shadow => GuardMode::Shadow,
@@ -76,11 +233,11 @@ pub(super) fn risk(config: &Config) -> RiskConfig {
 }
 
 /// `speed` scales what is measured in market time but answered in host time.
-pub(super) fn orders(config: &Config, cid_used: u64) -> OrdersConfig {
-    // On a market's own clock at full speed hours pass between an order and its answer; a time-out there
-    // would say nothing. Links that break are still noticed, and make orders unknown as always.
+fn orders(config: &Config, cid_used: u64) -> OrdersConfig {
+    // On a market's own clock at full speed hours pass between an order and its answer; a time-out
+    // there would say nothing. Links that break are noticed, and make orders unknown as always.
     let ack_timeout_ms = match config.market.speed {
-        _ if config.environment == Environment::Bitfinex => config.orders.ack_timeout_ms,
+        _ if !is_local(config) => config.orders.ack_timeout_ms,
         Speed::Max => u64::from(u32::MAX),
         Speed::Times(times) => (config.orders.ack_timeout_ms as f64 * times.max(1.0)) as u64,
     };
@@ -88,161 +245,8 @@ pub(super) fn orders(config: &Config, cid_used: u64) -> OrdersConfig {
         ack_timeout_ms: clamp_u32(ack_timeout_ms),
         unknown_absent_after_s: clamp_u32(config.orders.unknown_absent_after_s),
         gid: ENGINE_GID,
-        cid_used: crate::base::ids::Cid(cid_used),
+        cid_used: Cid(cid_used),
         ..OrdersConfig::default()
-    }
-}
-
-pub(super) fn public(config: &Config) -> PublicConfig {
-    let channels = &config.channels;
-    let mut flags = conf::TIMESTAMP | conf::SEQ_ALL;
-    if channels.checksum {
-        flags |= conf::OB_CHECKSUM;
-    }
-    if channels.bulk {
-        flags |= conf::BULK;
-    }
-    PublicConfig {
-        flags,
-        hb_silence_ms: channels.silence_ms,
-        subscribe_timeout_ms: channels.subscribe_timeout_ms,
-        ping_interval_ms: channels.ping_interval_ms,
-        resync_budget: u8::try_from(channels.resync_max).unwrap_or(8).clamp(1, 8),
-        resync_window_ms: channels.resync_window_ms,
-        ..PublicConfig::default()
-    }
-}
-
-pub(super) fn private(config: &Config) -> PrivateConfig {
-    PrivateConfig {
-        flags: conf::TIMESTAMP | conf::SEQ_ALL,
-        dms: config.trading.dead_man_switch,
-        hb_silence_ms: config.channels.silence_ms,
-        ping_interval_ms: config.channels.ping_interval_ms,
-        ..PrivateConfig::default()
-    }
-}
-
-/// Sockets and their channels.
-pub(super) fn sockets(config: &Config) -> Vec<Vec<Subscription>> {
-    let channels = &config.channels;
-    let one = |plan: &crate::config::ChannelPlan| {
-        let symbol = SymbolId(plan.symbol as u16);
-        let prec = match plan.precision {
-            Precision::P0 => public::Precision::P0,
-            Precision::P1 => public::Precision::P1,
-            Precision::P2 => public::Precision::P2,
-            Precision::P3 => public::Precision::P3,
-            Precision::P4 => public::Precision::P4,
-        };
-        let freq = match plan.frequency {
-            Frequency::F0 => public::Frequency::F0,
-            Frequency::F1 => public::Frequency::F1,
-        };
-        match plan.kind {
-            ChannelKind::Book => Subscription::book(symbol, prec, freq, plan.length)
-                .quiet_after_ms(clamp_u32(channels.quiet_book_ms)),
-            ChannelKind::RawBook => {
-                Subscription::book(symbol, public::Precision::R0, freq, plan.length)
-                    .quiet_after_ms(clamp_u32(channels.quiet_book_ms))
-            }
-            ChannelKind::Trades => Subscription::trades(symbol)
-                .quiet_after_ms(clamp_u32(channels.quiet_trades_ms)),
-            ChannelKind::Ticker => Subscription::ticker(symbol),
-            ChannelKind::Candles => {
-                Subscription::candles(symbol, plan.timeframe.unwrap_or(crate::model::Timeframe::M1))
-            }
-            ChannelKind::Status => Subscription::status(symbol),
-        }
-    };
-    config.socket_plan().iter().map(|socket| socket.iter().map(one).collect()).collect()
-}
-
-/// Budget and backoff of connections; an exchange on this machine limits nobody, so waits are short there.
-pub(super) fn connect(config: &Config, trading: bool) -> ConnectConfig {
-    let local = config.environment != Environment::Bitfinex;
-    let window = match (local, trading) {
-        (true, _) => (20, 1),
-        (false, true) => (5, 15),
-        (false, false) => (config.channels.connects_per_minute as u32, 60),
-    };
-    ConnectConfig {
-        backoff_ms_min: config.channels.reconnect_min_ms,
-        backoff_ms_max: if local {
-            config.channels.reconnect_max_ms.min(2_000)
-        } else {
-            config.channels.reconnect_max_ms
-        },
-        connects_per_window: window.0,
-        window_s: window.1,
-        ..ConnectConfig::default()
-    }
-}
-
-/// Where sockets lead, and how they are secured.
-///
-/// # Errors
-/// An address or a CA file that cannot be used, in words.
-pub(super) fn dial(url: &str, ca: Option<&PathBuf>, local: bool) -> Result<DialSpec, String> {
-    let parsed = WsUrl::parse(url)
-        .ok_or_else(|| format!("`{url}` is not a websocket address; write ws://… or wss://…"))?;
-    let tls = if parsed.tls { Some(client_config(&trust(ca)).map_err(|e| e.to_string())?) } else { None };
-    Ok(DialSpec {
-        url: parsed,
-        tls,
-        options: SocketOptions::default(),
-        deadline: Duration::from_secs(10),
-        loopback_only: local,
-        user_agent: "genesis".to_owned(),
-    })
-}
-
-pub(super) fn trust(ca: Option<&PathBuf>) -> Trust {
-    ca.map_or(Trust::WebRoots, |path| Trust::CaFile(path.clone()))
-}
-
-pub(super) fn rest(config: &Config, ca: Option<&PathBuf>, local: bool) -> RestConfig {
-    RestConfig {
-        trust: trust(ca),
-        loopback_only: local,
-        connect_max: Duration::from_millis(config.rest.connect_timeout_ms),
-        total_max: Duration::from_millis(config.rest.total_timeout_ms),
-        ..RestConfig::default()
-    }
-}
-
-/// The exchange of the embedded environment.
-pub(super) fn exchange(config: &Config) -> ExchangeConfig {
-    // 1e-8 of a basis point (1e-4) to 1e-6 of the value.
-    let fee = |bps: i64| bps * 100 / UNIT_SCALE;
-    let mut account = AccountSpec::funded(EMBEDDED_KEY, EMBEDDED_SECRET);
-    for (_, currency, units) in &mut account.balances {
-        if currency == "USD" {
-            *units = config.exchange.balance_usd;
-        }
-    }
-    let mut names: Vec<&str> = config.symbols.iter().map(String::as_str).collect();
-    if let MarketSource::Synthetic { .. } = config.market.source {
-        names.dedup();
-    }
-    ExchangeConfig {
-        symbols: names.iter().map(|name| SymbolSpec::named(name)).collect(),
-        fees: Fees {
-            maker_e6: fee(config.exchange.maker_fee_bps),
-            taker_e6: fee(config.exchange.taker_fee_bps),
-        },
-        accounts: vec![account],
-        heartbeat_ms: config.exchange.heartbeat_ms as i64,
-        wait_for: WaitFor::EveryChannel,
-        ..ExchangeConfig::default()
-    }
-}
-
-pub(super) fn server_speed(speed: Speed) -> server::Speed {
-    match speed {
-        Speed::Max => server::Speed::Max,
-        Speed::Times(1.0) => server::Speed::Real,
-        Speed::Times(times) => server::Speed::Times(times),
     }
 }
 
@@ -288,15 +292,44 @@ pub(super) fn instruments(
     ))
 }
 
-/// For messages: a price as the operator reads it.
-pub(super) fn px(value: Px) -> String {
-    value.to_string()
+/// Threads and rings as the config wants them.
+pub(super) fn topology(config: &Config) -> TopologySpec {
+    let section = &config.topology;
+    let wait = |wait: WaitSection| match wait {
+        WaitSection::Auto => None,
+        WaitSection::Spin => Some(WaitKind::Spin),
+        WaitSection::SpinYield => Some(WaitKind::SpinYield),
+        WaitSection::Backoff => Some(WaitKind::Backoff),
+        WaitSection::Park => Some(WaitKind::Park),
+    };
+    let threads = section.threads.iter().map(|thread| ThreadSpec {
+        name: thread.name.clone(),
+        stages: thread.stages.iter().filter_map(|name| StageKind::from_name(name)).collect(),
+        core: thread.core.map_or(CorePick::Float, |core| CorePick::Cpu(core as usize)),
+        wait: wait(thread.wait).unwrap_or(WaitKind::Backoff),
+        class: if thread.critical { ThreadClass::Critical } else { ThreadClass::Normal },
+    });
+    let links = section.links.iter().filter_map(|link| {
+        let on_full = match link.on_full {
+            FullSection::Conflate => OnFull::Conflate,
+            FullSection::Stall => OnFull::Stall,
+            FullSection::Halt => OnFull::Halt,
+        };
+        let kind = LinkKind::from_name(link.name)?;
+        Some(LinkSpec { link: kind, depth: Some(link.depth), on_full: Some(on_full) })
+    });
+    TopologySpec {
+        layout: Layout::from_name(section.layout.name()).unwrap_or_default(),
+        wait: wait(section.wait),
+        threads: threads.collect(),
+        links: links.collect(),
+    }
 }
 
 /// The wall clock as `2026-11-24T05:00:00Z`.
 pub(super) fn utc_text(at: WallNs) -> String {
     let (year, month, day) = at.utc_date();
-    let second = at.0.rem_euclid(crate::base::time::DAY_NS) / 1_000_000_000;
+    let second = at.0.rem_euclid(DAY_NS) / 1_000_000_000;
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

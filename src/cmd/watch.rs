@@ -298,8 +298,7 @@ impl Watch {
             bid: book.bid.map(|level| level.px),
             ask: book.ask.map(|level| level.px),
             regime: self.signals[row]
-                .and_then(|signals| signals.regime)
-                .map_or(String::new(), |regime| regime.name().to_owned()),
+                .map_or(String::new(), |signals| signals.indicators.regime.name().to_owned()),
             position: risk.map_or(Qty::ZERO, |risk| risk.position),
             px_avg: risk.map_or_else(Default::default, |risk| risk.px_avg),
             pnl: risk.map_or(Quote::ZERO, |risk| risk.realised.saturating_add(risk.unrealised)),
@@ -308,7 +307,6 @@ impl Watch {
     }
 
     fn order_row(&self, order: &Order) -> OrderRow {
-        
         OrderRow {
             cid: order.cid.0,
             symbol: self.name(order.symbol).to_owned(),
