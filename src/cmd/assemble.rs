@@ -19,7 +19,7 @@ use crate::engine::strategy::{
     AnyStrategy, Classic, ClassicConfig, Maker, MakerConfig, Probe, ProbeConfig, ProbeStyle,
     Weights,
 };
-use crate::model::{Instrument, WalletKind};
+use crate::model::{Instrument, SymbolName, WalletKind};
 use crate::runtime::topology::{
     CorePick, Layout, LinkKind, LinkSpec, OnFull, StageKind, ThreadClass, ThreadSpec, TopologySpec,
 };

@@ -149,8 +149,9 @@ pub(super) fn sockets(config: &Config) -> Vec<Vec<Subscription>> {
                 Subscription::book(symbol, public::Precision::R0, freq, plan.length)
                     .quiet_after_ms(clamp_u32(channels.quiet_book_ms))
             }
-            ChannelKind::Trades => Subscription::trades(symbol)
-                .quiet_after_ms(clamp_u32(channels.quiet_trades_ms)),
+            ChannelKind::Trades => {
+                Subscription::trades(symbol).quiet_after_ms(clamp_u32(channels.quiet_trades_ms))
+            }
             ChannelKind::Ticker => Subscription::ticker(symbol),
             ChannelKind::Candles => {
                 Subscription::candles(symbol, plan.timeframe.unwrap_or(Timeframe::M1))
@@ -190,7 +191,8 @@ pub(super) fn connect(config: &Config, trading: bool) -> ConnectConfig {
 pub(super) fn dial(url: &str, ca: Option<&PathBuf>, local: bool) -> Result<DialSpec, String> {
     let parsed = WsUrl::parse(url)
         .ok_or_else(|| format!("`{url}` is not a websocket address; write ws://… or wss://…"))?;
-    let tls = if parsed.tls { Some(client_config(&trust(ca)).map_err(|e| e.to_string())?) } else { None };
+    let tls =
+        if parsed.tls { Some(client_config(&trust(ca)).map_err(|e| e.to_string())?) } else { None };
     Ok(DialSpec {
         url: parsed,
         tls,
@@ -216,7 +218,7 @@ pub(super) fn rest(config: &Config, trust: Trust) -> RestConfig {
 }
 
 /// The exchange of the embedded environment.
-pub(super) fn exchange(config: &Config, start_at: WallNs) -> ExchangeConfig {
+pub(super) fn exchange(config: &Config) -> ExchangeConfig {
     // 1e-8 of a basis point (1e-4) to 1e-6 of the value.
     let fee = |bps: i64| bps * 100 / UNIT_SCALE;
     let mut account = AccountSpec::funded(EMBEDDED_KEY, EMBEDDED_SECRET);
@@ -234,7 +236,6 @@ pub(super) fn exchange(config: &Config, start_at: WallNs) -> ExchangeConfig {
         accounts: vec![account],
         heartbeat_ms: config.exchange.heartbeat_ms as i64,
         wait_for: WaitFor::EveryChannel,
-        start_at,
         ..ExchangeConfig::default()
     }
 }
@@ -251,4 +252,3 @@ pub(super) fn server_speed(speed: Speed) -> server::Speed {
         Speed::Times(times) => server::Speed::Times(times),
     }
 }
-

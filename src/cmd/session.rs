@@ -221,15 +221,14 @@ fn start_venue(
     }
     let exchange = match config.market.source.clone() {
         MarketSource::Synthetic { seed } => {
-            let setup = outside::exchange(config, started_at);
+            let setup = outside::exchange(config);
             let source = Synthetic::new(outside::synthetic(config, seed, started_at));
             Exchange::new(setup, Box::new(source)).map_err(bad_input)?
         }
         MarketSource::Capture { path } => {
             let source = open_recording(Path::new(&path)).map_err(bad_input)?;
             config.follow_recording(outside::recorded_channels(&source));
-            Exchange::new(outside::exchange(config, started_at), Box::new(source))
-                .map_err(bad_input)?
+            Exchange::new(outside::exchange(config), Box::new(source)).map_err(bad_input)?
         }
     };
     let tls = if config.exchange.tls {

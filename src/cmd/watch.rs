@@ -11,9 +11,7 @@ use crate::io::clock::Clock;
 use crate::model::{Body, Instrument, LinkState, Rank, SyncState};
 use crate::ops::journal::OrderTracker;
 use crate::ops::logger;
-use crate::ops::view::{
-    BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel,
-};
+use crate::ops::view::{BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel};
 use crate::runtime::engine::Taps;
 use crate::runtime::observe::ParseRow;
 use crate::runtime::taps::{RiskRow, SignalRow};
@@ -43,6 +41,8 @@ pub(super) struct Watch {
     links: Vec<(bool, bool)>,
     stale_after: SpanNs,
     frames_before: (u64, MonoNs),
+    /// When the count of frames last changed.
+    moved_at: MonoNs,
     clock: Clock,
 }
 
@@ -82,6 +82,7 @@ impl Watch {
             links: Vec::new(),
             stale_after: SpanNs::from_ms(config.risk.book_stale_ms as i64),
             frames_before: (0, MonoNs(0)),
+            moved_at: MonoNs(0),
             clock,
         }
     }
@@ -150,6 +151,9 @@ impl Watch {
                         (counters.frame_rx - before) * 1_000 / span_ms.unsigned_abs();
                     self.frames_before = (counters.frame_rx, now);
                 }
+                if counts.frames != counters.frame_rx {
+                    self.moved_at = now;
+                }
                 counts.frames = counters.frame_rx;
                 counts.book_updates = counters.book_update;
                 counts.crc_checked = crc_checked;
@@ -183,7 +187,10 @@ impl Watch {
                 let name = self.name(sync.symbol);
                 match sync.state {
                     SyncState::Synced if sync.out_of_sync_ns > 0 => {
-                        log::info!("{name}: book synced after {} ms", sync.out_of_sync_ns / 1_000_000);
+                        log::info!(
+                            "{name}: book synced after {} ms",
+                            sync.out_of_sync_ns / 1_000_000
+                        );
                     }
                     SyncState::Synced => log::info!("{name}: book synced"),
                     SyncState::AwaitingSnapshot => log::debug!("{name}: awaiting its snapshot"),
@@ -218,6 +225,17 @@ impl Watch {
     /// The account, as last told.
     pub(super) fn account(&self) -> Option<&RiskSnapshot> {
         self.account.as_ref()
+    }
+    /// Events could not be delivered in time: the front has stopped.
+    pub(super) fn is_halted(&self) -> bool {
+        self.model.counts.halts > 0
+    }
+    /// How long no frame has been read.
+    pub(super) fn quiet_for(&self) -> SpanNs {
+        self.clock.mono() - self.moved_at
+    }
+    pub(super) fn reconnects(&self) -> u64 {
+        self.model.counts.reconnects
     }
     pub(super) fn notice(&mut self, words: &str, is_stopping: bool) {
         words.clone_into(&mut self.model.notice);

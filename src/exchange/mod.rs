@@ -39,11 +39,12 @@ pub use self::config::{
 };
 pub use self::core::ExchangeStats;
 pub use ghost::GhostStats;
-pub use hub::Outgoing;
+pub use hub::{FeedKey, Outgoing};
 pub use market::capture::{CaptureError, CaptureSource, RecordedMessage};
+pub use market::synthetic::{Synthetic, SyntheticConfig};
 pub use market::{Floor, MarketSource, RecordedChannel, SourceState};
 pub use rest::{HttpReply, HttpRequest};
-pub use tape::Candle;
+pub use tape::{Candle, frame_name};
 
 use self::core::Core;
 use crate::base::time::WallNs;

@@ -343,9 +343,9 @@ impl EnginePlan {
 /// Takes a thread's duties out of the table, in the order of the line.
 fn duties_of(duties: &mut [Option<Box<dyn Duty>>], plan: &ThreadPlan) -> Vec<Box<dyn Duty>> {
     let mine = duties.iter_mut().filter_map(|place| {
-        let wanted = place.as_ref().is_some_and(|duty| {
-            plan.stages.iter().any(|stage| stage.name() == duty.name())
-        });
+        let wanted = place
+            .as_ref()
+            .is_some_and(|duty| plan.stages.iter().any(|stage| stage.name() == duty.name()));
         if wanted { place.take() } else { None }
     });
     mine.collect()
