@@ -1,9 +1,17 @@
-//! Where the command line ends and the engine begins.
+//! Where the command line ends and the engine begins: what a run is asked for, how it can fail, and
+//! the two ways a line is driven, live and from its input log.
 
-use crate::config::Config;
+use super::assemble::{self, Context};
+use crate::config::{Config, Sources};
+use crate::io::input_log::InputLogReader;
+use crate::line::chain::Chain;
+use crate::line::send::SendLine;
 use crate::ops::report::Report;
-use crate::ops::rundir::Places;
+use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, Places};
 use crate::ops::view::ViewMode;
+use crate::runtime::cpu::CpuMap;
+use crate::runtime::topology::{self, Topology};
+use crate::venue::symbols::SymbolTable;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +25,8 @@ pub struct RunRequest {
     pub is_armed: bool,
     /// Where run directories go.
     pub places: Places,
+    /// An exchange of ours in another process (`genesis venue`), instead of an embedded one.
+    pub attach: Option<String>,
 }
 
 /// Why a run did not come to a report.
@@ -26,6 +36,19 @@ pub enum RunError {
     BadInput(String),
     /// Exit code 1.
     Failed(String),
+}
+
+pub(super) fn failed(error: impl std::fmt::Display) -> RunError {
+    RunError::Failed(error.to_string())
+}
+pub(super) fn bad_input(error: impl std::fmt::Display) -> RunError {
+    RunError::BadInput(error.to_string())
+}
+
+/// Why a run ends.
+pub(super) struct Ending {
+    pub(super) reason: String,
+    pub(super) halted: bool,
 }
 
 /// What a replay found.
@@ -44,19 +67,67 @@ pub struct ReplayOutcome {
 /// # Errors
 /// The run could not start or broke off.
 pub fn runtime_entry(config: Config, request: RunRequest) -> Result<Report, RunError> {
-    // INTEGRATOR: the body.
-    let _ = (config, request);
-    Err(RunError::Failed("the engine is not joined yet".to_owned()))
+    #[cfg(feature = "net")]
+    return super::session::run(config, request);
+    #[cfg(not(feature = "net"))]
+    {
+        let _ = (config, request);
+        Err(failed("this build has no sockets: build it with the feature `net`"))
+    }
+}
+
+/// A decision hash as reports print it.
+pub(super) fn hash_text(hash: u64) -> String {
+    format!("{hash:016x}")
 }
 
 /// Feeds the input log of the run in `dir` through the line by direct calls.
 ///
 /// # Errors
-/// The log cannot be read.
+/// The log or the config beside it cannot be read.
 pub fn replay_entry(dir: &Path) -> Result<ReplayOutcome, RunError> {
-    // INTEGRATOR: the body.
-    let _ = dir;
-    Err(RunError::Failed("replay is not joined yet".to_owned()))
+    let path = dir.join(INPUT_FILE);
+    let in_log = |words: &dyn std::fmt::Display| bad_input(format!("{}: {words}", path.display()));
+    let mut log = InputLogReader::open(&path).map_err(|e| in_log(&e))?;
+    let sources = Sources { file: Some(dir.join(CONFIG_FILE)), overrides: Vec::new() };
+    let config = sources.load().map_err(bad_input)?;
+    let context = Context::from_bytes(&log.header().context)
+        .ok_or_else(|| in_log(&"its header is of another build; replay it there"))?;
+    let mut chain = chain(&config, &context)?;
+    let mut events = 0;
+    while let Some(event) = log.next_event().map_err(|e| in_log(&e))? {
+        chain.replay(&event);
+        events += 1;
+    }
+    let is_complete = log.incomplete().is_none();
+    Ok(ReplayOutcome {
+        events,
+        commands: chain.send.commands(),
+        decision_hash: hash_text(chain.send.decision_hash()),
+        recorded_hash: log.decision_hash().filter(|_| is_complete).map(hash_text),
+        is_complete,
+    })
+}
+
+/// The stages of a run by direct call.
+fn chain(config: &Config, context: &Context) -> Result<Chain, RunError> {
+    let stages = assemble::stages(config, context).map_err(bad_input)?;
+    let table = SymbolTable::new(&context.instruments);
+    let gate = assemble::gate(config, true);
+    let send = SendLine::new(gate, table, Some(assemble::ENGINE_GID), 0);
+    Ok(Chain { signal: stages.signal, risk: stages.risk, send })
+}
+
+/// The thread table of this config on this machine.
+///
+/// # Errors
+/// Every problem of the table.
+pub(super) fn resolve_topology(config: &Config) -> Result<Topology, RunError> {
+    let cpus = CpuMap::of_this_machine();
+    topology::resolve(&assemble::topology(config), &cpus).map_err(|problems| {
+        let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        bad_input(words.join("\n"))
+    })
 }
 
 /// The resolved core map of this machine, as text.
@@ -64,7 +135,5 @@ pub fn replay_entry(dir: &Path) -> Result<ReplayOutcome, RunError> {
 /// # Errors
 /// The topology does not fit this machine.
 pub fn explain_topology(config: &Config) -> Result<String, RunError> {
-    // INTEGRATOR: `runtime::topology::resolve` over the CPUs of this machine.
-    let t = &config.topology;
-    Ok(format!("topology {} (wait {})\n", t.layout.name(), t.wait.name()))
+    Ok(resolve_topology(config)?.to_string())
 }

@@ -56,6 +56,10 @@ pub const FRAMES: [(&str, i64, i64); 12] = [
 ];
 
 /// Index of a time frame by its name.
+/// The venue's name of a frame's index.
+pub fn frame_name(frame: u16) -> Option<&'static str> {
+    FRAMES.get(usize::from(frame)).map(|(name, ..)| *name)
+}
 pub fn frame_of(name: &str) -> Option<usize> {
     FRAMES.iter().position(|(frame, ..)| *frame == name)
 }

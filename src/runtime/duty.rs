@@ -8,19 +8,21 @@ use crate::io::alloc;
 use crate::io::clock::Clock;
 use crate::io::syscall::{Faults, thread_faults};
 use serde::Serialize;
+use std::any::Any;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A piece of the line on a thread. One dynamic call a turn, not a message.
-pub trait Duty {
+/// A piece of the line on a thread. One dynamic call a turn, not a message. `Any`, so that whoever
+/// stops the thread gets back what it started, with all it counted.
+pub trait Duty: Any + Send {
     /// For logs and the report: the stage's name, or what else it is.
     fn name(&self) -> &'static str;
     /// Handles at most `BATCH_MAX` inputs; how many. It takes an input only where every output has
     /// room for what that input may cause. 0 lets the wait strategy idle.
     fn turn(&mut self) -> u32;
     /// After a turn of 0: input waits, but an output is full. Books the time as back-pressure.
-    fn is_blocked(&self) -> bool {
+    fn is_blocked(&mut self) -> bool {
         false
     }
     /// After each round of turns in which something was done: flush sockets, publish counters.

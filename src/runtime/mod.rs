@@ -15,6 +15,8 @@ pub mod cpu;
 pub mod duties;
 pub mod duty;
 #[cfg(feature = "net")]
+pub mod engine;
+#[cfg(feature = "net")]
 pub mod link;
 #[cfg(feature = "net")]
 pub mod observe;

@@ -26,6 +26,8 @@ pub struct SendDuty<W> {
     /// Orders written, for waterfalls; full = dropped and counted, never waited for.
     pub tap: Tx<OrderSent>,
     pub tap_dropped: u64,
+    /// Nothing more is read; commands still leave.
+    pub is_stopping: bool,
     pub clock: Clock,
 }
 
@@ -83,7 +85,7 @@ impl<W: WriteAhead> SendDuty<W> {
     }
 }
 
-impl<W: WriteAhead> Duty for SendDuty<W> {
+impl<W: WriteAhead + Send + 'static> Duty for SendDuty<W> {
     fn name(&self) -> &'static str {
         "send"
     }
@@ -97,7 +99,8 @@ impl<W: WriteAhead> Duty for SendDuty<W> {
             self.send(&command);
             handled += 1;
         }
-        if self.to_parse.free() >= 2
+        if !self.is_stopping
+            && self.to_parse.free() >= 2
             && let Some(chunk) = self.free.pop()
         {
             let (message, rest) = self.socket.poll(self.conn, chunk, &self.clock);
@@ -114,5 +117,14 @@ impl<W: WriteAhead> Duty for SendDuty<W> {
             }
         }
         handled
+    }
+    fn is_blocked(&mut self) -> bool {
+        !self.input.is_empty() && self.to_parse.free() <= 2
+    }
+    fn on_stop(&mut self) {
+        self.is_stopping = true;
+    }
+    fn is_drained(&self) -> bool {
+        self.input.is_empty()
     }
 }
