@@ -55,18 +55,14 @@ pub const FRAMES: [(&str, i64, i64); 12] = [
     ("14D", 14 * DAY, 0),
 ];
 
-/// Index of a time frame by its name.
-/// The venue's name of a frame's index.
+/// Name of a time frame by its index.
 pub fn frame_name(frame: u16) -> Option<&'static str> {
     FRAMES.get(usize::from(frame)).map(|(name, ..)| *name)
 }
+
+/// Index of a time frame by its name.
 pub fn frame_of(name: &str) -> Option<usize> {
     FRAMES.iter().position(|(frame, ..)| *frame == name)
-}
-
-/// Name of a time frame by its index.
-pub fn frame_name(frame: u16) -> Option<&'static str> {
-    FRAMES.get(frame as usize).map(|(name, ..)| *name)
 }
 
 /// The day's figures for a ticker row.
