@@ -6,11 +6,13 @@ use crate::config::{Config, Sources};
 use crate::io::input_log::InputLogReader;
 use crate::line::chain::Chain;
 use crate::line::send::SendLine;
+use crate::model::Event;
 use crate::ops::report::Report;
 use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, Places};
 use crate::ops::view::ViewMode;
 use crate::runtime::cpu::CpuMap;
-use crate::runtime::topology::{self, Topology};
+use crate::runtime::topology::{self, Layout, Topology, TopologySpec};
+use crate::runtime::wait::WaitKind;
 use crate::venue::symbols::SymbolTable;
 use std::path::Path;
 use std::time::Duration;
@@ -81,11 +83,20 @@ pub(super) fn hash_text(hash: u64) -> String {
     format!("{hash:016x}")
 }
 
-/// Feeds the input log of the run in `dir` through the line by direct calls.
+/// How a replay drives the stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayBy {
+    /// One after the other, without rings.
+    DirectCalls,
+    /// Over rings, on the threads of this layout. Depth of every ring, if not as the config says.
+    Layout { layout: Layout, depth: Option<usize> },
+}
+
+/// Feeds the input log of the run in `dir` through the line.
 ///
 /// # Errors
-/// The log or the config beside it cannot be read.
-pub fn replay_entry(dir: &Path) -> Result<ReplayOutcome, RunError> {
+/// The log or the config beside it cannot be read; a thread that could not be placed.
+pub fn replay_entry(dir: &Path, by: ReplayBy) -> Result<ReplayOutcome, RunError> {
     let path = dir.join(INPUT_FILE);
     let in_log = |words: &dyn std::fmt::Display| bad_input(format!("{}: {words}", path.display()));
     let mut log = InputLogReader::open(&path).map_err(|e| in_log(&e))?;
@@ -93,20 +104,73 @@ pub fn replay_entry(dir: &Path) -> Result<ReplayOutcome, RunError> {
     let config = sources.load().map_err(bad_input)?;
     let context = Context::from_bytes(&log.header().context)
         .ok_or_else(|| in_log(&"its header is of another build; replay it there"))?;
-    let mut chain = chain(&config, &context)?;
-    let mut events = 0;
-    while let Some(event) = log.next_event().map_err(|e| in_log(&e))? {
-        chain.replay(&event);
-        events += 1;
-    }
+    let chain = chain(&config, &context)?;
+    let (send, events) = match by {
+        ReplayBy::DirectCalls => {
+            let mut chain = chain;
+            let mut events = 0;
+            while let Some(event) = log.next_event().map_err(|e| in_log(&e))? {
+                chain.replay(&event);
+                events += 1;
+            }
+            (chain.send, events)
+        }
+        ReplayBy::Layout { layout, depth } => {
+            let mut all = Vec::new();
+            while let Some(event) = log.next_event().map_err(|e| in_log(&e))? {
+                all.push(event);
+            }
+            let events = all.len() as u64;
+            let symbols = context.instruments.len();
+            (over_rings(&config, chain, symbols, layout, depth, all)?, events)
+        }
+    };
     let is_complete = log.incomplete().is_none();
     Ok(ReplayOutcome {
         events,
-        commands: chain.send.commands(),
-        decision_hash: hash_text(chain.send.decision_hash()),
+        commands: send.commands(),
+        decision_hash: hash_text(send.decision_hash()),
         recorded_hash: log.decision_hash().filter(|_| is_complete).map(hash_text),
         is_complete,
     })
+}
+
+#[cfg(feature = "net")]
+fn over_rings(
+    config: &Config,
+    chain: Chain,
+    symbols: usize,
+    layout: Layout,
+    depth: Option<usize>,
+    events: Vec<Event>,
+) -> Result<SendLine, RunError> {
+    // Threads may share a core here: a replay asks for the same decisions, not for speed.
+    let spec = TopologySpec {
+        layout,
+        wait: Some(WaitKind::Backoff),
+        threads: Vec::new(),
+        links: assemble::topology(config).links,
+    };
+    let mut topology = resolve(&spec)?;
+    for link in &mut topology.links {
+        link.depth = depth.unwrap_or(link.depth);
+    }
+    let Chain { signal, risk, send } = chain;
+    let clock = crate::io::clock::Clock::start_unchecked();
+    let plan = crate::runtime::replay::ReplayPlan { signal, risk, send, symbols, topology, clock };
+    plan.run(events.into_iter()).map_err(failed)
+}
+
+#[cfg(not(feature = "net"))]
+fn over_rings(
+    _: &Config,
+    _: Chain,
+    _: usize,
+    _: Layout,
+    _: Option<usize>,
+    _: Vec<Event>,
+) -> Result<SendLine, RunError> {
+    Err(failed("this build has no threads for stages: build it with the feature `net`"))
 }
 
 /// The stages of a run by direct call.
@@ -123,8 +187,11 @@ fn chain(config: &Config, context: &Context) -> Result<Chain, RunError> {
 /// # Errors
 /// Every problem of the table.
 pub(super) fn resolve_topology(config: &Config) -> Result<Topology, RunError> {
-    let cpus = CpuMap::of_this_machine();
-    topology::resolve(&assemble::topology(config), &cpus).map_err(|problems| {
+    resolve(&assemble::topology(config))
+}
+
+fn resolve(spec: &TopologySpec) -> Result<Topology, RunError> {
+    topology::resolve(spec, &CpuMap::of_this_machine()).map_err(|problems| {
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
         bad_input(words.join("\n"))
     })

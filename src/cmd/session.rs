@@ -394,6 +394,9 @@ impl Session {
                 self.warm = Warm::Since(now);
             }
             Warm::Since(at) if now - at >= WARM_FOR => {
+                // Rings and tables were made at start, yet their pages come with their first use.
+                let populated = syscall::populate_memory();
+                log::debug!("{} MiB made present", populated >> 20);
                 self.running.seal();
                 self.warm = Warm::Sealed;
                 log::info!("warm: from here on an allocation on a hot thread is a fault");

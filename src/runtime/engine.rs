@@ -341,7 +341,10 @@ impl EnginePlan {
 }
 
 /// Takes a thread's duties out of the table, in the order of the line.
-fn duties_of(duties: &mut [Option<Box<dyn Duty>>], plan: &ThreadPlan) -> Vec<Box<dyn Duty>> {
+pub(super) fn duties_of(
+    duties: &mut [Option<Box<dyn Duty>>],
+    plan: &ThreadPlan,
+) -> Vec<Box<dyn Duty>> {
     let mine = duties.iter_mut().filter_map(|place| {
         let wanted = place
             .as_ref()

@@ -4,6 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
 use crate::io::clock::Clock;
+use crate::io::syscall::SocketSet;
 use crate::ring::{Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, Halt, ToSocket};
@@ -80,6 +81,9 @@ impl Duty for ReadDuty {
     }
     fn is_blocked(&mut self) -> bool {
         !self.is_stopping && !self.has_room()
+    }
+    fn sockets(&self, set: &mut SocketSet) {
+        self.sockets.iter().for_each(|(_, slot)| slot.add_to(set));
     }
     fn on_stop(&mut self) {
         self.is_stopping = true;

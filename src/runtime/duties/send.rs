@@ -4,6 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
 use crate::io::clock::Clock;
+use crate::io::syscall::SocketSet;
 use crate::line::send::{Door, ORDER_FRAME_MAX, SendLine, WriteAhead};
 use crate::model::{Command, OrderSent, SendOutcome, SendReport};
 use crate::ring::{Latch, Rx, Tx};
@@ -120,6 +121,9 @@ impl<W: WriteAhead + Send + 'static> Duty for SendDuty<W> {
     }
     fn is_blocked(&mut self) -> bool {
         !self.input.is_empty() && self.to_parse.free() <= 2
+    }
+    fn sockets(&self, set: &mut SocketSet) {
+        self.socket.add_to(set);
     }
     fn on_stop(&mut self) {
         self.is_stopping = true;
