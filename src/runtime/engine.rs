@@ -1,5 +1,6 @@
-//! Puts an engine together from a plan and runs it: rings, duties, threads, and the cold threads beside
-//! them. Which stages exist and the type on each ring is this one function; where they run is data.
+//! Puts an engine together from a plan and runs it: rings, duties, threads, and the cold threads
+//! beside them. Which stages exist and the type on each ring is this one function; where they run
+//! is data.
 
 use super::cold::dial::{DialRoute, DialStats, Dialler};
 use super::cold::rest::{RestStats, RestThread};
@@ -48,7 +49,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Buffers of one socket owner: enough for a burst of 2 MiB, few enough to stay in the cache when idle.
+/// Buffers of one socket: enough for a burst of half a MiB; the last one used is taken first, so
+/// that an idle socket stays in the cache.
 const CHUNKS_PER_SOCKET: usize = 16;
 const _: () = assert!(CHUNKS_PER_SOCKET * CHUNK_SIZE <= 1 << 20);
 
@@ -65,7 +67,8 @@ pub struct TradingPlan {
     pub connect: ConnectConfig,
 }
 
-/// Everything an engine is made of; built by the command line from the config, by harnesses directly.
+/// Everything an engine is made of; built by the command line from the config, by harnesses
+/// directly.
 pub struct EnginePlan {
     pub instruments: Vec<Instrument>,
     pub sockets: Vec<Vec<Subscription>>,

@@ -4,5 +4,7 @@ mod config_errors;
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+mod run_embedded;
+mod run_support;
 mod tidy;
 mod venue_command;

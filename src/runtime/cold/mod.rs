@@ -15,8 +15,10 @@ impl ColdThread {
     pub fn is_finished(&self) -> bool {
         self.join.is_finished()
     }
-    /// Waits for its end; a panic is told, nothing depends on it any more.
+    /// Wakes it, should it be parked, and waits for its end; a panic is told, nothing depends on it
+    /// any more.
     pub fn join(self) {
+        self.join.thread().unpark();
         if self.join.join().is_err() {
             log::error!("cold thread {} ended in a panic", self.name);
         }
