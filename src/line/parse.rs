@@ -94,8 +94,8 @@ struct Front {
     market: MarketClock,
 }
 
-/// How far each market-data socket has been read, in market time. The market's clock is the least of
-/// them: at full speed sockets are read unevenly, and what is still to come on one must not find
+/// How far each market-data socket has been read, in market time. The market's clock is the least
+/// of them: at full speed sockets are read unevenly, and what is still to come on one must not find
 /// its bars closed because another is ahead. Sockets of the account do not count for the same
 /// reason, and because they say nothing about trades.
 struct MarketClock {

@@ -90,6 +90,9 @@ pub struct EnginePlan {
     pub wal: WalWriter,
     pub topology: Topology,
     pub input_log: Option<InputTap>,
+    /// A full input log holds the front up instead of losing events: where the market waits for its
+    /// readers anyway (speed `max`).
+    pub log_stalls: bool,
     /// Nobody looks: no rows are published (harnesses).
     pub is_watched: bool,
     pub clock: Clock,
@@ -226,7 +229,11 @@ impl EnginePlan {
             line,
             market: SocketSide::new(read_parse_rx, parse_read_tx),
             trading: SocketSide::new(send_parse_rx, parse_send_tx),
-            out: Delivery { ring: parse_signal_tx, log: self.input_log },
+            out: Delivery {
+                ring: parse_signal_tx,
+                log: self.input_log,
+                log_stalls: self.log_stalls,
+            },
             rest: rest_parse_rx,
             operator: operator_rx,
             tap: observer,
@@ -395,7 +402,9 @@ impl Running {
         // In the order of the line: each hands on what it holds before the next is told.
         let mut threads: Vec<ThreadEnd> = self.hot.drain(..).map(ThreadHandle::join).collect();
         self.cold_stop.store(true, Ordering::Release);
-        self.cold.drain(..).for_each(ColdThread::join);
+        for thread in self.cold.drain(..) {
+            let _ = thread.join();
+        }
         let mut duties: Vec<Box<dyn Duty>> =
             threads.iter_mut().flat_map(|thread| std::mem::take(&mut thread.duties)).collect();
         let missing = || "a stage is missing after the stop".to_owned();
