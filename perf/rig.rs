@@ -15,7 +15,7 @@ use genesis::engine::sequencer::{ClockPolicy, Sequencer};
 use genesis::engine::signal::{SignalConfig, SignalStage};
 use genesis::engine::stage::{Direct, Stage};
 use genesis::engine::strategy::{AnyStrategy, Probe, ProbeConfig, ProbeStyle};
-use genesis::io::clock::Clock;
+use genesis::io::clock::{Clock, TurnClock};
 use genesis::io::wal::{Recycle, WalConfig, WalTail, WalWriter};
 use genesis::line::Now;
 use genesis::line::parse::{NoTap, ParseLine};
@@ -238,6 +238,7 @@ pub struct Rig {
     pub back: Back,
     pub feed: Feed,
     pub clock: Clock,
+    turns: TurnClock,
     bytes: Vec<u8>,
     /// Over symbol, price and size of every order: equal feeds give equal work.
     pub work: u64,
@@ -278,6 +279,7 @@ impl Rig {
             line: parse_line(&config),
             back,
             feed: Feed::new(config.symbols, 1),
+            turns: TurnClock::new(&clock),
             clock,
             bytes: Vec::with_capacity(1 << 16),
             work: 0,
@@ -285,8 +287,10 @@ impl Rig {
         rig.sign_in();
         rig
     }
-    fn now(&self) -> Now {
-        Now { mono: self.clock.mono(), wall: self.clock.wall() }
+    #[inline(always)]
+    fn now(&mut self) -> Now {
+        let (mono, wall) = self.turns.now();
+        Now { mono, wall }
     }
     fn sign_in(&mut self) {
         let mut out = vec![0; 4_096];
