@@ -3,7 +3,6 @@
 use super::account::HOUSE;
 use super::core::Core;
 use super::depth::Depth;
-use super::levels::side_index;
 use super::market::Floor;
 use super::matching::Resting;
 use crate::base::units::Side;
@@ -71,14 +70,5 @@ impl Floor for Core {
     }
     fn recorded_unknown(&mut self) {
         self.stats.recorded_unknown += 1;
-    }
-}
-
-/// Best price and quantity of a side of the public book, for tests and reports.
-impl Core {
-    pub(super) fn touch(&self, symbol: u16, side: Side) -> Option<(i64, i64)> {
-        let mut window = super::levels::Window::default();
-        self.listing(symbol).depth.fill_window(30, 1, &mut window);
-        window.sides[side_index(side)].first().map(|row| (row.px, row.qty))
     }
 }
