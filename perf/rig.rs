@@ -15,7 +15,7 @@ use genesis::engine::sequencer::{ClockPolicy, Sequencer};
 use genesis::engine::signal::{SignalConfig, SignalStage};
 use genesis::engine::stage::{Direct, Stage};
 use genesis::engine::strategy::{AnyStrategy, Probe, ProbeConfig, ProbeStyle};
-use genesis::io::clock::Clock;
+use genesis::io::clock::{Clock, TurnClock};
 use genesis::io::wal::{Recycle, WalConfig, WalTail, WalWriter};
 use genesis::line::Now;
 use genesis::line::parse::{NoTap, ParseLine};
@@ -185,16 +185,18 @@ pub struct Back {
     pub wal: Wal,
     pub clock: Clock,
     pub frame: [u8; ORDER_FRAME_MAX],
-    /// Orders since the driver last looked, and what was refused at the door.
+    /// Orders since the driver last looked, and what was refused at the door: a machine that takes
+    /// the core away for longer than an order may be old makes some.
     pub sent: Vec<Sent>,
-    pub refused: u64,
+    pub refused: Vec<(Command, SendOutcome)>,
+    pub refused_total: u64,
     pub events: u64,
 }
 
 impl Back {
     #[inline(always)]
     fn on_event(&mut self, event: &Event) {
-        let Back { signal, risk, send, wal, clock, frame, sent, refused, events } = self;
+        let Back { signal, risk, send, wal, clock, frame, sent, refused, events, .. } = self;
         *events += 1;
         signal.on_input(
             event,
@@ -211,7 +213,7 @@ impl Back {
                         let door = Door { rank: 0, ready: true, age_ns };
                         match send.on_command(&command, door, wal, frame) {
                             Ok(_) => sent.push(Sent { command, encoded: clock.tsc() }),
-                            Err(_) => *refused += 1,
+                            Err(outcome) => refused.push((command, outcome)),
                         }
                     }),
                 );
@@ -236,6 +238,7 @@ pub struct Rig {
     pub back: Back,
     pub feed: Feed,
     pub clock: Clock,
+    turns: TurnClock,
     bytes: Vec<u8>,
     /// Over symbol, price and size of every order: equal feeds give equal work.
     pub work: u64,
@@ -268,13 +271,15 @@ impl Rig {
             clock: clock.clone(),
             frame: [0; ORDER_FRAME_MAX],
             sent: Vec::with_capacity(1_024),
-            refused: 0,
+            refused: Vec::with_capacity(64),
+            refused_total: 0,
             events: 0,
         };
         let mut rig = Rig {
             line: parse_line(&config),
             back,
             feed: Feed::new(config.symbols, 1),
+            turns: TurnClock::new(&clock),
             clock,
             bytes: Vec::with_capacity(1 << 16),
             work: 0,
@@ -282,8 +287,10 @@ impl Rig {
         rig.sign_in();
         rig
     }
-    fn now(&self) -> Now {
-        Now { mono: self.clock.mono(), wall: self.clock.wall() }
+    #[inline(always)]
+    fn now(&mut self) -> Now {
+        let (mono, wall) = self.turns.now();
+        Now { mono, wall }
     }
     fn sign_in(&mut self) {
         let mut out = vec![0; 4_096];
@@ -327,34 +334,43 @@ impl Rig {
             &mut NoTap,
         )
     }
+    fn report(&mut self, command: &Command, outcome: SendOutcome) {
+        let report = SendReport {
+            outcome,
+            of: command.ack_of(),
+            symbol: command.symbol,
+            cid: command.cid(),
+        };
+        let now = self.now();
+        self.line.on_report(report, now, &mut self.back, &mut NoTap);
+    }
     /// Answers the orders that left: what `send` reports, and what the venue says.
     pub fn settle(&mut self) {
         let mut place = 0;
         while let Some(sent) = self.back.sent.get(place).copied() {
             place += 1;
-            if let Action::New(new) = sent.command.action {
-                for word in
-                    [u64::from(sent.command.symbol.0), new.px.raw() as u64, new.qty.raw() as u64]
-                {
-                    self.work =
-                        (self.work ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-                }
+            let command = sent.command;
+            if let Action::New(new) = command.action {
+                let mix = |all: u64, word: u64| {
+                    (all ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+                };
+                let words =
+                    [u64::from(command.symbol.0), new.px.raw() as u64, new.qty.raw() as u64];
+                self.work = words.into_iter().fold(self.work, mix);
             }
-            let report = SendReport {
-                outcome: SendOutcome::Written,
-                of: sent.command.ack_of(),
-                symbol: sent.command.symbol,
-                cid: sent.command.cid(),
-            };
-            let now = self.now();
-            self.line.on_report(report, now, &mut self.back, &mut NoTap);
+            self.report(&command, SendOutcome::Written);
             let mut bytes = std::mem::take(&mut self.bytes);
             bytes.clear();
-            self.feed.filled(&sent.command, &mut bytes);
+            self.feed.filled(&command, &mut bytes);
             self.give(TRADING, &bytes);
             self.bytes = bytes;
         }
         self.back.sent.clear();
+        while let Some((command, outcome)) = self.back.refused.pop() {
+            assert_eq!(outcome, SendOutcome::TooOld, "nothing else is refused at the door");
+            self.back.refused_total += 1;
+            self.report(&command, outcome);
+        }
         if self.back.wal.is_nearly_full() {
             self.back.wal.drain();
         }
@@ -367,11 +383,10 @@ impl Rig {
         assert_eq!((public.book_crossed, public.resyncs), (0, 0));
         let private = self.line.private().expect("a trading socket").counters();
         assert_eq!((private.seq_gaps, private.unknown, private.malformed), (0, 0, 0));
-        assert_eq!(self.back.refused, 0, "nothing is refused at the door");
         assert_eq!(self.back.send.unspeakable(), 0);
         let ledger = self.back.risk.ledger();
         assert_eq!(ledger.alive(), 0, "every order has ended");
-        assert_eq!(ledger.counters().opened, self.back.send.sent());
+        assert_eq!(ledger.counters().opened, self.back.send.sent() + self.back.refused_total);
         assert_eq!(ledger.counters().fills, self.back.send.sent(), "each was filled once");
         assert_eq!(self.back.wal.kept(), self.back.send.sent(), "each was written ahead");
     }
