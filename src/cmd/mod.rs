@@ -11,6 +11,8 @@ mod engine;
 mod latency;
 mod replay;
 mod run;
+#[cfg(feature = "net")]
+mod venue;
 
 pub use engine::{RunError, RunRequest};
 
@@ -55,6 +57,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Check, show or explain a config.
     Config(config::ConfigArgs),
+    /// Serve an exchange that speaks Bitfinex's protocol, for any client.
+    #[cfg(feature = "net")]
+    #[command(after_help = venue::MANUAL)]
+    Venue(Box<venue::VenueArgs>),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -68,6 +74,8 @@ pub fn main() -> ExitCode {
         Some(Command::Latency(args)) => latency::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Config(args)) => config::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Venue(args)) => venue::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     };
     ExitCode::from(code)

@@ -1,6 +1,7 @@
 //! What an exchange is set up with: instruments, accounts, fees, limits.
 
 use super::number::read_number;
+use crate::base::time::WallNs;
 use crate::model::Instrument;
 use std::fmt;
 
@@ -171,6 +172,8 @@ pub struct ExchangeConfig {
     /// sure).
     pub cid_unique_per_day: bool,
     pub wait_for: WaitFor,
+    /// First moment of the market's clock, for a market that has no time of its own.
+    pub start_at: WallNs,
 }
 
 impl Default for ExchangeConfig {
@@ -188,6 +191,7 @@ impl Default for ExchangeConfig {
             ticker_ms: 5_000,
             cid_unique_per_day: true,
             wait_for: WaitFor::EveryChannel,
+            start_at: WallNs::from_ms(1_735_689_600_000),
         }
     }
 }

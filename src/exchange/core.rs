@@ -145,16 +145,19 @@ impl Core {
         source: &dyn MarketSource,
     ) -> Result<Core, ExchangeError> {
         let mut config = config;
-        for name in source.symbols() {
-            if !config.symbols.iter().any(|spec| spec.name == name) {
-                config.symbols.push(SymbolSpec::named(&name));
+        // The source knows its symbols by their place, so its own come first and in its order.
+        let named = source.symbols();
+        let mut specs: Vec<SymbolSpec> = named.iter().map(|name| SymbolSpec::named(name)).collect();
+        for spec in config.symbols.drain(..) {
+            match specs.iter_mut().find(|own| own.name == spec.name) {
+                Some(own) => *own = spec,
+                // A recording lists what it recorded, nothing else: other books would be empty for
+                // ever.
+                None if source.is_recording() => {}
+                None => specs.push(spec),
             }
         }
-        // A recording lists what it recorded, nothing else: other books would be empty for ever.
-        if source.is_recording() {
-            let recorded = source.symbols();
-            config.symbols.retain(|spec| recorded.contains(&spec.name));
-        }
+        config.symbols = specs;
         config.check()?;
         let mut listings = Vec::with_capacity(config.symbols.len());
         let mut by_name = BTreeMap::new();
@@ -197,7 +200,7 @@ impl Core {
             }
             bank.accounts.push(account);
         }
-        let now = source.next_at().unwrap_or_default();
+        let now = source.next_at().unwrap_or(config.start_at);
         let replay = Replay::new(source, &by_name, &mut hub);
         let config_ticks = Ticks {
             checksum_at: WallNs(now.0 + config.checksum_ms * 1_000_000),

@@ -39,11 +39,12 @@ pub use self::config::{
 };
 pub use self::core::ExchangeStats;
 pub use ghost::GhostStats;
-pub use hub::Outgoing;
+pub use hub::{FeedKey, Outgoing};
 pub use market::capture::{CaptureError, CaptureSource, RecordedMessage};
+pub use market::synthetic::{Synthetic, SyntheticConfig};
 pub use market::{Floor, MarketSource, RecordedChannel, SourceState};
 pub use rest::{HttpReply, HttpRequest};
-pub use tape::Candle;
+pub use tape::{Candle, frame_name};
 
 use self::core::Core;
 use crate::base::time::WallNs;
@@ -170,7 +171,9 @@ impl Exchange {
                 self.source.step(&mut self.core);
             }
         } else {
-            self.source.resume(&saved.source, saved.now());
+            // Not from where it was: a market that stood still for a day is not caught up with.
+            let now = self.core.now.max(saved.now());
+            self.source.resume(&saved.source, now);
         }
         self.core.load(saved);
         Ok(())

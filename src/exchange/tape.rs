@@ -60,6 +60,11 @@ pub fn frame_of(name: &str) -> Option<usize> {
     FRAMES.iter().position(|(frame, ..)| *frame == name)
 }
 
+/// Name of a time frame by its index.
+pub fn frame_name(frame: u16) -> Option<&'static str> {
+    FRAMES.get(frame as usize).map(|(name, ..)| *name)
+}
+
 /// The day's figures for a ticker row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DayFigures {

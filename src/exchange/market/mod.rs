@@ -1,6 +1,7 @@
 //! Where a market's life comes from: a seeded generator, or a recording.
 
 pub mod capture;
+pub mod synthetic;
 
 use super::hub::FeedKey;
 use super::tape::Candle;
