@@ -15,13 +15,21 @@ const DIGITS: u32 = 5;
 const WHOLE_E2: i64 = 1_000_000;
 /// Batches a forgotten order lives: for ever.
 const FOR_EVER: i64 = i64::MAX / 4;
+/// Price points a side keeps, at least, where books are deep.
+const LEVELS_MIN: usize = 115;
 /// Fair prices stay below this, 1e-8.
 const PX_MAX: i64 = i64::MAX / 1_000;
 /// Mean times over which a market's own activity changes.
 const WOBBLE_NS: [i64; 2] = [8_000_000_000, 90_000_000_000];
-/// Those who know the fair price take an order that stands on its wrong side: chance in a batch
-/// before the crowd's own orders are pulled, and after, 1e-3.
-const SNIPE_E3: [u64; 2] = [250, 500];
+/// An order that is left on the wrong side of the fair price, an account's then, is taken: chance in a
+/// batch, 1e-3.
+const SNIPE_LEFT_E3: u64 = 500;
+/// It is taken in bites: this part of a usual trade.
+const SNIPE_LEFT_PART: i64 = 4;
+/// Between two orders that take: as fast as they were seen to come.
+const TAKE_GAP_NS_MIN: i64 = 21_000_000;
+/// A follower takes from the same side as the one before, 1e-3.
+const SAME_SIDE_E3: u64 = 880;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -159,6 +167,9 @@ impl Market {
             self.place(side, distance_e2, left, Role::Ladder, floor);
         }
         self.crowd_touch(side, floor);
+        if profile.junk.0 == 0 {
+            self.lengthen(side, floor);
+        }
     }
     /// How many times as long an order at this distance stays, 1e-2.
     fn patience_e2(&self, distance_e2: i64) -> i64 {
@@ -198,11 +209,22 @@ impl Market {
         let wanted = self.nearest(side) - side.sign() * away;
         let step = digit_step(wanted.max(1), DIGITS);
         let round = role == Role::Ladder && self.rng.chance(self.profile().round_e3, 1_000);
-        let mut px = match round {
-            true if side == Side::Buy => wanted - wanted % (10 * step),
-            true => wanted - wanted % (10 * step) + 10 * step,
+        let px = match round {
+            true if side == Side::Buy => wanted - wanted % (5 * step),
+            true => wanted - wanted % (5 * step) + 5 * step,
             false => wanted,
         };
+        self.place_at(side, px, left_e3, role, floor);
+    }
+    fn place_at(
+        &mut self,
+        side: Side,
+        wanted: i64,
+        left_e3: i64,
+        role: Role,
+        floor: &mut dyn Floor,
+    ) {
+        let mut px = wanted;
         // Makers do not take: they stay behind the other side's best, whoever holds it.
         if let Some(best) = floor.best(self.symbol, side.opposite()) {
             let step = digit_step(best, DIGITS);
@@ -233,18 +255,24 @@ impl Market {
         let activity_e3 = scale(usual_e3, BATCH_E3.draw(&mut self.rng), 1_000);
         self.clock_e3 += activity_e3;
         self.move_fair(weather, now_ns);
+        let mut pulled = [0, 0];
         for side in SIDES {
-            self.snipe(side.opposite(), SNIPE_E3[0], floor);
-            self.pull(side, floor);
-            self.snipe(side.opposite(), SNIPE_E3[1], floor);
+            self.snipe(side.opposite(), self.profile().snipe_e3, 1, floor);
+            pulled[side_index(side)] = self.pull(side, floor);
+            self.snipe(side.opposite(), SNIPE_LEFT_E3, SNIPE_LEFT_PART, floor);
         }
         let births_e3 = scale(self.profile().births_e3, activity_e3, 1_000);
         for _ in 0..count_of(births_e3, &mut self.rng) {
             self.bear(floor);
         }
+        let is_deep = self.profile().junk.0 == 0;
         for side in SIDES {
             self.crowd_touch(side, floor);
             self.repair(side, floor);
+            let is_shorter = pulled[side_index(side)] > LEVELS_MIN / 20;
+            if is_deep && (is_shorter || self.rng.chance(1, 8)) {
+                self.lengthen(side, floor);
+            }
         }
     }
     fn activity_e3(&mut self, weather: &Weather, now_ns: i64) -> i64 {
@@ -271,7 +299,7 @@ impl Market {
         self.fair = moved(self.fair, own_e2 + scale(all_e2, profile.beta_e3, 1_000));
     }
     /// Takes some of what stands on the wrong side of the fair price.
-    fn snipe(&mut self, taker: Side, chance_e3: u64, floor: &mut dyn Floor) {
+    fn snipe(&mut self, taker: Side, chance_e3: u64, part: i64, floor: &mut dyn Floor) {
         let stands = taker.opposite();
         let limit = self.nearest(stands);
         let Some(best) = floor.best(self.symbol, stands) else { return };
@@ -281,15 +309,16 @@ impl Market {
         };
         if is_stale && self.rng.chance(chance_e3, 1_000) {
             let cents = self.profile().take_cents;
-            let qty = self.qty_of(cents);
+            let qty = (self.qty_of(cents) / part).max(1);
             floor.house_take(self.symbol, taker, qty);
         }
     }
     /// Cancels what has lived long enough, stands on the wrong side of the fair price, or crowds
-    /// where the touch was.
-    fn pull(&mut self, side: Side, floor: &mut dyn Floor) {
+    /// where the touch was. Returns how many.
+    fn pull(&mut self, side: Side, floor: &mut dyn Floor) -> usize {
         let limit = self.nearest(side);
         let mut orders = std::mem::take(&mut self.orders[side_index(side)]);
+        let before = orders.len();
         orders.retain(|order| {
             let is_stale = match side {
                 Side::Buy => order.px > limit,
@@ -303,12 +332,23 @@ impl Market {
             }
             !goes
         });
+        let pulled = before - orders.len();
         self.orders[side_index(side)] = orders;
+        pulled
     }
-    /// A new order of the crowd.
+    /// A new order of the crowd. As often as not it joins the side with fewer.
     fn bear(&mut self, floor: &mut dyn Floor) {
+        let [bids, asks] = [self.orders[0].len(), self.orders[1].len()];
+        let side = match self.rng.chance(1, 2) {
+            true if bids < asks => Side::Buy,
+            true if asks < bids => Side::Sell,
+            _ if self.rng.chance(1, 2) => Side::Buy,
+            _ => Side::Sell,
+        };
+        self.bear_on(side, floor);
+    }
+    fn bear_on(&mut self, side: Side, floor: &mut dyn Floor) {
         let profile = self.profile();
-        let side = if self.rng.chance(1, 2) { Side::Buy } else { Side::Sell };
         let distance_e2 = profile.distance_e2.draw(&mut self.rng);
         let life = profile.life.draw(&mut self.rng) * 1_000;
         let left_e3 = scale(life, self.patience_e2(distance_e2), 100);
@@ -322,16 +362,41 @@ impl Market {
         let have = self.orders[side_index(side)].iter().filter(is_there).count() as i64;
         let missing = (self.touch_wanted[side_index(side)] - have).max(0);
         let is_empty = floor.best(self.symbol, side) != Some(limit);
-        let joins = count_of(missing * 120, &mut self.rng).max(2 * i64::from(is_empty));
+        let joins = count_of(missing * 60, &mut self.rng).max(2 * i64::from(is_empty));
         for _ in 0..joins {
             let left_e3 = life.draw(&mut self.rng) * 1_000;
             self.place(side, 0, left_e3, Role::Touch, floor);
         }
     }
-    /// Fills a side anew that accounts took away.
+    /// Adds price points at the far end of a side that has fewer than a listener of 100 levels can
+    /// see. A coarse price grid needs it: orders meet on the same prices there.
+    fn lengthen(&mut self, side: Side, floor: &mut dyn Floor) {
+        let orders = &self.orders[side_index(side)];
+        let mut prices: Vec<i64> = orders.iter().map(|order| order.px).collect();
+        prices.sort_unstable();
+        prices.dedup();
+        let farthest = match side {
+            Side::Buy => prices.first(),
+            Side::Sell => prices.last(),
+        };
+        let Some(mut px) = farthest.copied() else { return };
+        for _ in prices.len()..LEVELS_MIN {
+            px -= side.sign() * digit_step(px, DIGITS) * self.rng.between(1, 4);
+            let left_e3 = self.rng.between(300_000, 3_000_000);
+            self.place_at(side, px, left_e3, Role::Ladder, floor);
+        }
+    }
+    /// Keeps a side alive: somebody quotes, deep books stay deep, and a side that accounts took
+    /// away is filled anew.
     fn repair(&mut self, side: Side, floor: &mut dyn Floor) {
-        let known = self.orders[side_index(side)].len();
+        let profile = self.profile();
+        let orders = &self.orders[side_index(side)];
+        let known = orders.len();
+        let is_quoted = orders.iter().any(|order| order.role != Role::Junk);
         if floor.depth(self.symbol, side) >= known / 2 {
+            if !is_quoted {
+                self.bear_on(side, floor);
+            }
             return;
         }
         for order in std::mem::take(&mut self.orders[side_index(side)]) {
@@ -356,14 +421,20 @@ impl Market {
     }
     fn plan_take(&mut self, weather: &Weather) {
         let profile = self.profile();
+        let intensity_e3 =
+            scale(weather.phase().moves_e3(), self.wobbles[1].0 * self.wobbles[1].0, 1_000_000);
         let gap_ms = match self.rng.chance(profile.follow_e3, 1_000) {
-            true => profile.follow_gap_ms.draw(&mut self.rng),
+            true => {
+                if !self.rng.chance(SAME_SIDE_E3, 1_000) {
+                    self.take_side = self.take_side.opposite();
+                }
+                profile.follow_gap_ms.draw(&mut self.rng)
+            }
             false => {
                 self.take_side = if self.rng.chance(1, 2) { Side::Buy } else { Side::Sell };
-                let usual_ms = scale(profile.take_gap_ms, WAIT_E3.draw(&mut self.rng), 1_000);
-                scale(usual_ms, 1_000, weather.phase().activity_e3())
+                scale(profile.take_gap_ms, WAIT_E3.draw(&mut self.rng), 1_000)
             }
         };
-        self.take_ns += gap_ms.max(1) * 1_000_000;
+        self.take_ns += scale(gap_ms * 1_000_000, 1_000, intensity_e3).max(TAKE_GAP_NS_MIN);
     }
 }

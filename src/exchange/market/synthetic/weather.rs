@@ -1,6 +1,6 @@
 //! What all markets have in common: quiet, normal and busy times, and moves of all prices at once.
 
-use super::draw::{Quantiles, WAIT_E3, scale};
+use super::draw::{WAIT_E3, scale};
 use super::profile::MOVE_E2;
 use crate::base::rng::Rng;
 
@@ -20,7 +20,7 @@ impl Phase {
     /// Changes, orders and trades, 1e-3 of normal.
     pub const fn activity_e3(self) -> i64 {
         match self {
-            Phase::Quiet => 680,
+            Phase::Quiet => 600,
             Phase::Normal => 1_000,
             Phase::Burst => 1_750,
         }
