@@ -5,14 +5,25 @@
 //! Errors:    one message on standard error and an exit code of `ops::report::exit`.
 //! Tests:     beside each file, tests/it/config_errors.rs.
 
+#[cfg(feature = "net")]
+mod account;
+mod assemble;
 mod config;
 mod doctor;
 mod engine;
+#[cfg(feature = "net")]
+mod ids;
 mod latency;
+#[cfg(feature = "net")]
+mod outside;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
+mod session;
+#[cfg(feature = "net")]
 mod venue;
+#[cfg(feature = "net")]
+mod watch;
 
 pub use engine::{RunError, RunRequest};
 

@@ -37,16 +37,16 @@ Point a client at it:
 
 Markets:
   --market synthetic:SEED   a market made in code, the same for the same seed (default: seed 1)
-  --market capture:FILE     a recording of Bitfinex messages, plain or .gz: its frames are the public
-                            stream, in their order; your orders fill against it by their place in the
-                            queue and are never shown in it
+  --market capture:FILE     a recording of Bitfinex messages, plain or .gz: its frames are the
+                            public stream, in their order; your orders fill against it by their
+                            place in the queue and are never shown in it
   --speed real|N|max        pace of the market's clock; `max` is as fast as the slowest client reads
 
 Accounts and orders live as long as the process; with --state FILE they survive it.
 
-It ends on SIGINT (Ctrl-C) or SIGTERM, or after --for, and prints what it counted as a second line of
-JSON. Exit code 0: as asked; 1: it failed while running; 2: bad arguments, a file that cannot be read,
-a port in use.";
+It ends on SIGINT (Ctrl-C) or SIGTERM, or after --for, and prints what it counted as a second line
+of JSON. Exit code 0: as asked; 1: it failed while running; 2: bad arguments, a file that cannot be
+read, a port in use.";
 
 #[derive(Args, Debug, Clone)]
 pub(super) struct VenueArgs {
@@ -71,8 +71,8 @@ pub(super) struct VenueArgs {
     /// Decides server, channel and order ids; the market has its own seed.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// A recording starts at once; otherwise it waits until somebody listens to each of its book and
-    /// trade channels.
+    /// A recording starts at once; otherwise it waits until somebody listens to each of its book
+    /// and trade channels.
     #[arg(long)]
     start_at_once: bool,
     /// Serve wss and https with a certificate made at start.

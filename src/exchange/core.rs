@@ -5,7 +5,7 @@
 use super::account::{Account, Bank, HOUSE, Wallet};
 use super::config::{ExchangeConfig, ExchangeError, SymbolSpec};
 use super::depth::Depth;
-use super::ghost::{GhostBook, GhostStats};
+use super::ghost::GhostStats;
 use super::hub::{FeedKey, Hub};
 use super::levels::{RowTexts, Window};
 use super::market::MarketSource;
@@ -168,7 +168,7 @@ impl Core {
             let (base, quote) =
                 split.ok_or_else(|| ExchangeError::SymbolName(spec.name.clone()))?;
             let depth = match source.is_recording() {
-                true => Depth::Recorded(Box::new(GhostBook::default())),
+                true => Depth::Recorded(Box::default()),
                 false => Depth::Matched(MatchBook::default()),
             };
             let mut tape = Tape::default();

@@ -20,6 +20,11 @@ const CID_DAYS: i64 = 2;
 /// Span of the order rate, ms.
 const ORDER_RATE_MS: i64 = 300_000;
 
+/// Where a trailing stop stands when the price is `px`.
+fn trailed(px: i64, order: &Order) -> i64 {
+    px.saturating_add(order.side.sign() * order.px_trailing).max(1)
+}
+
 impl Core {
     /// Checks a new order and makes it, not yet executed: the acknowledgement comes before its
     /// effects.
@@ -175,7 +180,7 @@ impl Core {
             let mut order = order;
             if order.kind == Kind::TrailingStop && order.px == 0 {
                 let mark = self.listing(symbol).mark();
-                order.px = (mark + order.side.sign() * order.px_trailing).max(1);
+                order.px = trailed(mark, &order);
             }
             self.tell_order("on", &order);
             let listing = &mut self.listings[symbol as usize];
@@ -464,7 +469,7 @@ impl Core {
             for id in listing.stops.clone() {
                 let Some(order) = self.orders.get_mut(&id) else { continue };
                 if order.kind == Kind::TrailingStop {
-                    let trailed = (last + order.side.sign() * order.px_trailing).max(1);
+                    let trailed = trailed(last, order);
                     order.px = match order.side {
                         Side::Buy => order.px.min(trailed),
                         Side::Sell => order.px.max(trailed),

@@ -138,7 +138,7 @@ impl Exchange {
     pub fn market_start(&self) -> Option<WallNs> {
         self.source.is_recording().then_some(self.core.now)
     }
-    /// False while a recording waits for its subscribers; the market's clock stands still meanwhile.
+    /// False while a recording waits for its subscribers; the market's clock stands still then.
     pub fn ready_to_start(&self) -> bool {
         let waits =
             self.source.is_recording() && self.core.config.wait_for == WaitFor::EveryChannel;

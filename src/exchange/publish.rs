@@ -253,7 +253,7 @@ impl Core {
                     return;
                 }
                 let trades = self.listing(symbol).tape.trades().take(TRADE_SNAPSHOT);
-                push_list(&mut body, trades, |out, trade| push_trade(out, trade));
+                push_list(&mut body, trades, push_trade);
             }
             FeedKey::Candles { symbol, frame } => {
                 let candles = self.listing(symbol).tape.candles(frame as usize);

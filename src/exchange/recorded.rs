@@ -206,10 +206,8 @@ impl Core {
                 Some(None) => self.stats.recorded_unknown += 1,
                 None => {}
             }
-        } else if let FeedKey::Ticker { .. } = key {
-            if body.starts_with(b"[") {
-                self.replay.channels[at].row = body.to_vec();
-            }
+        } else if matches!(key, FeedKey::Ticker { .. }) && body.starts_with(b"[") {
+            self.replay.channels[at].row = body.to_vec();
         }
     }
     fn play_level(&mut self, at: usize, body: &[u8]) {

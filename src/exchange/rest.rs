@@ -227,7 +227,7 @@ impl Core {
                 let symbol = symbol(name)?;
                 let range = Range::of_query(query, 125, 10_000)?;
                 let trades = range.pick(self.listing(symbol).tape.trades(), |trade| trade.mts);
-                push_list(&mut out, trades.into_iter(), |out, trade| push_trade(out, trade));
+                push_list(&mut out, trades.into_iter(), push_trade);
             }
             ["candles", key, section] => self.push_candles(key, section, query, &mut out)?,
             ["status", "deriv"] => {

@@ -218,7 +218,15 @@ impl ParseLine {
         let (probe, trace) = (&NO_PROBE, Trace::default());
         let mut sink = Sink { front, out, tap, conn, trading, probe, trace };
         match &mut socket.protocol {
-            Protocol::Public(session) => session.on_close(now.mono, &mut sink),
+            Protocol::Public(session) => {
+                // What is traded from here on until the next subscription is not heard.
+                for channel in session.channels() {
+                    if channel.subscription.kind == ChannelKind::Trades {
+                        sink.front.bars.interrupted(channel.subscription.symbol);
+                    }
+                }
+                session.on_close(now.mono, &mut sink);
+            }
             Protocol::Private(session) => session.on_close(now.mono, &mut sink),
         }
     }
@@ -444,7 +452,13 @@ impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
     #[inline(always)]
     fn trade(&mut self, symbol: SymbolId, trade: PublicTrade, snapshot: bool) {
         if snapshot {
-            return; // older than the subscription: bars are seeded from history instead
+            // Older than the subscription: bars are seeded from history instead. From now on the
+            // symbol's trades are heard without a hole.
+            let (_, wall) = self.front.mouth.sequencer().now();
+            if wall.0 > 0 {
+                self.front.bars.resumed(symbol, wall);
+            }
+            return;
         }
         let front = &mut *self.front;
         front.counters.trade += 1;
