@@ -1,4 +1,5 @@
 //! One integration binary; modules by phenomenon.
 
 mod config_errors;
+mod nonces_of_many;
 mod tidy;
