@@ -14,6 +14,7 @@ pub mod clock;
 pub mod files;
 pub mod input_log;
 pub mod map;
+pub mod nonce;
 pub mod syscall;
 pub mod wal;
 

@@ -7,7 +7,8 @@
     reason = "the edge: deadlines and clocks of real sockets and disks"
 )]
 
-use crate::base::time::{SpanNs, WallNs};
+use crate::base::retry::{RetryAfter, parse_retry_after};
+use crate::base::time::SpanNs;
 use crate::io::tls::{Trust, TrustError, ca_certificates};
 use std::fmt;
 use std::io;
@@ -97,13 +98,6 @@ pub struct RestTimings {
     pub total: SpanNs,
     /// No new connection was made.
     pub pooled: bool,
-}
-
-/// How long the server asks to be left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryAfter {
-    Seconds(u64),
-    At(WallNs),
 }
 
 /// An answer, whatever its status.
@@ -374,37 +368,6 @@ impl RestTransport {
 
 fn span_of(started: Instant) -> SpanNs {
     SpanNs(started.elapsed().as_nanos() as i64)
-}
-
-/// `Retry-After` in both forms: seconds, or a date like `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for
-/// anything else.
-pub fn parse_retry_after(text: &str) -> Option<RetryAfter> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(RetryAfter::Seconds(seconds));
-    }
-    let mut words = text.split_once(", ")?.1.split(' ');
-    let day: i64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let month = words.next()?;
-    let months =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months.iter().position(|name| *name == month)? as i64 + 1;
-    let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
-    let mut time = words.next()?.split(':');
-    let mut part = |max: i64| time.next()?.parse().ok().filter(|value| (0..=max).contains(value));
-    let (hour, minute, second): (i64, i64, i64) = (part(23)?, part(59)?, part(60)?);
-    if words.next()? != "GMT" {
-        return None;
-    }
-    // Howard Hinnant, "chrono-compatible low-level date algorithms", days_from_civil.
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year - era * 400;
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
-    Some(RetryAfter::At(WallNs::from_ms(seconds * 1_000)))
 }
 
 /// Points of the call in flight, ns since `zero`; 0 = not reached. A pooled call reaches `resolved`
@@ -730,19 +693,5 @@ mod tests {
         let error = thread.join().unwrap();
         assert!(from.elapsed() < Duration::from_millis(1_500), "{error}");
         assert_eq!(error.sent, Sent::Maybe);
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let at = |ms| Some(RetryAfter::At(WallNs::from_ms(ms)));
-        assert_eq!(parse_retry_after(" 120 "), Some(RetryAfter::Seconds(120)));
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), at(784_111_777_000));
-        assert_eq!(parse_retry_after("Thu, 01 Jan 1970 00:00:00 GMT"), at(0));
-        assert_eq!(parse_retry_after("Tue, 29 Feb 2028 23:59:60 GMT"), at(1_835_481_600_000));
-        for bad in
-            ["", "soon", "-1", "1.5", "Sun, 06 Nov 1994 08:49:37", "Sun, 41 Nov 1994 08:49:37 GMT"]
-        {
-            assert_eq!(parse_retry_after(bad), None, "{bad}");
-        }
     }
 }

@@ -6,5 +6,6 @@ mod exchange_round_trip;
 mod exchange_support;
 mod run_embedded;
 mod run_support;
+mod nonces_of_many;
 mod tidy;
 mod venue_command;

@@ -12,7 +12,9 @@ use std::io::{BufRead, BufReader};
 fn lines_of(name: &str) -> impl Iterator<Item = Value> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     let file = std::fs::File::open(&path).unwrap();
-    BufReader::new(GzDecoder::new(file)).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+    BufReader::new(GzDecoder::new(file))
+        .lines()
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
 }
 
 /// Which of a socket's channels are books and trades of which symbol.
@@ -78,8 +80,9 @@ fn published(symbols: &[&str], seed: u64, seconds: i64) -> BTreeMap<String, Stre
     exchange.connect(1, start);
     for symbol in &symbols {
         for channel in ["\"book\",\"prec\":\"P0\",\"len\":\"100\"", "\"trades\""] {
-            let text =
-                format!("{{\"event\":\"subscribe\",\"symbol\":\"{symbol}\",\"channel\":{channel}}}");
+            let text = format!(
+                "{{\"event\":\"subscribe\",\"symbol\":\"{symbol}\",\"channel\":{channel}}}"
+            );
             exchange.on_text(1, text.as_bytes(), start);
         }
     }

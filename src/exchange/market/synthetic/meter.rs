@@ -347,4 +347,3 @@ fn read_depth(
         }
     }
 }
-

@@ -79,8 +79,9 @@ fn quote(seed: u64, seconds: i64) -> (usize, usize) {
             parts += usize::from(done.hit.qty < 1_000_000);
             for own in mine.iter_mut() {
                 if own.is_some_and(|(id, _)| id == done.hit.maker) {
-                    let left = floor.books[0].remove(done.hit.maker);
-                    floor.books[0].rest(left);
+                    if let Some(left) = floor.books[0].remove(done.hit.maker) {
+                        floor.books[0].rest(left);
+                    }
                 }
             }
         }
