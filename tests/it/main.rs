@@ -6,6 +6,7 @@ mod exchange_round_trip;
 mod exchange_support;
 mod nonces_of_many;
 mod run_attached;
+mod run_bad_input;
 mod run_embedded;
 mod run_support;
 mod tidy;

@@ -16,7 +16,14 @@ impl Venue {
     /// On a port of its choice, or on the one it had.
     fn start(listen: &str, state: &str) -> Venue {
         let args = [
-            "venue", "--listen", listen, "--market", "synthetic:5", "--state", state, "--symbols",
+            "venue",
+            "--listen",
+            listen,
+            "--market",
+            "synthetic:5",
+            "--state",
+            state,
+            "--symbols",
             "tBTCUSD,tETHUSD,tADAUSD,tDOTUSD",
         ];
         let mut child =
@@ -85,12 +92,20 @@ fn the_exchange_is_killed_and_comes_back_and_nothing_is_doubled() {
     let address = venue.address();
     let report = dir.path().join("r.json");
     let args = [
-        "run", "--plain", "--attach", &address, "--dir", dir.text(), "--report",
-        report.to_str().unwrap(), "--set", "report.line_interval_s=1", "--set",
+        "run",
+        "--plain",
+        "--attach",
+        &address,
+        "--dir",
+        dir.text(),
+        "--report",
+        report.to_str().unwrap(),
+        "--set",
+        "report.line_interval_s=1",
+        "--set",
         "channels.reconnect_min_ms=100",
     ];
-    let mut engine =
-        genesis(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut engine = genesis(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(engine.stdout.take().unwrap()).lines().map_while(Result::ok);
     let deadline = Instant::now() + Duration::from_secs(90);
     let mut wait_for = |what: &str, is_there: &dyn Fn(u64, &str) -> bool| -> u64 {
