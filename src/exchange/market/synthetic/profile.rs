@@ -53,32 +53,14 @@ pub struct Profile {
 }
 
 /// Size of a move of a fair price.
-pub const MOVE_E2: Quantiles = Quantiles(&[
-    (0, 5),
-    (300, 25),
-    (500, 60),
-    (750, 140),
-    (900, 320),
-    (990, 900),
-    (1_000, 2_000),
-]);
+pub const MOVE_E2: Quantiles =
+    Quantiles(&[(0, 5), (300, 25), (500, 60), (750, 140), (900, 320), (990, 900), (1_000, 2_000)]);
 /// How much more or less than usual happens in one batch, 1e-3: bots move whole ladders at once.
-pub const BATCH_E3: Quantiles = Quantiles(&[
-    (0, 200),
-    (250, 550),
-    (500, 900),
-    (750, 1_300),
-    (900, 1_800),
-    (1_000, 3_000),
-]);
+pub const BATCH_E3: Quantiles =
+    Quantiles(&[(0, 200), (250, 550), (500, 900), (750, 1_300), (900, 1_800), (1_000, 3_000)]);
 /// Activity of one market over some seconds and over about a minute, 1e-3.
-pub const WOBBLE_E3: Quantiles = Quantiles(&[
-    (0, 550),
-    (100, 700),
-    (500, 970),
-    (900, 1_330),
-    (1_000, 1_800),
-]);
+pub const WOBBLE_E3: Quantiles =
+    Quantiles(&[(0, 550), (100, 700), (500, 970), (900, 1_330), (1_000, 1_800)]);
 
 const NO_JUNK: (usize, Quantiles) = (0, Quantiles(&[(0, 0), (1_000, 0)]));
 
@@ -98,15 +80,7 @@ pub static MAJOR: Profile = Profile {
         (1_000, 1_000),
     ]),
     births_e3: 8_800,
-    life: Quantiles(&[
-        (0, 1),
-        (600, 1),
-        (690, 2),
-        (820, 5),
-        (925, 18),
-        (985, 130),
-        (1_000, 650),
-    ]),
+    life: Quantiles(&[(0, 1), (600, 1), (690, 2), (820, 5), (925, 18), (985, 130), (1_000, 650)]),
     patience_e2: 1_050,
     distance_e2: Quantiles(&[
         (0, 8),
@@ -136,15 +110,15 @@ pub static MAJOR: Profile = Profile {
         Quantiles(&[(0, 2), (100, 20), (500, 120), (900, 400), (1_000, 1_000)]),
     )),
     junk: NO_JUNK,
-    take_gap_ms: 22_000,
+    take_gap_ms: 27_000,
     follow_e3: 780,
     follow_gap_ms: Quantiles(&[
-        (0, 20),
-        (150, 110),
-        (350, 450),
-        (600, 2_000),
-        (850, 8_000),
-        (1_000, 20_000),
+        (0, 25),
+        (150, 160),
+        (350, 600),
+        (600, 2_600),
+        (850, 10_000),
+        (1_000, 24_000),
     ]),
     snipe_e3: 250,
     take_cents: Quantiles(&[
@@ -182,25 +156,17 @@ pub static MIDDLE: Profile = Profile {
         (1_000, 500),
     ]),
     births_e3: 16_500,
-    life: Quantiles(&[
-        (0, 1),
-        (250, 1),
-        (450, 3),
-        (650, 7),
-        (850, 18),
-        (970, 50),
-        (1_000, 120),
-    ]),
-    patience_e2: 3_600,
+    life: Quantiles(&[(0, 1), (250, 1), (450, 3), (650, 7), (850, 18), (970, 50), (1_000, 120)]),
+    patience_e2: 2_800,
     distance_e2: Quantiles(&[
         (0, 0),
         (30, 87),
         (112, 300),
         (212, 600),
         (400, 1_400),
-        (730, 2_900),
-        (890, 4_600),
-        (960, 6_400),
+        (715, 2_900),
+        (880, 4_600),
+        (965, 6_600),
         (1_000, 11_000),
     ]),
     size_cents: Quantiles(&[
@@ -255,13 +221,7 @@ pub static MINOR: Profile = Profile {
     births_e3: 700,
     life: Quantiles(&[(0, 1), (250, 2), (500, 5), (750, 13), (900, 30), (1_000, 50)]),
     patience_e2: 20_000,
-    distance_e2: Quantiles(&[
-        (0, 0),
-        (400, 150),
-        (700, 700),
-        (900, 1_800),
-        (1_000, 4_000),
-    ]),
+    distance_e2: Quantiles(&[(0, 0), (400, 150), (700, 700), (900, 1_800), (1_000, 4_000)]),
     size_cents: Quantiles(&[
         (0, 20_000),
         (400, 104_000),
@@ -273,15 +233,18 @@ pub static MINOR: Profile = Profile {
     crowd: 5,
     half_spread_e2: 850,
     touch: None,
-    junk: (
-        45,
-        Quantiles(&[(0, 5_000), (150, 150_000), (450, 500_000), (1_000, 990_000)]),
-    ),
+    junk: (45, Quantiles(&[(0, 5_000), (150, 150_000), (450, 500_000), (1_000, 990_000)])),
     take_gap_ms: 400_000,
     follow_e3: 350,
     follow_gap_ms: Quantiles(&[(0, 20), (500, 400), (1_000, 60_000)]),
     snipe_e3: 2,
-    take_cents: Quantiles(&[(0, 500), (100, 7_700), (500, 104_000), (900, 208_000), (1_000, 600_000)]),
+    take_cents: Quantiles(&[
+        (0, 500),
+        (100, 7_700),
+        (500, 104_000),
+        (900, 208_000),
+        (1_000, 600_000),
+    ]),
     moves_per_hour: 400,
     beta_e3: 1_400,
     silent_minutes_e3: 900,
@@ -306,10 +269,7 @@ pub static THIN: Profile = Profile {
     crowd: 3,
     half_spread_e2: 3_000,
     touch: None,
-    junk: (
-        32,
-        Quantiles(&[(0, 20_000), (200, 300_000), (500, 800_000), (1_000, 990_000)]),
-    ),
+    junk: (32, Quantiles(&[(0, 20_000), (200, 300_000), (500, 800_000), (1_000, 990_000)])),
     take_gap_ms: 2_500_000,
     follow_e3: 200,
     follow_gap_ms: Quantiles(&[(0, 20), (500, 400), (1_000, 60_000)]),
@@ -363,9 +323,8 @@ const CURRENCIES: [(&str, i64); 24] = [
 ];
 
 /// Currencies that trade a lot against dollars.
-const BUSY: [&str; 13] = [
-    "ADA", "DOT", "SOL", "XRP", "LTC", "DOGE", "LINK", "AVAX", "TRX", "XLM", "EOS", "IOT", "XMR",
-];
+const BUSY: [&str; 13] =
+    ["ADA", "DOT", "SOL", "XRP", "LTC", "DOGE", "LINK", "AVAX", "TRX", "XLM", "EOS", "IOT", "XMR"];
 
 /// Smallest start price: below it, 1e-8 as the smallest step would leave no room for a book.
 pub const PX_MIN: i64 = 5_000;
