@@ -428,6 +428,7 @@ impl Session {
         let ending = loop {
             self.round();
             if view.is_due() {
+                self.watch.on_threads(&self.topology, self.running.threads());
                 view.show(self.watch.model());
             }
             let elapsed = self.clock.mono() - MonoNs(0);
@@ -485,6 +486,7 @@ impl Session {
             let left = account.map_or(0, |account| account.orders_alive);
             self.watch.notice(&format!("stopping: {left} own orders left to cancel"), true);
             if view.is_due() {
+                self.watch.on_threads(&self.topology, self.running.threads());
                 view.show(self.watch.model());
             }
             if (self.clock.mono() - begun).as_ms() > limit_ms {

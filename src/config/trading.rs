@@ -291,8 +291,8 @@ impl Defaults {
                 table.insert("inventory_max".to_owned(), inventory.into());
             }
             if kind == "probe" {
-                // About two orders a second on the default market: every stage always has samples.
-                table.insert("every_changes".to_owned(), 120.into());
+                // Two or three orders a second on the default market: every stage has samples.
+                table.insert("every_changes".to_owned(), 50.into());
             }
             table
         };

@@ -381,7 +381,7 @@ impl Market {
         };
         let Some(mut px) = farthest.copied() else { return };
         for _ in prices.len()..LEVELS_MIN {
-            px -= side.sign() * digit_step(px, DIGITS) * self.rng.between(1, 4);
+            px -= side.sign() * digit_step(px, DIGITS) * self.rng.between(1, 3);
             let left_e3 = self.rng.between(300_000, 3_000_000);
             self.place_at(side, px, left_e3, Role::Ladder, floor);
         }
@@ -389,7 +389,6 @@ impl Market {
     /// Keeps a side alive: somebody quotes, deep books stay deep, and a side that accounts took
     /// away is filled anew.
     fn repair(&mut self, side: Side, floor: &mut dyn Floor) {
-        let profile = self.profile();
         let orders = &self.orders[side_index(side)];
         let known = orders.len();
         let is_quoted = orders.iter().any(|order| order.role != Role::Junk);

@@ -158,8 +158,8 @@ pub struct Figures {
     pub batch_gap_ms: [f64; 3],
     /// In windows of 1 s, 10 s, 60 s.
     pub row_dispersion: [f64; 3],
-    /// Windows of 60 s: rate at p10 and p90 by the median.
-    pub rate_spread: [f64; 2],
+    /// Windows of 60 s: rate at p10, p90 and p99 by the median.
+    pub rate_spread: [f64; 3],
     /// Share of windows of 60 s below 0.7 and above 1.5 of the median rate.
     pub phase_share: [f64; 2],
     pub share_deleted: f64,
@@ -280,7 +280,7 @@ impl Figures {
         self.row_dispersion = [1.0, 10.0, 60.0].map(|w| dispersion(&times, start, end, w).0);
         let rates = sorted(dispersion(&times, start, end, 60.0).1);
         let median = quantile(&rates, 0.5);
-        self.rate_spread = [0.1, 0.9].map(|part| quantile(&rates, part) / median);
+        self.rate_spread = [0.1, 0.9, 0.99].map(|part| quantile(&rates, part) / median);
         let part_of = |test: &dyn Fn(f64) -> bool| {
             rates.iter().filter(|rate| test(**rate)).count() as f64 / rates.len() as f64
         };

@@ -38,12 +38,13 @@ pub struct SyntheticConfig {
     pub seed: u64,
     /// Time of the first step.
     pub start: WallNs,
-    /// Pace in thousandths of a real one: at 2,000 everything happens in half the time.
+    /// Pace in thousandths of a real one: at 2,000 everything happens in half the time. 0 counts as
+    /// 1.
     pub rate_e3: u32,
 }
 
 impl Default for SyntheticConfig {
-    /// Four pairs on 2025-01-01.
+    /// Four pairs, from 2025-01-01 on.
     fn default() -> Self {
         SyntheticConfig {
             symbols: ["tBTCUSD", "tETHUSD", "tADAUSD", "tDOTUSD"].map(str::to_owned).to_vec(),
@@ -82,7 +83,7 @@ impl Synthetic {
         }
     }
     fn wall_of(&self, market_ns: i64) -> WallNs {
-        let span_ns = scale(market_ns, 1_000, i64::from(self.config.rate_e3));
+        let span_ns = scale(market_ns, 1_000, i64::from(self.config.rate_e3.max(1)));
         WallNs(self.start.0.saturating_add(span_ns))
     }
 }

@@ -8,8 +8,11 @@ use crate::base::time::WallNs;
 use crate::base::units::Side;
 use crate::exchange::tape::Candle;
 
-/// Minutes of history. Thin markets do not trade in all of them.
+/// Minutes of history. Thin markets do not trade in most of them: theirs goes farther back, until
+/// there are enough candles for slow indicators or it is two weeks long.
 const MINUTES: i64 = 1_000;
+const CANDLES_MIN: usize = 250;
+const MINUTES_MAX: i64 = 20_000;
 /// Moves of a price in a minute of usual times.
 const MOVES_PER_MINUTE: i64 = 8;
 
@@ -21,7 +24,10 @@ pub fn history_of(name: &str, seed: u64, start: WallNs) -> Vec<Candle> {
     let first = start.as_ms().div_euclid(60_000);
     let mut candles = Vec::new();
     let (mut px, mut sign) = (traits.px, 1);
-    for back in 1..=MINUTES {
+    for back in 1..=MINUTES_MAX {
+        if back > MINUTES && candles.len() >= CANDLES_MIN {
+            break;
+        }
         let close = px;
         let (mut high, mut low) = (close, close);
         let count = MOVES_PER_MINUTE * WAIT_E3.draw(&mut rng) / 1_000;
