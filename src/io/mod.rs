@@ -21,7 +21,11 @@ pub mod wal;
 #[cfg(feature = "net")]
 pub mod dial;
 #[cfg(feature = "net")]
+pub mod http;
+#[cfg(feature = "net")]
 pub mod rest;
+#[cfg(feature = "http2")]
+pub mod rest_curl;
 #[cfg(feature = "net")]
 pub mod socket;
 #[cfg(feature = "net")]

@@ -220,7 +220,8 @@ mod tests {
         /// It is not stricter than it must be: a caller that always wants gets the refill's share.
         #[test]
         fn a_steady_caller_gets_its_share(window_calls in 2u32..300) {
-            let starts = starts(&mut bucket(window_calls, 100), &vec![0; window_calls as usize * 5]);
+            let wishes = vec![0; window_calls as usize * 5];
+            let starts = starts(&mut bucket(window_calls, 100), &wishes);
             let in_five = starts.iter().filter(|at| **at < MonoNs(300_000_000_000)).count() as u32;
             let share = window_calls * 10 / 3;
             prop_assert!(in_five + 2 >= share, "{in_five} of {window_calls} x 5");
