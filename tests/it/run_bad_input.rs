@@ -178,11 +178,20 @@ fn nonsense_on_the_sockets_is_a_counted_gap_and_the_run_goes_on() {
     let address = proxy(target, told.clone());
     let report = dir.path().join("r.json");
     let args = [
-        "run", "--plain", "--attach", &address, "--dir", dir.text(), "--report",
-        report.to_str().unwrap(), "--for", "60s", "--set", "channels.reconnect_min_ms=50",
+        "run",
+        "--plain",
+        "--attach",
+        &address,
+        "--dir",
+        dir.text(),
+        "--report",
+        report.to_str().unwrap(),
+        "--for",
+        "60s",
+        "--set",
+        "channels.reconnect_min_ms=50",
     ];
-    let mut engine =
-        genesis(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut engine = genesis(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     for _ in 0..400 {
         if told.load(Ordering::Acquire) > KINDS.len() {
             break;
