@@ -157,11 +157,7 @@ pub static MIDDLE: Profile = Profile {
     ]),
     births_e3: 16_500,
     life: Quantiles(&[(0, 1), (250, 1), (450, 3), (650, 7), (850, 18), (970, 50), (1_000, 120)]),
-<<<<<<< HEAD
-    patience_e2: 3_600,
-=======
     patience_e2: 2_800,
->>>>>>> synth
     distance_e2: Quantiles(&[
         (0, 0),
         (30, 87),
