@@ -1,5 +1,7 @@
 //! The whole program against its own exchange over real sockets: trades, stops, and replays.
 
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
 use crate::run_support::{Dir, count, genesis, output, report_of, signal};
 use flate2::read::GzDecoder;
 use genesis::base::rng::Rng;
