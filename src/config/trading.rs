@@ -310,7 +310,7 @@ impl Defaults {
             .collect();
         let mut probe = table("probe", "tBTCUSD", "0.001", "");
         probe.insert("style".to_owned(), "rest".into());
-        let custom = table("custom", "tBTCUSD", "0.001", "");
+        let custom = table("custom", "tETHUSD", "0.01", "");
         Defaults { strategies, examples: vec![probe, custom] }
     }
 }
