@@ -43,10 +43,7 @@ impl Noise {
     /// Called at every turn of the measuring loop. `Some(clean)` at a window's end.
     #[inline]
     pub fn turn(&mut self) -> Option<bool> {
-        let now = self.start.elapsed().as_nanos() as u64;
-        let gap = now - self.last_ns;
-        self.last_ns = now;
-        self.window_gap_ns = self.window_gap_ns.max(gap);
+        let now = self.look();
         if now / WINDOW_NS == self.window {
             return None;
         }
@@ -57,18 +54,32 @@ impl Noise {
         self.gap_ns_max = self.gap_ns_max.max(self.window_gap_ns);
         self.window_gap_ns = 0;
         // Our own look at the kernel is no noise.
-        self.last_ns = self.start.elapsed().as_nanos() as u64;
+        self.resume();
         self.windows += 1;
         self.clean += u64::from(clean);
         Some(clean)
     }
+    /// Books the gap since the last call; the window goes on.
+    #[inline]
+    pub fn look(&mut self) -> u64 {
+        let now = self.start.elapsed().as_nanos() as u64;
+        self.window_gap_ns = self.window_gap_ns.max(now - self.last_ns);
+        self.last_ns = now;
+        now
+    }
+    /// What passed since the last call was work of ours that nobody times.
+    #[inline]
+    pub fn resume(&mut self) {
+        self.last_ns = self.start.elapsed().as_nanos() as u64;
+    }
     /// In words, for the line of the report.
     pub fn label(&self) -> String {
         format!(
-            "{} of {} windows clean, longest gap {} us",
+            "{} of {} windows clean, longest gap {} us{}",
             self.clean,
             self.windows,
-            self.gap_ns_max / 1_000
+            self.gap_ns_max / 1_000,
+            if self.is_noisy() { ", NOISY" } else { "" }
         )
     }
     /// Fewer than half of the windows clean: not measurable here.

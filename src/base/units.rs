@@ -112,24 +112,57 @@ fixed_point!(
     Quote
 );
 
+/// `left × right` at 1e-16 brought back to 1e-8, rounded towards zero, saturating. Most products fit
+/// 64 bits, where a division by a constant is a multiplication; one of 128 bits is a library call.
+#[inline(always)]
+fn mul_units(left: i64, right: i64) -> i64 {
+    match left.checked_mul(right) {
+        Some(product) => product / UNIT_SCALE,
+        None => mul_units_wide(left, right),
+    }
+}
+#[cold]
+#[inline(never)]
+fn mul_units_wide(left: i64, right: i64) -> i64 {
+    let wide = i128::from(left) * i128::from(right) / i128::from(UNIT_SCALE);
+    wide.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+}
+
+/// Ticks of prices with 5, 6, … digits at 1e-8; an `i64` has at most 19.
+const POWERS_OF_TEN: [i64; 15] = {
+    let mut powers = [1; 15];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 impl Px {
     /// `|price × quantity|` in quote currency, rounded towards zero, saturating at `Quote::MAX`.
     #[inline(always)]
     pub fn notional(self, qty: Qty) -> Quote {
-        let wide = (self.0 as i128 * qty.0 as i128) / UNIT_SCALE as i128;
-        Quote(wide.unsigned_abs().min(i64::MAX as u128) as i64)
+        Quote(mul_units(self.0, qty.0).saturating_abs())
     }
     /// Signed `price × quantity` in quote currency, rounded towards zero, saturating.
     #[inline(always)]
     pub fn value(self, qty: Qty) -> Quote {
-        let wide = (self.0 as i128 * qty.0 as i128) / UNIT_SCALE as i128;
-        Quote(wide.clamp(i64::MIN as i128, i64::MAX as i128) as i64)
+        Quote(mul_units(self.0, qty.0))
     }
-    /// The price moved by `bps` hundredths of a per cent, rounded towards zero.
+    /// The price moved by `bps` hundredths of a per cent, rounded towards zero, saturating.
     #[inline(always)]
     pub fn offset_bps(self, bps: i64) -> Px {
-        let wide = self.0 as i128 + self.0 as i128 * bps as i128 / 10_000;
-        Px(wide.clamp(i64::MIN as i128, i64::MAX as i128) as i64)
+        match self.0.checked_mul(bps) {
+            Some(product) => Px(self.0.saturating_add(product / 10_000)),
+            None => self.offset_bps_wide(bps),
+        }
+    }
+    #[cold]
+    #[inline(never)]
+    fn offset_bps_wide(self, bps: i64) -> Px {
+        let wide = i128::from(self.0) + i128::from(self.0) * i128::from(bps) / 10_000;
+        Px(wide.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64)
     }
     /// The venue's price step at this price: five significant digits, not below 1e-8.
     /// 86,717 → 1; 9,999.9 → 0.1; 0.076989 → 0.000001 (protocol notes, section 5.1).
@@ -139,7 +172,7 @@ impl Px {
             return Px(1);
         }
         let digits = magnitude.ilog10(); // 0 for 1e-8
-        Px(if digits <= 4 { 1 } else { 10i64.pow(digits - 4) })
+        Px(POWERS_OF_TEN[digits.saturating_sub(4) as usize])
     }
     /// Rounds down to the venue's price step.
     pub fn floor_to_tick(self) -> Px {
@@ -186,44 +219,69 @@ impl Side {
 /// Longest text `write_decimal` makes: sign, 11 digits, point, 8 decimals.
 pub const DECIMAL_TEXT_MAX: usize = 24;
 
-/// Writes units of 1e-8 as plain decimal text without trailing zeros; returns the length.
-pub fn write_decimal(raw: i64, out: &mut [u8; DECIMAL_TEXT_MAX]) -> usize {
-    let mut len = 0;
-    if raw < 0 {
-        out[0] = b'-';
-        len = 1;
+/// Digits of 0 … 99, two each.
+const PAIRS: [u8; 200] = {
+    let mut pairs = [0; 200];
+    let mut value = 0;
+    while value < 100 {
+        pairs[2 * value] = b'0' + (value / 10) as u8;
+        pairs[2 * value + 1] = b'0' + (value % 10) as u8;
+        value += 1;
     }
-    let magnitude = raw.unsigned_abs();
-    let whole = magnitude / UNIT_SCALE as u64;
-    let mut frac = magnitude % UNIT_SCALE as u64;
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = whole;
-    loop {
+    pairs
+};
+/// Digits of the longest `u64`.
+pub const UINT_TEXT_MAX: usize = 20;
+
+/// Writes a number's digits at the end of `out`; returns where they begin. Two digits a step: each
+/// step waits for the division before it.
+#[inline(always)]
+pub fn write_uint(value: u64, out: &mut [u8; UINT_TEXT_MAX]) -> usize {
+    let (mut rest, mut at) = (value, UINT_TEXT_MAX);
+    while rest >= 100 {
+        let pair = (rest % 100) as usize * 2;
+        rest /= 100;
+        at -= 2;
+        out[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    }
+    if rest >= 10 {
+        let pair = rest as usize * 2;
+        at -= 2;
+        out[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    } else {
         at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+        out[at] = b'0' + rest as u8;
     }
-    let whole_len = digits.len() - at;
+    at
+}
+
+/// Writes units of 1e-8 as plain decimal text without trailing zeros; returns the length.
+#[inline]
+pub fn write_decimal(raw: i64, out: &mut [u8; DECIMAL_TEXT_MAX]) -> usize {
+    let magnitude = raw.unsigned_abs();
+    let (whole, frac) = (magnitude / UNIT_SCALE as u64, magnitude % UNIT_SCALE as u64);
+    let mut digits = [0u8; UINT_TEXT_MAX];
+    let at = write_uint(whole, &mut digits);
+    let mut len = usize::from(raw < 0);
+    out[0] = b'-';
+    let whole_len = UINT_TEXT_MAX - at;
     out[len..len + whole_len].copy_from_slice(&digits[at..]);
     len += whole_len;
-    if frac != 0 {
-        out[len] = b'.';
-        let mut decimals = UNIT_DECIMALS as usize;
-        while frac.is_multiple_of(10) {
-            frac /= 10;
-            decimals -= 1;
-        }
-        for place in (0..decimals).rev() {
-            out[len + 1 + place] = b'0' + (frac % 10) as u8;
-            frac /= 10;
-        }
-        len += 1 + decimals;
+    if frac == 0 {
+        return len;
     }
-    len
+    // All eight decimals at once, then the zeros at their end are cut off.
+    out[len] = b'.';
+    let (high, low) = (frac / 10_000, frac % 10_000);
+    let pairs = [high / 100, high % 100, low / 100, low % 100];
+    for (place, pair) in pairs.into_iter().enumerate() {
+        let from = pair as usize * 2;
+        out[len + 1 + 2 * place..len + 3 + 2 * place].copy_from_slice(&PAIRS[from..from + 2]);
+    }
+    let decimals: [u8; 8] = out[len + 1..len + 9].try_into().expect("eight bytes");
+    // The first byte is the lowest: zeros of the text's end are the highest bytes.
+    let zeros = (u64::from_le_bytes(decimals) ^ 0x3030_3030_3030_3030).leading_zeros() / 8;
+    len + 9 - zeros as usize
 }
 
 /// Parses any JSON number into units of 1e-8: `(raw, exact)`. Digits below 1e-8 are rounded half
@@ -369,6 +427,52 @@ mod tests {
         }
         assert_eq!(Px::parse("9999.95").unwrap().ceil_to_tick(), Px::from_whole(10_000));
         assert_eq!(Px::parse("86717.4").unwrap().floor_to_tick(), Px::from_whole(86_717));
+    }
+
+    /// Against the plain 128-bit rule, over all magnitudes and the borders.
+    #[test]
+    fn products_equal_their_wide_twins() {
+        let mut rng = crate::base::rng::Rng::new(3);
+        let clamp = |wide: i128| wide.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        let mut next = |edge: u64| match edge {
+            0 => i64::MAX,
+            1 => i64::MIN + 1,
+            2 => 0,
+            _ => (rng.next_u64() >> rng.below(64)) as i64 * if rng.chance(1, 2) { 1 } else { -1 },
+        };
+        for round in 0..60_000u64 {
+            let (a, b) = (next(round % 40), next(round % 37));
+            let scale = i128::from(UNIT_SCALE);
+            let value = i128::from(a) * i128::from(b) / scale;
+            assert_eq!(Px(a).value(Qty(b)).0, clamp(value), "{a} {b}");
+            assert_eq!(Px(a).notional(Qty(b)).0, clamp(value.abs()), "{a} {b}");
+            let moved = i128::from(a) + i128::from(a) * i128::from(b) / 10_000;
+            assert_eq!(Px(a).offset_bps(b).0, clamp(moved), "{a} {b}");
+        }
+    }
+
+    /// Against `format!`, over all lengths.
+    #[test]
+    fn digits_two_at_a_step_are_the_usual_digits() {
+        let mut rng = crate::base::rng::Rng::new(4);
+        for round in 0..20_000u64 {
+            let value = match round {
+                0 => 0,
+                1 => u64::MAX,
+                _ => rng.next_u64() >> rng.below(64),
+            };
+            let mut out = [0; UINT_TEXT_MAX];
+            let at = write_uint(value, &mut out);
+            assert_eq!(std::str::from_utf8(&out[at..]), Ok(format!("{value}").as_str()));
+            let raw = value as i64;
+            let mut text = [0; DECIMAL_TEXT_MAX];
+            let len = write_decimal(raw, &mut text);
+            let (whole, part) =
+                (raw.unsigned_abs() / 100_000_000, raw.unsigned_abs() % 100_000_000);
+            let plain = format!("{}{whole}.{part:08}", if raw < 0 { "-" } else { "" });
+            let plain = plain.trim_end_matches('0').trim_end_matches('.');
+            assert_eq!(std::str::from_utf8(&text[..len]), Ok(plain));
+        }
     }
 
     #[test]

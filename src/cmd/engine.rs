@@ -1,9 +1,18 @@
-//! Where the command line ends and the engine begins.
+//! Where the command line ends and the engine begins: what a run is asked for, how it can fail, and
+//! the two ways a line is driven, live and from its input log.
 
-use crate::config::Config;
+use super::assemble::{self, Context};
+use crate::config::{Config, Sources};
+use crate::io::input_log::InputLogReader;
+use crate::line::chain::Chain;
+use crate::line::send::SendLine;
+use crate::model::Event;
 use crate::ops::report::Report;
-use crate::ops::rundir::Places;
+use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, Places};
 use crate::ops::view::ViewMode;
+use crate::runtime::cpu::CpuMap;
+use crate::runtime::topology::{self, Layout, Topology, TopologySpec};
+use crate::venue::symbols::SymbolTable;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +26,8 @@ pub struct RunRequest {
     pub is_armed: bool,
     /// Where run directories go.
     pub places: Places,
+    /// An exchange of ours in another process (`genesis venue`), instead of an embedded one.
+    pub attach: Option<String>,
 }
 
 /// Why a run did not come to a report.
@@ -26,6 +37,20 @@ pub enum RunError {
     BadInput(String),
     /// Exit code 1.
     Failed(String),
+}
+
+pub(super) fn failed(error: impl std::fmt::Display) -> RunError {
+    RunError::Failed(error.to_string())
+}
+pub(super) fn bad_input(error: impl std::fmt::Display) -> RunError {
+    RunError::BadInput(error.to_string())
+}
+
+/// Why a run ends.
+#[cfg(feature = "net")]
+pub(super) struct Ending {
+    pub(super) reason: String,
+    pub(super) halted: bool,
 }
 
 /// What a replay found.
@@ -44,19 +69,132 @@ pub struct ReplayOutcome {
 /// # Errors
 /// The run could not start or broke off.
 pub fn runtime_entry(config: Config, request: RunRequest) -> Result<Report, RunError> {
-    // INTEGRATOR: the body.
-    let _ = (config, request);
-    Err(RunError::Failed("the engine is not joined yet".to_owned()))
+    #[cfg(feature = "net")]
+    return super::session::run(config, request);
+    #[cfg(not(feature = "net"))]
+    {
+        let _ = (config, request);
+        Err(failed("this build has no sockets: build it with the feature `net`"))
+    }
 }
 
-/// Feeds the input log of the run in `dir` through the line by direct calls.
+/// A decision hash as reports print it.
+pub(super) fn hash_text(hash: u64) -> String {
+    format!("{hash:016x}")
+}
+
+/// How a replay drives the stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayBy {
+    /// One after the other, without rings.
+    DirectCalls,
+    /// Over rings, on the threads of this layout. Depth of every ring, if not as the config says.
+    Layout { layout: Layout, depth: Option<usize> },
+}
+
+/// Feeds the input log of the run in `dir` through the line.
 ///
 /// # Errors
-/// The log cannot be read.
-pub fn replay_entry(dir: &Path) -> Result<ReplayOutcome, RunError> {
-    // INTEGRATOR: the body.
-    let _ = dir;
-    Err(RunError::Failed("replay is not joined yet".to_owned()))
+/// The log or the config beside it cannot be read; a thread that could not be placed.
+pub fn replay_entry(dir: &Path, by: ReplayBy) -> Result<ReplayOutcome, RunError> {
+    let path = dir.join(INPUT_FILE);
+    let in_log = |words: &dyn std::fmt::Display| bad_input(format!("{}: {words}", path.display()));
+    let mut log = InputLogReader::open(&path).map_err(|e| in_log(&e))?;
+    let sources = Sources { file: Some(dir.join(CONFIG_FILE)), overrides: Vec::new() };
+    let config = sources.load().map_err(bad_input)?;
+    let context = Context::from_bytes(&log.header().context)
+        .ok_or_else(|| in_log(&"its header is of another build; replay it there"))?;
+    let chain = chain(&config, &context)?;
+    let (send, events) = match by {
+        ReplayBy::DirectCalls => {
+            let mut chain = chain;
+            let mut events = 0;
+            while let Some(event) = log.next_event().map_err(|e| in_log(&e))? {
+                chain.replay(&event);
+                events += 1;
+            }
+            (chain.send, events)
+        }
+        ReplayBy::Layout { layout, depth } => {
+            let mut all = Vec::new();
+            while let Some(event) = log.next_event().map_err(|e| in_log(&e))? {
+                all.push(event);
+            }
+            let events = all.len() as u64;
+            let symbols = context.instruments.len();
+            (over_rings(&config, chain, symbols, layout, depth, all)?, events)
+        }
+    };
+    let is_complete = log.incomplete().is_none();
+    Ok(ReplayOutcome {
+        events,
+        commands: send.commands(),
+        decision_hash: hash_text(send.decision_hash()),
+        recorded_hash: log.decision_hash().filter(|_| is_complete).map(hash_text),
+        is_complete,
+    })
+}
+
+#[cfg(feature = "net")]
+fn over_rings(
+    config: &Config,
+    chain: Chain,
+    symbols: usize,
+    layout: Layout,
+    depth: Option<usize>,
+    events: Vec<Event>,
+) -> Result<SendLine, RunError> {
+    // Threads may share a core here: a replay asks for the same decisions, not for speed.
+    let spec = TopologySpec {
+        layout,
+        wait: Some(crate::runtime::wait::WaitKind::Backoff),
+        threads: Vec::new(),
+        links: assemble::topology(config).links,
+    };
+    let mut topology = resolve(&spec)?;
+    for link in &mut topology.links {
+        link.depth = depth.unwrap_or(link.depth);
+    }
+    let Chain { signal, risk, send } = chain;
+    let clock = crate::io::clock::Clock::start_unchecked();
+    let plan = crate::runtime::replay::ReplayPlan { signal, risk, send, symbols, topology, clock };
+    plan.run(events.into_iter()).map_err(failed)
+}
+
+#[cfg(not(feature = "net"))]
+fn over_rings(
+    _: &Config,
+    _: Chain,
+    _: usize,
+    _: Layout,
+    _: Option<usize>,
+    _: Vec<Event>,
+) -> Result<SendLine, RunError> {
+    Err(failed("this build has no threads for stages: build it with the feature `net`"))
+}
+
+/// The stages of a run by direct call.
+fn chain(config: &Config, context: &Context) -> Result<Chain, RunError> {
+    let stages = assemble::stages(config, context).map_err(bad_input)?;
+    let table = SymbolTable::new(&context.instruments);
+    let gate = assemble::gate(config, true);
+    let send = SendLine::new(gate, table, Some(assemble::ENGINE_GID), 0);
+    Ok(Chain { signal: stages.signal, risk: stages.risk, send })
+}
+
+/// The thread table of this config on this machine.
+///
+/// # Errors
+/// Every problem of the table.
+pub(super) fn resolve_topology(config: &Config) -> Result<Topology, RunError> {
+    resolve(&assemble::topology(config))
+}
+
+fn resolve(spec: &TopologySpec) -> Result<Topology, RunError> {
+    topology::resolve(spec, &CpuMap::of_this_machine()).map_err(|problems| {
+        let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        bad_input(words.join("\n"))
+    })
 }
 
 /// The resolved core map of this machine, as text.
@@ -64,7 +202,5 @@ pub fn replay_entry(dir: &Path) -> Result<ReplayOutcome, RunError> {
 /// # Errors
 /// The topology does not fit this machine.
 pub fn explain_topology(config: &Config) -> Result<String, RunError> {
-    // INTEGRATOR: `runtime::topology::resolve` over the CPUs of this machine.
-    let t = &config.topology;
-    Ok(format!("topology {} (wait {})\n", t.layout.name(), t.wait.name()))
+    Ok(resolve_topology(config)?.to_string())
 }

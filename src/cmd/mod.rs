@@ -5,12 +5,27 @@
 //! Errors:    one message on standard error and an exit code of `ops::report::exit`.
 //! Tests:     beside each file, tests/it/config_errors.rs.
 
+#[cfg(feature = "net")]
+mod account;
+// Without sockets only a replay asks for stages.
+#[cfg_attr(not(feature = "net"), allow(dead_code))]
+mod assemble;
 mod config;
 mod doctor;
 mod engine;
+#[cfg(feature = "net")]
+mod ids;
 mod latency;
+#[cfg(feature = "net")]
+mod outside;
 mod replay;
 mod run;
+#[cfg(feature = "net")]
+mod session;
+#[cfg(feature = "net")]
+mod venue;
+#[cfg(feature = "net")]
+mod watch;
 
 pub use engine::{RunError, RunRequest};
 
@@ -55,6 +70,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Check, show or explain a config.
     Config(config::ConfigArgs),
+    /// Serve an exchange that speaks Bitfinex's protocol, for any client.
+    #[cfg(feature = "net")]
+    #[command(after_help = venue::MANUAL)]
+    Venue(Box<venue::VenueArgs>),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -68,6 +87,8 @@ pub fn main() -> ExitCode {
         Some(Command::Latency(args)) => latency::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Config(args)) => config::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Venue(args)) => venue::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     };
     ExitCode::from(code)

@@ -34,6 +34,10 @@ pub(super) struct RunArgs {
     /// Second switch of live trading: the name of trading.account.
     #[arg(long, value_name = "ACCOUNT")]
     pub arm: Option<String>,
+    /// Trade against a `genesis venue` in another process: HOST:PORT, or a ws:// or wss:// address
+    /// (then venue.ca_file names its CA).
+    #[arg(long, value_name = "ADDRESS")]
+    pub attach: Option<String>,
     /// Plain lines instead of the live view.
     #[arg(long)]
     pub plain: bool,
@@ -173,6 +177,7 @@ pub(super) fn run(args: &RunArgs) -> u8 {
         view,
         is_armed: args.arm.is_some(),
         places: places(dir),
+        attach: args.attach.clone(),
     };
     match engine::runtime_entry(config, request) {
         Ok(report) => finish(&report, args, report_to_stdout),

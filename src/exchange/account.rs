@@ -324,13 +324,7 @@ mod tests {
         assert_eq!(trade(2, 150), (trade_closed(), None, 50 * ONE as i128));
     }
     fn trade_closed() -> PositionChange {
-        PositionChange::Closed(Position {
-            id: 1,
-            qty: 0,
-            cost: 0,
-            created_ms: 0,
-            updated_ms: 0,
-        })
+        PositionChange::Closed(Position { id: 1, qty: 0, cost: 0, created_ms: 0, updated_ms: 0 })
     }
 
     /// Goal: nothing is made or lost, whatever is traded, between spot and margin parties, with

@@ -62,10 +62,8 @@ mod tests {
     use crate::exchange::number::read_number;
 
     fn rows(text: &str) -> (Vec<Row>, Vec<Row>) {
-        let numbers: Vec<i64> = text
-            .split(':')
-            .map(|number| read_number(number.as_bytes()).unwrap().0)
-            .collect();
+        let numbers: Vec<i64> =
+            text.split(':').map(|number| read_number(number.as_bytes()).unwrap().0).collect();
         let (mut bids, mut asks) = (Vec::new(), Vec::new());
         for pair in numbers.chunks(2) {
             let row = Row { px: pair[0], id: 0, count: 1, qty: pair[1].abs() };
@@ -91,7 +89,7 @@ mod tests {
 
     #[test]
     fn raw_books_hash_order_ids() {
-        let row = |id, qty| Row { px: 0, id, count: 1, qty: qty * 100_000_000 };
+        let row = |id, qty: i64| Row { px: 0, id, count: 1, qty: qty * 100_000_000 };
         let mut scratch = Vec::new();
         let (bids, asks) = ([row(100, 1), row(101, 2)], [row(102, 3), row(103, 4)]);
         assert_eq!(checksum(&mut scratch, &bids, &asks, true), 1_841_538_801);

@@ -172,7 +172,7 @@ pub struct ExchangeConfig {
     /// sure).
     pub cid_unique_per_day: bool,
     pub wait_for: WaitFor,
-    /// First moment of the market's clock; a recording brings its own.
+    /// First moment of the market's clock, for a market that has no time of its own.
     pub start_at: WallNs,
 }
 

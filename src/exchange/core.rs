@@ -5,7 +5,7 @@
 use super::account::{Account, Bank, HOUSE, Wallet};
 use super::config::{ExchangeConfig, ExchangeError, SymbolSpec};
 use super::depth::Depth;
-use super::ghost::GhostBook;
+use super::ghost::GhostStats;
 use super::hub::{FeedKey, Hub};
 use super::levels::{RowTexts, Window};
 use super::market::MarketSource;
@@ -127,6 +127,8 @@ pub struct Core {
     /// REST calls by endpoint class: start of the minute (ms) and count.
     pub(super) rest_calls: BTreeMap<&'static str, (i64, u32)>,
     pub(super) ticks: Ticks,
+    /// Symbols whose books the house changed in the running step of the market.
+    pub(super) unsent_books: Vec<u16>,
     pub(super) scratch: Scratch,
 }
 
@@ -145,24 +147,28 @@ impl Core {
         source: &dyn MarketSource,
     ) -> Result<Core, ExchangeError> {
         let mut config = config;
-        for name in source.symbols() {
-            if !config.symbols.iter().any(|spec| spec.name == name) {
-                config.symbols.push(SymbolSpec::named(&name));
+        // The source knows its symbols by their place, so its own come first and in its order.
+        let named = source.symbols();
+        let mut specs: Vec<SymbolSpec> = named.iter().map(|name| SymbolSpec::named(name)).collect();
+        for spec in config.symbols.drain(..) {
+            match specs.iter_mut().find(|own| own.name == spec.name) {
+                Some(own) => *own = spec,
+                // A recording lists what it recorded, nothing else: other books would be empty for
+                // ever.
+                None if source.is_recording() => {}
+                None => specs.push(spec),
             }
         }
-        // A recording lists what it recorded, nothing else: other books would be empty for ever.
-        if source.is_recording() {
-            let recorded = source.symbols();
-            config.symbols.retain(|spec| recorded.contains(&spec.name));
-        }
+        config.symbols = specs;
         config.check()?;
         let mut listings = Vec::with_capacity(config.symbols.len());
         let mut by_name = BTreeMap::new();
         for (index, spec) in config.symbols.iter().enumerate() {
             let split = Instrument::split_name(&spec.name);
-            let (base, quote) = split.ok_or_else(|| ExchangeError::SymbolName(spec.name.clone()))?;
+            let (base, quote) =
+                split.ok_or_else(|| ExchangeError::SymbolName(spec.name.clone()))?;
             let depth = match source.is_recording() {
-                true => Depth::Recorded(Box::new(GhostBook::default())),
+                true => Depth::Recorded(Box::default()),
                 false => Depth::Matched(MatchBook::default()),
             };
             let mut tape = Tape::default();
@@ -196,7 +202,7 @@ impl Core {
             }
             bank.accounts.push(account);
         }
-        let now = source.next_at().unwrap_or_default();
+        let now = source.next_at().unwrap_or(config.start_at);
         let replay = Replay::new(source, &by_name, &mut hub);
         let config_ticks = Ticks {
             checksum_at: WallNs(now.0 + config.checksum_ms * 1_000_000),
@@ -227,6 +233,7 @@ impl Core {
             has_started: false,
             rest_calls: BTreeMap::new(),
             ticks: config_ticks,
+            unsent_books: Vec::new(),
             scratch: Scratch::default(),
         };
         core.list_recorded_feeds();
@@ -260,7 +267,8 @@ impl Core {
     /// Next tick of the clockwork.
     pub(super) fn next_tick(&self) -> WallNs {
         let ticks = &self.ticks;
-        let mut next = ticks.checksum_at.min(ticks.slow_at).min(ticks.ticker_at).min(ticks.status_at);
+        let mut next =
+            ticks.checksum_at.min(ticks.slow_at).min(ticks.ticker_at).min(ticks.status_at);
         if let Some(beat) = self.hub.next_beat() {
             next = next.min(beat);
         }
@@ -323,6 +331,19 @@ impl Core {
             let listing = self.listing(symbol);
             (listing.base, listing.quote)
         })
+    }
+    pub(super) fn ghost_stats(&self) -> GhostStats {
+        let mut sum = GhostStats::default();
+        for listing in &self.listings {
+            if let Depth::Recorded(book) = &listing.depth {
+                sum.rested += book.stats.rested;
+                sum.filled_by_queue += book.stats.filled_by_queue;
+                sum.filled_through += book.stats.filled_through;
+                sum.filled_by_level += book.stats.filled_by_level;
+                sum.taken += book.stats.taken;
+            }
+        }
+        sum
     }
     pub(super) fn next_order_id(&mut self) -> u64 {
         self.ids.order += 1;

@@ -20,7 +20,8 @@ pub fn read_day(text: &str) -> Option<i64> {
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     let days = era * 146_097 + day_of_era - 719_468;
     // Only a date that comes back as itself was one (no 31 February).
-    let same = WallNs(days.checked_mul(DAY_NS)?).utc_date() == (year as i32, month as u8, day as u8);
+    let same =
+        WallNs(days.checked_mul(DAY_NS)?).utc_date() == (year as i32, month as u8, day as u8);
     same.then_some(days)
 }
 

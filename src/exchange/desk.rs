@@ -20,6 +20,11 @@ const CID_DAYS: i64 = 2;
 /// Span of the order rate, ms.
 const ORDER_RATE_MS: i64 = 300_000;
 
+/// Where a trailing stop stands when the price is `px`.
+fn trailed(px: i64, order: &Order) -> i64 {
+    px.saturating_add(order.side.sign() * order.px_trailing).max(1)
+}
+
 impl Core {
     /// Checks a new order and makes it, not yet executed: the acknowledgement comes before its
     /// effects.
@@ -131,7 +136,8 @@ impl Core {
     fn check_cid(&self, account: u32, cid: Option<u64>) -> Result<(), Refusal> {
         let Some(cid) = cid else { return Ok(()) };
         let today = self.now.utc_day();
-        let used = self.bank.account(account).cids.get(&today).is_some_and(|day| day.contains(&cid));
+        let used =
+            self.bank.account(account).cids.get(&today).is_some_and(|day| day.contains(&cid));
         if cid == 0 || cid > CID_MAX {
             return Err("cid: invalid".into());
         }
@@ -174,7 +180,7 @@ impl Core {
             let mut order = order;
             if order.kind == Kind::TrailingStop && order.px == 0 {
                 let mark = self.listing(symbol).mark();
-                order.px = (mark + order.side.sign() * order.px_trailing).max(1);
+                order.px = trailed(mark, &order);
             }
             self.tell_order("on", &order);
             let listing = &mut self.listings[symbol as usize];
@@ -276,7 +282,8 @@ impl Core {
             self.settle_match(symbol, &mut taker, *hit);
         }
         // Something is left to take, so it was the money that ran out.
-        let starved = budget.is_some() && self.listing(symbol).depth.best(taker.order.side.opposite()).is_some();
+        let starved = budget.is_some()
+            && self.listing(symbol).depth.best(taker.order.side.opposite()).is_some();
         self.scratch.matches = matches;
         let order = &mut taker.order;
         if order.left > 0 {
@@ -462,7 +469,7 @@ impl Core {
             for id in listing.stops.clone() {
                 let Some(order) = self.orders.get_mut(&id) else { continue };
                 if order.kind == Kind::TrailingStop {
-                    let trailed = (last + order.side.sign() * order.px_trailing).max(1);
+                    let trailed = trailed(last, order);
                     order.px = match order.side {
                         Side::Buy => order.px.min(trailed),
                         Side::Sell => order.px.max(trailed),
@@ -615,8 +622,7 @@ impl Core {
         }
         let pair = self.listings.iter().find(|listing| {
             listing.base == from
-                && (listing.quote == to
-                    || (dollar(listing.quote.as_str()) && dollar(to.as_str())))
+                && (listing.quote == to || (dollar(listing.quote.as_str()) && dollar(to.as_str())))
         });
         pair.map_or(0, |listing| units * listing.mark() as i128 / 100_000_000)
     }

@@ -3,7 +3,6 @@
 use super::account::HOUSE;
 use super::core::Core;
 use super::depth::Depth;
-use super::levels::side_index;
 use super::market::Floor;
 use super::matching::Resting;
 use crate::base::units::Side;
@@ -49,20 +48,20 @@ impl Floor for Core {
             self.listings[symbol].depth.rest(order);
             rested = Some(id);
         }
-        self.book_changed(symbol as u16);
+        self.book_will_change(symbol as u16);
         self.run_stops(symbol as u16);
         rested
     }
     fn house_take(&mut self, symbol: usize, side: Side, qty: i64) -> i64 {
         let left = self.house_execute(symbol, side, None, qty.max(0));
-        self.book_changed(symbol as u16);
+        self.book_will_change(symbol as u16);
         self.run_stops(symbol as u16);
         qty.max(0) - left
     }
     fn house_cancel(&mut self, symbol: usize, id: u64) -> bool {
         let removed = self.listings[symbol].depth.remove(id).is_some();
         if removed {
-            self.book_changed(symbol as u16);
+            self.book_will_change(symbol as u16);
         }
         removed
     }
@@ -71,14 +70,5 @@ impl Floor for Core {
     }
     fn recorded_unknown(&mut self) {
         self.stats.recorded_unknown += 1;
-    }
-}
-
-/// Best price and quantity of a side of the public book, for tests and reports.
-impl Core {
-    pub(super) fn touch(&self, symbol: u16, side: Side) -> Option<(i64, i64)> {
-        let mut window = super::levels::Window::default();
-        self.listing(symbol).depth.fill_window(30, 1, &mut window);
-        window.sides[side_index(side)].first().map(|row| (row.px, row.qty))
     }
 }

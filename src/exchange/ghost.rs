@@ -75,14 +75,7 @@ impl GhostBook {
         }
     }
     /// A recorded level changed. Fills of ghosts are pushed with the ghost as `maker`.
-    pub fn on_level(
-        &mut self,
-        side: Side,
-        px: i64,
-        count: u32,
-        qty: i64,
-        fills: &mut Vec<Match>,
-    ) {
+    pub fn on_level(&mut self, side: Side, px: i64, count: u32, qty: i64, fills: &mut Vec<Match>) {
         let before = self.levels.set(side, px, count, qty);
         let now = if count == 0 { 0 } else { qty };
         if !self.taken.is_empty() && now < before {
@@ -303,12 +296,9 @@ mod tests {
     fn book() -> GhostBook {
         let mut book = GhostBook::default();
         let mut fills = Vec::new();
-        for (side, px, qty) in [
-            (Side::Buy, 99, 10),
-            (Side::Buy, 98, 10),
-            (Side::Sell, 101, 10),
-            (Side::Sell, 102, 10),
-        ] {
+        for (side, px, qty) in
+            [(Side::Buy, 99, 10), (Side::Buy, 98, 10), (Side::Sell, 101, 10), (Side::Sell, 102, 10)]
+        {
             book.on_level(side, px, 1, qty, &mut fills);
         }
         book

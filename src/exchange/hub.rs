@@ -46,10 +46,7 @@ impl Outbox {
         self.bytes.clear();
         self.frames.clear();
     }
-    /// Bytes waiting.
-    pub fn size(&self) -> usize {
-        self.bytes.len()
-    }
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
@@ -305,9 +302,10 @@ impl Hub {
     }
     /// Connections authenticated for an account, in order of their number.
     pub fn has_listener(&self, account: u32) -> bool {
-        self.sessions.iter().flatten().any(|session| {
-            session.auth.as_ref().is_some_and(|auth| auth.account == account)
-        })
+        self.sessions
+            .iter()
+            .flatten()
+            .any(|session| session.auth.as_ref().is_some_and(|auth| auth.account == account))
     }
     pub fn feeds(&self) -> &[Feed] {
         &self.feeds
@@ -438,7 +436,14 @@ impl Hub {
         }
     }
     /// A private frame for one connection; `counted` = false while its snapshots are being told.
-    pub fn send_private_to(&mut self, conn: u64, class: Class<'_>, body: &[u8], counted: bool, now: WallNs) {
+    pub fn send_private_to(
+        &mut self,
+        conn: u64,
+        class: Class<'_>,
+        body: &[u8],
+        counted: bool,
+        now: WallNs,
+    ) {
         let Some(slot) = self.slots.get(&conn) else { return };
         let Some(session) = self.sessions[*slot].as_mut() else { return };
         let Some(account) = session.auth.as_ref().map(|auth| auth.account) else { return };
@@ -492,9 +497,10 @@ impl Hub {
             let behind = (now.0 - session.beat_at.0) / self.heartbeat_ns;
             session.beat_at = WallNs(session.beat_at.0 + (behind + 1) * self.heartbeat_ns);
             let private = session.auth.as_ref().map(|_| 0);
-            let public = session.channels.iter().filter(|channel| {
-                !(recording && self.feeds[channel.feed].is_recorded)
-            });
+            let public = session
+                .channels
+                .iter()
+                .filter(|channel| !(recording && self.feeds[channel.feed].is_recorded));
             let chans: Vec<u64> = private.into_iter().chain(public.map(|c| c.id)).collect();
             for chan in chans {
                 let out = &mut self.outbox.bytes;

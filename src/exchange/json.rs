@@ -275,14 +275,22 @@ mod tests {
 
     #[test]
     fn what_is_read_can_be_written_back() {
-        check(r#" [0, "on", null, {"cid": 12, "amount":"-0.1"}] "#, r#"[0,"on",null,{"cid":12,"amount":"-0.1"}]"#);
-        check(r#"{"a":[],"b":{},"c":[true,false,1e-7]}"#, r#"{"a":[],"b":{},"c":[true,false,1e-7]}"#);
+        check(
+            r#" [0, "on", null, {"cid": 12, "amount":"-0.1"}] "#,
+            r#"[0,"on",null,{"cid":12,"amount":"-0.1"}]"#,
+        );
+        check(
+            r#"{"a":[],"b":{},"c":[true,false,1e-7]}"#,
+            r#"{"a":[],"b":{},"c":[true,false,1e-7]}"#,
+        );
         check(r#""a\"\\\n\u0001\u00e9""#, "\"a\\\"\\\\\\n\\u0001é\"");
     }
 
     #[test]
     fn garbage_is_refused_and_depth_is_bounded() {
-        for text in ["", "[", "[1,]", "{\"a\"}", "nul", "[1]x", "\"abc", "{1:2}", "\"\\u12\"", "\"\\x\""] {
+        for text in
+            ["", "[", "[1,]", "{\"a\"}", "nul", "[1]x", "\"abc", "{1:2}", "\"\\u12\"", "\"\\x\""]
+        {
             assert_eq!(Json::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Json::parse(&vec![b'['; 1 << 20]), None);

@@ -218,9 +218,8 @@ pub fn push_snapshot(out: &mut Vec<u8>, window: &Window, raw: bool) {
 /// two rows the book is never crossed (it is a part of `old`, then a part of `new`) and never
 /// longer than `len`.
 pub fn diff_windows(old: &Window, new: &Window, raw: bool, out: &mut RowTexts) {
-    let before = |side: Side, a: &Row, b: &Row| {
-        is_better(side, a.px, b.px) || (a.px == b.px && a.id < b.id)
-    };
+    let before =
+        |side: Side, a: &Row, b: &Row| is_better(side, a.px, b.px) || (a.px == b.px && a.id < b.id);
     for side in SIDES {
         let (old, new) = (&old.sides[side_index(side)], &new.sides[side_index(side)]);
         let mut at = 0;
@@ -268,7 +267,11 @@ mod tests {
             let count = u32::from(rng.chance(2, 3));
             let map = &mut twin[side_index(side)];
             let had = map.get(&px).copied().unwrap_or(0);
-            if count == 0 { map.remove(&px) } else { map.insert(px, qty) };
+            if count == 0 {
+                map.remove(&px)
+            } else {
+                map.insert(px, qty)
+            };
             assert_eq!(book.set(side, px, count, qty), had);
             assert_eq!(book.qty_at(side, px), map.get(&px).copied().unwrap_or(0));
         }
@@ -311,7 +314,8 @@ mod tests {
             for text in rows.iter() {
                 let text = std::str::from_utf8(text).unwrap();
                 let parts: Vec<&str> = text.trim_matches(['[', ']']).split(',').collect();
-                let read = |at: usize| super::super::number::read_number(parts[at].as_bytes()).unwrap().0;
+                let read =
+                    |at: usize| super::super::number::read_number(parts[at].as_bytes()).unwrap().0;
                 let (px, count, qty) = (read(0), read(1) / ONE, read(2));
                 let side = if qty > 0 { Side::Buy } else { Side::Sell };
                 let had = book.set(side, px, count as u32, qty.abs());

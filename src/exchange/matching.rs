@@ -215,10 +215,7 @@ impl MatchBook {
     pub fn depth(&self, side: Side) -> usize {
         self.sides[side_index(side)].len()
     }
-    /// Orders at rest, both sides.
-    pub fn len(&self) -> usize {
-        self.places.len()
-    }
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -318,7 +315,10 @@ mod tests {
                     gone += out.iter().map(|m| m.qty).sum::<i64>();
                     assert_eq!(left + out.iter().map(|m| m.qty).sum::<i64>(), qty);
                     if left > 0 {
-                        book.rest(Resting { hidden: rng.chance(1, 9), ..order(id, side, px, left) });
+                        book.rest(Resting {
+                            hidden: rng.chance(1, 9),
+                            ..order(id, side, px, left)
+                        });
                         rested += left;
                     }
                 }

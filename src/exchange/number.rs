@@ -228,7 +228,8 @@ mod tests {
         for text in ["1.5e3", "1E+2", "0.000000015", "-3.8e-7", "00.5", "12345678901.123456789"] {
             assert_eq!(read_number(text.as_bytes()), parse_decimal(text.as_bytes()).ok(), "{text}");
         }
-        for text in ["", "-", ".", "1.", "abc", "1e", "--1", "1e99", "123456789012", "1.2.3", "NaN"] {
+        for text in ["", "-", ".", "1.", "abc", "1e", "--1", "1e99", "123456789012", "1.2.3", "NaN"]
+        {
             assert_eq!(read_number(text.as_bytes()), None, "{text}");
         }
     }

@@ -403,7 +403,8 @@ mod tests {
         assert_eq!(text(&order), "PARTIALLY FILLED @ 578.81(0.1)");
         order.fill(579_00000000, 90_000_000, 1);
         assert_eq!(text(&order), "PARTIALLY FILLED @ 578.81(0.1), PARTIALLY FILLED @ 579.0(0.9)");
-        let canceled = Order { status: Status::Canceled, fills: order.fills[..1].to_vec(), ..order.clone() };
+        let canceled =
+            Order { status: Status::Canceled, fills: order.fills[..1].to_vec(), ..order.clone() };
         assert_eq!(text(&canceled), "CANCELED was: PARTIALLY FILLED @ 578.81(0.1)");
         order.fill(579_00000000, 200_000_000, 1);
         assert_eq!(

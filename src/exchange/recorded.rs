@@ -4,7 +4,7 @@ use super::checksum::checksum;
 use super::core::{Core, Listing};
 use super::depth::Depth;
 use super::hub::{FLAG_CHECKSUM, FeedKey, Hub};
-use super::levels::{LevelBook, SIDES, FoldInput, Window, fold_levels, side_index};
+use super::levels::{FoldInput, LevelBook, SIDES, Window, fold_levels, side_index};
 use super::market::MarketSource;
 use super::matching::Match;
 use super::number::{read_number, read_u64};
@@ -206,10 +206,8 @@ impl Core {
                 Some(None) => self.stats.recorded_unknown += 1,
                 None => {}
             }
-        } else if let FeedKey::Ticker { .. } = key {
-            if body.starts_with(b"[") {
-                self.replay.channels[at].row = body.to_vec();
-            }
+        } else if matches!(key, FeedKey::Ticker { .. }) && body.starts_with(b"[") {
+            self.replay.channels[at].row = body.to_vec();
         }
     }
     fn play_level(&mut self, at: usize, body: &[u8]) {

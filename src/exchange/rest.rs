@@ -47,7 +47,8 @@ impl HttpReply {
         HttpReply { status, content_type: JSON, body }
     }
     fn not_found(path: &str) -> HttpReply {
-        let path: String = path.chars().filter(|c| !matches!(c, '<' | '>' | '&')).take(200).collect();
+        let path: String =
+            path.chars().filter(|c| !matches!(c, '<' | '>' | '&')).take(200).collect();
         let body = format!("Cannot GET /api{path}").into_bytes();
         HttpReply { status: 404, content_type: "text/html; charset=utf-8", body }
     }
@@ -102,7 +103,11 @@ struct Range {
 
 impl Range {
     /// `default` and `max` rows; out of range = `limit: invalid`.
-    fn read(get: impl Fn(&str) -> Option<i64>, default: usize, max: usize) -> Result<Range, HttpReply> {
+    fn read(
+        get: impl Fn(&str) -> Option<i64>,
+        default: usize,
+        max: usize,
+    ) -> Result<Range, HttpReply> {
         let limit = match get("limit") {
             None | Some(0) => default,
             Some(limit) if limit > 0 && limit as u64 <= max as u64 => limit as usize,
@@ -222,7 +227,7 @@ impl Core {
                 let symbol = symbol(name)?;
                 let range = Range::of_query(query, 125, 10_000)?;
                 let trades = range.pick(self.listing(symbol).tape.trades(), |trade| trade.mts);
-                push_list(&mut out, trades.into_iter(), |out, trade| push_trade(out, trade));
+                push_list(&mut out, trades.into_iter(), push_trade);
             }
             ["candles", key, section] => self.push_candles(key, section, query, &mut out)?,
             ["status", "deriv"] => {
@@ -246,7 +251,13 @@ impl Core {
         }
         Ok(out)
     }
-    fn push_candles(&self, key: &str, section: &str, query: &str, out: &mut Vec<u8>) -> Result<(), HttpReply> {
+    fn push_candles(
+        &self,
+        key: &str,
+        section: &str,
+        query: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), HttpReply> {
         let mut parts = key.splitn(3, ':');
         let kind = parts.next().filter(|kind| *kind == "trade");
         let frame = kind.and_then(|_| frame_of(parts.next()?));
@@ -284,8 +295,11 @@ impl Core {
             };
             let listed = (0..self.listings.len()).filter(wanted).map(|at| &self.listings[at]);
             if key == "pub:list:currency" {
-                let mut names: Vec<&str> =
-                    self.listings.iter().flat_map(|l| [l.base.as_str(), l.quote.as_str()]).collect();
+                let mut names: Vec<&str> = self
+                    .listings
+                    .iter()
+                    .flat_map(|l| [l.base.as_str(), l.quote.as_str()])
+                    .collect();
                 names.sort_unstable();
                 names.dedup();
                 push_list(out, names.into_iter(), super::json::push_text);

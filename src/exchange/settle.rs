@@ -268,7 +268,11 @@ impl Core {
             _ => &[quote],
         };
         let mut text = Vec::new();
-        text.extend_from_slice(if order.wallet == Wallet::Exchange { b"Exchange " } else { b"Trade " });
+        text.extend_from_slice(if order.wallet == Wallet::Exchange {
+            b"Exchange "
+        } else {
+            b"Trade "
+        });
         push_number(&mut text, trade.qty.saturating_abs());
         text.extend_from_slice(b" ");
         text.extend_from_slice(base.as_bytes());

@@ -42,6 +42,9 @@ mod tests {
         assert!(!verify("apiSecret1", &[b"AUTHnonce2"], s1));
         assert!(!verify("apiSecret1", &[b"AUTHnonce1"], &s1[1..]));
         let s4 = "3a412ae5c5be49843ed7c301d32c86ec6fd14d50a14f554f004b6720a27be49f0c4ac3b9c4b0a604d77f198d8ba3833c";
-        assert_eq!(sign("test-secret", &[b"/api/v2/auth/r/wallets", b"1700000000000000", b"{}"]), s4);
+        assert_eq!(
+            sign("test-secret", &[b"/api/v2/auth/r/wallets", b"1700000000000000", b"{}"]),
+            s4
+        );
     }
 }

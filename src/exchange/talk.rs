@@ -35,6 +35,31 @@ pub enum Via {
     Rest,
 }
 
+/// What is wrong with a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubscribeError {
+    Channel,
+    Symbol,
+    Length,
+    Frequency,
+    Precision,
+    Key,
+}
+
+impl SubscribeError {
+    /// In the venue's words.
+    const fn text(self) -> &'static str {
+        match self {
+            SubscribeError::Channel => "channel: unknown",
+            SubscribeError::Symbol => "symbol: invalid",
+            SubscribeError::Length => "length: invalid",
+            SubscribeError::Frequency => "freq: invalid",
+            SubscribeError::Precision => "precision: invalid",
+            SubscribeError::Key => "key: invalid",
+        }
+    }
+}
+
 impl Core {
     pub(super) fn greet(&mut self, conn: u64) {
         let status = if self.in_maintenance { 0 } else { 1 };
@@ -127,17 +152,19 @@ impl Core {
         self.hub.event(conn, text.as_bytes());
     }
     /// What a subscription asks for, or the venue's words of refusal. `None` = no answer at all.
-    fn read_subscription(&self, event: &Json<'_>) -> Option<Result<FeedKey, &'static str>> {
+    fn read_subscription(&self, event: &Json<'_>) -> Option<Result<FeedKey, SubscribeError>> {
         let text = |key: &str| event.given(key).and_then(Json::text);
         let symbol = || {
             let name = text("symbol").or_else(|| text("pair"))?;
             self.find_symbol(name)
         };
         Some(match text("channel") {
-            Some("ticker") => symbol().map(|symbol| FeedKey::Ticker { symbol }).ok_or("symbol: \
-             invalid"),
-            Some("trades") => symbol().map(|symbol| FeedKey::Trades { symbol }).ok_or("symbol: \
-             invalid"),
+            Some("ticker") => {
+                symbol().map(|symbol| FeedKey::Ticker { symbol }).ok_or(SubscribeError::Symbol)
+            }
+            Some("trades") => {
+                symbol().map(|symbol| FeedKey::Trades { symbol }).ok_or(SubscribeError::Symbol)
+            }
             Some("book") => self.read_book(event, symbol()),
             Some("candles") => self.read_candles(text("key").unwrap_or("")),
             Some("status") => {
@@ -146,54 +173,50 @@ impl Core {
                 let symbol = symbol.filter(|symbol| self.listing(*symbol).is_derivative())?;
                 Ok(FeedKey::Status { symbol })
             }
-            _ => Err("channel: unknown"),
+            _ => Err(SubscribeError::Channel),
         })
     }
-    fn read_book(
-        &self,
-        event: &Json<'_>,
-        symbol: Option<u16>,
-    ) -> Result<FeedKey, &'static str> {
-        let symbol = symbol.ok_or("symbol: invalid")?;
+    fn read_book(&self, event: &Json<'_>, symbol: Option<u16>) -> Result<FeedKey, SubscribeError> {
+        let symbol = symbol.ok_or(SubscribeError::Symbol)?;
         let text = |key: &str| event.given(key).and_then(Json::text);
         let len = match event.given("len").or_else(|| event.given("length")) {
             None => 25,
             Some(len) => match len.unsigned() {
                 Some(len @ (1 | 25 | 100 | 250)) => len as u16,
-                _ => return Err("length: invalid"),
+                _ => return Err(SubscribeError::Length),
             },
         };
         let slow = match text("freq").unwrap_or("F0") {
             "F0" => false,
             "F1" => true,
-            _ => return Err("freq: invalid"),
+            _ => return Err(SubscribeError::Frequency),
         };
         let prec = text("prec").unwrap_or("P0");
         if prec == "R0" {
             // A recording of levels knows no orders.
             return match self.listing(symbol).depth.is_recorded() {
-                true => Err("precision: invalid"),
+                true => Err(SubscribeError::Precision),
                 false => Ok(FeedKey::Raw { symbol, slow, len }),
             };
         }
-        let digits = digits_of(prec).ok_or("precision: invalid")?;
+        let digits = digits_of(prec).ok_or(SubscribeError::Precision)?;
         Ok(FeedKey::Book { symbol, digits, slow, len })
     }
-    fn read_candles(&self, key: &str) -> Result<FeedKey, &'static str> {
+    fn read_candles(&self, key: &str) -> Result<FeedKey, SubscribeError> {
         let mut parts = key.splitn(3, ':');
         let kind = parts.next().filter(|kind| *kind == "trade");
         let frame = kind.and_then(|_| frame_of(parts.next()?));
         let symbol = frame.and_then(|_| self.find_symbol(parts.next()?));
         match (frame, symbol) {
             (Some(frame), Some(symbol)) => Ok(FeedKey::Candles { symbol, frame: frame as u16 }),
-            _ => Err("key: invalid"),
+            _ => Err(SubscribeError::Key),
         }
     }
     fn subscribe(&mut self, conn: u64, event: &Json<'_>) {
         let key = match self.read_subscription(event) {
             None => return,
-            Some(Err(text)) => {
-                self.send_error(conn, event, text, ERR_SUBSCRIBE, None);
+            Some(Err(error)) => {
+                self.send_error(conn, event, error.text(), ERR_SUBSCRIBE, None);
                 return;
             }
             Some(Ok(key)) => key,
@@ -260,7 +283,8 @@ impl Core {
         let chan = event.get("chanId").and_then(Json::unsigned);
         match chan.filter(|chan| self.hub.unsubscribe(conn, *chan)) {
             Some(chan) => {
-                let text = format!("{{\"event\":\"unsubscribed\",\"status\":\"OK\",\"chanId\":{chan}}}");
+                let text =
+                    format!("{{\"event\":\"unsubscribed\",\"status\":\"OK\",\"chanId\":{chan}}}");
                 self.hub.event(conn, text.as_bytes());
             }
             None => self.send_error(conn, event, "unsubscribe: invalid", ERR_UNSUBSCRIBE, None),
@@ -376,7 +400,11 @@ impl Core {
         self.hub.send_private_to(conn, class, &body, true, self.now);
     }
     fn tell_balance(&mut self, conn: u64, account: u32) {
-        let dollars: i128 = self.bank.account(account).wallets.iter()
+        let dollars: i128 = self
+            .bank
+            .account(account)
+            .wallets
+            .iter()
             .filter(|((_, currency), _)| matches!(currency.as_str(), "USD" | "UST"))
             .map(|(_, units)| *units)
             .sum();
@@ -405,10 +433,14 @@ impl Core {
         });
     }
     pub(super) fn push_wallets(&self, account: u32, computed: bool, out: &mut Vec<u8>) {
-        push_list(out, self.bank.account(account).wallets.iter(), |out, ((wallet, currency), units)| {
-            let free = computed.then(|| self.available(account, *wallet, *currency, 0));
-            push_wallet(out, *wallet, currency.as_str(), *units, free, None);
-        });
+        push_list(
+            out,
+            self.bank.account(account).wallets.iter(),
+            |out, ((wallet, currency), units)| {
+                let free = computed.then(|| self.available(account, *wallet, *currency, 0));
+                push_wallet(out, *wallet, currency.as_str(), *units, free, None);
+            },
+        );
     }
     pub(super) fn push_open_orders(&self, account: u32, symbol: Option<u16>, out: &mut Vec<u8>) {
         let open = self.bank.account(account).open.iter().filter_map(|id| self.orders.get(id));
@@ -506,9 +538,8 @@ impl Core {
                     if let Some(order) = self.orders.get(&id) {
                         order.push_array(&mut data, self.symbol_name(order.symbol));
                     }
-                    let text = format!(
-                        "Submitted for cancellation; waiting for confirmation (ID: {id})."
-                    );
+                    let text =
+                        format!("Submitted for cancellation; waiting for confirmation (ID: {id}).");
                     let note = self.note(account, NoteTime::Ms(ms), "oc-req", data, Ok(&text));
                     self.cancel_order(id);
                     note
@@ -596,10 +627,10 @@ impl Core {
                 if let (Some(wallet), Some(currency)) = (wallet, currency) {
                     self.tell_wallet(conn, account, wallet, currency);
                 }
-            } else if let Some(symbol) = key.strip_prefix("position_") {
-                if let Some(symbol) = self.find_symbol(symbol) {
-                    self.tell_position_to(conn, account, symbol);
-                }
+            } else if let Some(name) = key.strip_prefix("position_")
+                && let Some(symbol) = self.find_symbol(name)
+            {
+                self.tell_position_to(conn, account, symbol);
             }
         }
     }

@@ -55,6 +55,11 @@ pub const FRAMES: [(&str, i64, i64); 12] = [
     ("14D", 14 * DAY, 0),
 ];
 
+/// Name of a time frame by its index.
+pub fn frame_name(frame: u16) -> Option<&'static str> {
+    FRAMES.get(usize::from(frame)).map(|(name, ..)| *name)
+}
+
 /// Index of a time frame by its name.
 pub fn frame_of(name: &str) -> Option<usize> {
     FRAMES.iter().position(|(frame, ..)| *frame == name)
@@ -197,7 +202,7 @@ mod tests {
     use super::*;
 
     fn trade(id: u64, mts: i64, px: i64) -> PublicTrade {
-        PublicTrade { id, mts, qty: if id % 2 == 0 { 2 } else { -2 }, px }
+        PublicTrade { id, mts, qty: if id.is_multiple_of(2) { 2 } else { -2 }, px }
     }
 
     #[test]

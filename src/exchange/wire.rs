@@ -206,20 +206,26 @@ mod tests {
             created_ms: 1,
             updated_ms: 2,
         };
-        let text = written(|out| push_position(out, &position, "tBTCUSD", true, Some(9_000_000_000)));
+        let text =
+            written(|out| push_position(out, &position, "tBTCUSD", true, Some(9_000_000_000)));
         assert_eq!(
             text,
             "[\"tBTCUSD\",\"ACTIVE\",-2,100,0,0,20,10,null,null,null,7,1,2,null,0,null,0,0,null]"
         );
-        let wallet = written(|out| push_wallet(out, Wallet::Margin, "USD", 150_000_000, None, None));
+        let wallet =
+            written(|out| push_wallet(out, Wallet::Margin, "USD", 150_000_000, None, None));
         assert_eq!(wallet, "[\"margin\",\"USD\",1.5,0,null,null,null]");
     }
 
     #[test]
     fn notes_tell_time_in_the_unit_of_their_message() {
         let note = |at| written(|out| push_note(out, at, "on-req", b"", true, "x"));
-        assert!(note(NoteTime::Ms(1_575_287_438_515)).starts_with("[1575287438515,\"on-req\",null"));
-        assert!(note(NoteTime::FractionalSeconds(1_575_287_438_515)).starts_with("[1575287438.515,"));
+        assert!(
+            note(NoteTime::Ms(1_575_287_438_515)).starts_with("[1575287438515,\"on-req\",null")
+        );
+        assert!(
+            note(NoteTime::FractionalSeconds(1_575_287_438_515)).starts_with("[1575287438.515,")
+        );
         assert!(note(NoteTime::Seconds(1_575_287_438_515)).starts_with("[1575287438,"));
     }
 }

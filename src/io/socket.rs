@@ -1,5 +1,6 @@
 //! One non-blocking connection, plain or TLS, owned by one hot thread for reading and writing.
 
+use crate::io::syscall::SocketSet;
 use crate::io::tls::{TlsError, TlsSession};
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, Read, Write};
@@ -290,6 +291,10 @@ impl HotStream {
     }
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+    /// Adds the socket to those its thread waits for; also until it takes bytes, if some wait.
+    pub fn add_to(&self, set: &mut SocketSet) {
+        set.add(&self.tcp, self.has_pending());
     }
     /// Asks for immediate acknowledgements again; about 0.2 µs. After a burst of reads, not after
     /// each.

@@ -4,6 +4,8 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 /// Highest CPU number + 1 that an affinity mask of libc can name.
 pub const CPU_NUMBER_MAX: usize = libc::CPU_SETSIZE as usize;
@@ -133,6 +135,81 @@ pub fn lock_memory(future: bool) -> io::Result<()> {
     // SAFETY: mlockall changes residency of pages only, not their content.
     let result = unsafe { libc::mlockall(flags) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sockets that one thread waits for together. Filled anew before each wait, without allocation up
+/// to its capacity.
+#[derive(Debug, Default)]
+pub struct SocketSet {
+    rows: Vec<libc::pollfd>,
+}
+impl SocketSet {
+    /// Room for `count` sockets; what is added beyond is left out, and found at the next turn.
+    pub fn with_capacity(count: usize) -> SocketSet {
+        SocketSet { rows: Vec::with_capacity(count) }
+    }
+    pub fn clear(&mut self) {
+        self.rows.clear();
+    }
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+    /// Wait until `socket` has something to read and, where `writes`, or takes bytes again.
+    pub fn add(&mut self, socket: &impl AsRawFd, writes: bool) {
+        if self.rows.len() < self.rows.capacity() {
+            let events = if writes { libc::POLLIN | libc::POLLOUT } else { libc::POLLIN };
+            self.rows.push(libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 });
+        }
+    }
+    /// Sleeps until one of them is ready, a signal comes or `max` has passed. In nanoseconds: a
+    /// poller that counts in milliseconds would let what comes through rings wait five times
+    /// longer.
+    pub fn wait(&mut self, max: Duration) {
+        let limit = libc::timespec {
+            tv_sec: max.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(max.subsec_nanos() as i32),
+        };
+        // SAFETY: the pointer and the count are those of a live vector of plain numbers that the
+        // kernel writes within; the time is on the stack; no signal mask is given.
+        unsafe {
+            libc::ppoll(
+                self.rows.as_mut_ptr(),
+                self.rows.len() as libc::nfds_t,
+                &limit,
+                std::ptr::null(),
+            );
+        }
+    }
+}
+
+/// Makes every page of private writable memory that is mapped now present, so that a hot thread
+/// does not fault on its first touch of a large table; bytes so treated. Best effort: kernels
+/// before 5.14 do not know how, and ranges that go away meanwhile are passed over.
+pub fn populate_memory() -> u64 {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return 0 };
+    let mut populated = 0;
+    for line in maps.lines() {
+        let Some((start, size)) = private_writable(line) else { continue };
+        // SAFETY: MADV_POPULATE_WRITE changes no content, only the presence of pages; for a range
+        // that is no longer mapped the kernel answers with an error.
+        let result = unsafe { libc::madvise(start as *mut _, size, libc::MADV_POPULATE_WRITE) };
+        populated += if result == 0 { size as u64 } else { 0 };
+    }
+    populated
+}
+
+/// Start and size of a line of `/proc/self/maps` about private writable memory without a file.
+fn private_writable(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let is_private_writable = words.next()? == "rw-p";
+    let has_file = words.nth(2)? != "0";
+    if !is_private_writable || has_file {
+        return None;
+    }
+    let hex = |text: &str| usize::from_str_radix(text, 16).ok();
+    let (start, end) = (hex(start)?, hex(end)?);
+    Some((start, end.checked_sub(start)?))
 }
 
 /// How late the kernel may end this thread's sleeps, ns. The default is 50,000.

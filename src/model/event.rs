@@ -206,6 +206,19 @@ pub enum ChannelKind {
     Candles,
     Status,
 }
+impl ChannelKind {
+    /// The word in reports and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ChannelKind::Book => "book",
+            ChannelKind::RawBook => "raw_book",
+            ChannelKind::Trades => "trades",
+            ChannelKind::Ticker => "ticker",
+            ChannelKind::Candles => "candles",
+            ChannelKind::Status => "status",
+        }
+    }
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelQuiet {
     pub symbol: SymbolId,
@@ -390,6 +403,20 @@ pub enum SendOutcome {
     Broken,
     /// Refused at the door: its client id is not above every one that left before.
     Repeated,
+}
+impl SendOutcome {
+    /// The word in reports and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SendOutcome::Written => "written",
+            SendOutcome::LatchForbids => "latch_forbids",
+            SendOutcome::TooOld => "too_old",
+            SendOutcome::LinkDown => "link_down",
+            SendOutcome::JournalFull => "journal_full",
+            SendOutcome::Broken => "broken",
+            SendOutcome::Repeated => "repeated",
+        }
+    }
 }
 /// What `send` did with a command, told back through the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -85,6 +85,10 @@ impl Timeframe {
             Timeframe::H3 => 10_800_000,
         }
     }
+    /// By the venue's name.
+    pub fn from_name(name: &str) -> Option<Timeframe> {
+        Timeframe::ALL.into_iter().find(|timeframe| timeframe.name() == name)
+    }
     /// The venue's name, as in `trade:1m:tBTCUSD`.
     pub const fn name(self) -> &'static str {
         match self {

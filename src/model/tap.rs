@@ -28,8 +28,10 @@ pub struct PrivateSeen {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// First answer: `n` or `on`.
+    /// An answer that tells no state: `n`.
     Acked,
+    /// It is in the book: `on`, `ou` or a row of `os`. A first answer, too.
+    Resting,
     Refused,
     Filled,
     /// The order ended; true where wholly filled.

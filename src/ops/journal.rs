@@ -63,6 +63,8 @@ impl LatencyBoard {
 pub struct OrderTally {
     pub written: u64,
     pub acked: u64,
+    /// Orders that rested in the book at any time.
+    pub rested: u64,
     pub refused: u64,
     pub filled_whole: u64,
     /// Orders that were filled in part at any time.
@@ -79,6 +81,7 @@ struct Tracked {
     asked: Qty,
     filled: Qty,
     acked: bool,
+    rested: bool,
     last_fill: Tsc,
     executed: bool,
     partly: bool,
@@ -160,6 +163,7 @@ impl OrderTracker {
             asked: new.qty.abs(),
             filled: Qty::ZERO,
             acked: false,
+            rested: false,
             last_fill: Tsc(0),
             executed: false,
             partly: false,
@@ -189,7 +193,11 @@ impl OrderTracker {
         };
         let since = clock.span_ns(tracked.origin, seen.at);
         match seen.what {
-            Seen::Acked => {
+            Seen::Acked | Seen::Resting => {
+                if seen.what == Seen::Resting && !tracked.rested {
+                    tracked.rested = true;
+                    self.tally.rested += 1;
+                }
                 if tracked.acked {
                     return;
                 }

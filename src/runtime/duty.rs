@@ -3,32 +3,33 @@
 //! back-pressured.
 
 use super::wait::Waiter;
+use crate::base::limits::SOCKETS_MAX;
 use crate::base::time::Tsc;
 use crate::io::alloc;
 use crate::io::clock::Clock;
-use crate::io::syscall::{Faults, thread_faults};
+use crate::io::syscall::{Faults, SocketSet, thread_faults};
 use serde::Serialize;
+use std::any::Any;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A piece of the line on a thread. One dynamic call a turn, not a message.
-pub trait Duty {
+/// A piece of the line on a thread. One dynamic call a turn, not a message. `Any`, so that whoever
+/// stops the thread gets back what it started, with all it counted.
+pub trait Duty: Any + Send {
     /// For logs and the report: the stage's name, or what else it is.
     fn name(&self) -> &'static str;
     /// Handles at most `BATCH_MAX` inputs; how many. It takes an input only where every output has
     /// room for what that input may cause. 0 lets the wait strategy idle.
     fn turn(&mut self) -> u32;
     /// After a turn of 0: input waits, but an output is full. Books the time as back-pressure.
-    fn is_blocked(&self) -> bool {
+    fn is_blocked(&mut self) -> bool {
         false
     }
     /// After each round of turns in which something was done: flush sockets, publish counters.
     fn end_batch(&mut self) {}
-    /// Called instead of a sleep: wait for own sockets, at most this long. False = cannot.
-    fn wait(&mut self, _max: Duration) -> bool {
-        false
-    }
+    /// Before a sleep: adds the sockets whose readiness ends it.
+    fn sockets(&self, _set: &mut SocketSet) {}
     /// Once, when the thread is told to stop: take nothing new from outside.
     fn on_stop(&mut self) {}
     /// While stopping: nothing of this duty's is left to hand on. The thread ends when all say so.
@@ -237,6 +238,7 @@ pub fn run(
         faults_every: clock.ticks_of_ns(FAULTS_EVERY_NS),
         baseline: None,
     };
+    let mut set = SocketSet::with_capacity(SOCKETS_MAX);
     let mut stopping: Option<Tsc> = None;
     let mut quiet = 0u32;
     control.set_state(ThreadState::Running);
@@ -265,7 +267,14 @@ pub fn run(
             quiet = quiet.saturating_add(1);
             let mut idle_span = span;
             if stopping.is_none() {
-                waiter.idle(|max| duties.iter_mut().any(|duty| duty.wait(max)));
+                waiter.idle(|max| {
+                    set.clear();
+                    duties.iter().for_each(|duty| duty.sockets(&mut set));
+                    if !set.is_empty() {
+                        set.wait(max);
+                    }
+                    !set.is_empty()
+                });
                 if sleeps {
                     let woken = clock.tsc();
                     idle_span += woken.0.saturating_sub(now.0);

@@ -5,7 +5,8 @@
 use crate::base::ids::ConnId;
 use crate::base::limits::CHUNK_SIZE;
 use crate::base::time::{Tsc, WallNs};
-use crate::model::SendReport;
+use crate::model::{Rank, SendReport};
+use crate::ring::Latch;
 
 /// One read's worth of decrypted bytes, with the stamps of the read.
 pub struct Chunk {
@@ -63,4 +64,22 @@ pub enum ToSocket {
 pub enum RestWant {
     /// Orders, history and trades since this time, then `LinkState::Reconciled`.
     Reconcile { since: WallNs },
+}
+
+/// What a producer does beside waiting when its ring is full: nothing (`stall`), or raise the latch
+/// (`halt`), so that nothing more is sent until a person has looked.
+#[derive(Clone, Debug, Default)]
+pub struct Halt(Option<Latch>);
+impl Halt {
+    /// `None` = stall.
+    pub fn new(latch: Option<Latch>) -> Self {
+        Self(latch)
+    }
+    /// An input waits and the output has no room for it.
+    #[cold]
+    pub fn on_full(&self) {
+        if let Some(latch) = &self.0 {
+            latch.raise(Rank::Halted as u8);
+        }
+    }
 }

@@ -15,10 +15,14 @@ pub mod cpu;
 pub mod duties;
 pub mod duty;
 #[cfg(feature = "net")]
+pub mod engine;
+#[cfg(feature = "net")]
 pub mod link;
 #[cfg(feature = "net")]
 pub mod observe;
 pub mod placement;
+#[cfg(feature = "net")]
+pub mod replay;
 #[cfg(feature = "net")]
 pub mod server;
 #[cfg(feature = "net")]

@@ -143,7 +143,7 @@ impl ParseTap for Observer {
                         matches!(order.status, OrderStatus::Executed | OrderStatus::Forced);
                     Seen::Ended { executed }
                 } else {
-                    Seen::Acked
+                    Seen::Resting
                 };
                 self.tell(PrivateSeen {
                     what,

@@ -99,14 +99,15 @@ impl fmt::Display for PlaceError {
     }
 }
 
-/// How a thread ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a thread ended, and what it drove: counters are read off the duties themselves.
 pub struct ThreadEnd {
     pub name: String,
     pub stats: ThreadStats,
     /// Nothing was left inside.
     pub drained: bool,
     pub panic: Option<String>,
+    /// In their order on the thread; after a panic as it left them.
+    pub duties: Vec<Box<dyn Duty>>,
 }
 
 /// A running thread. Dropping the handle tells it to stop, without waiting.
@@ -115,7 +116,7 @@ pub struct ThreadHandle {
     name: String,
     cpu: Option<usize>,
     control: Arc<ThreadControl>,
-    join: Option<JoinHandle<()>>,
+    join: Option<JoinHandle<Vec<Box<dyn Duty>>>>,
 }
 impl ThreadHandle {
     pub fn name(&self) -> &str {
@@ -146,10 +147,12 @@ impl ThreadHandle {
     /// Tells it to stop and waits for its end.
     pub fn join(mut self) -> ThreadEnd {
         self.control.stop();
+        let mut duties = Vec::new();
         if let Some(join) = self.join.take() {
             // Panics are caught inside; one in a destructor of a duty arrives here.
-            if let Err(panic) = join.join() {
-                self.control.set_panic(panic_text(&*panic));
+            match join.join() {
+                Ok(driven) => duties = driven,
+                Err(panic) => self.control.set_panic(panic_text(&*panic)),
             }
         }
         ThreadEnd {
@@ -157,6 +160,7 @@ impl ThreadHandle {
             stats: self.control.stats(),
             drained: self.control.is_drained(),
             panic: self.control.panic_text().map(str::to_owned),
+            duties,
         }
     }
 }
@@ -202,14 +206,15 @@ fn live<F>(
     clock: &Clock,
     build: F,
     started: &mpsc::SyncSender<Result<Option<usize>, PlaceError>>,
-) where
+) -> Vec<Box<dyn Duty>>
+where
     F: FnOnce() -> Vec<Box<dyn Duty>>,
 {
     let thread = spec.name.clone();
     if let Err(error) = place(&spec) {
         control.set_state(ThreadState::Ended);
         let _ = started.send(Err(error));
-        return;
+        return Vec::new();
     }
     let mut duties = match catch_unwind(AssertUnwindSafe(build)) {
         Ok(duties) => duties,
@@ -217,7 +222,7 @@ fn live<F>(
             let panic = panic_text(&*panic);
             control.set_panic(panic.clone());
             let _ = started.send(Err(PlaceError::Build { thread, panic }));
-            return;
+            return Vec::new();
         }
     };
     let _ = started.send(Ok(spec.cpu));
@@ -234,6 +239,7 @@ fn live<F>(
             control.set_panic(panic_text(&*panic));
         }
     }
+    duties
 }
 
 /// Puts this thread where it belongs and makes its sleeps and stack ready.
@@ -322,7 +328,7 @@ mod tests {
             }
             count
         }
-        fn is_blocked(&self) -> bool {
+        fn is_blocked(&mut self) -> bool {
             self.next < self.last && !self.stopped
         }
         fn on_stop(&mut self) {
@@ -416,7 +422,7 @@ mod tests {
             fn turn(&mut self) -> u32 {
                 0
             }
-            fn is_blocked(&self) -> bool {
+            fn is_blocked(&mut self) -> bool {
                 true
             }
             fn is_drained(&self) -> bool {
@@ -532,30 +538,43 @@ mod tests {
     }
 
     #[test]
-    fn a_duty_that_can_wait_for_its_sockets_is_asked_instead_of_sleeping() {
-        struct Waits(Arc<AtomicU64>);
+    fn a_sleep_ends_when_a_socket_of_a_duty_is_ready() {
+        use crate::io::syscall::SocketSet;
+        use std::io::{Read, Write};
+        use std::os::unix::net::UnixStream;
+        struct Waits(UnixStream, Arc<AtomicU64>);
         impl Duty for Waits {
             fn name(&self) -> &'static str {
                 "waits"
             }
             fn turn(&mut self) -> u32 {
-                0
+                let mut byte = [0];
+                match self.0.read(&mut byte) {
+                    Ok(1) => {
+                        self.1.fetch_add(1, Ordering::AcqRel);
+                        1
+                    }
+                    _ => 0,
+                }
             }
-            fn wait(&mut self, max: Duration) -> bool {
-                assert!(max <= Duration::from_millis(1));
-                self.0.fetch_add(1, Ordering::AcqRel);
-                std::thread::sleep(max);
-                true
+            fn sockets(&self, set: &mut SocketSet) {
+                set.add(&self.0, false);
             }
         }
         for wait in [WaitKind::Backoff, WaitKind::Park] {
+            let (mut near, far) = UnixStream::pair().unwrap();
+            far.set_nonblocking(true).unwrap();
             let count = Arc::new(AtomicU64::new(0));
-            let own = count.clone();
+            let waits = Waits(far, count.clone());
             let handle =
-                spawn(float("waits", wait), &clock(), move || vec![Box::new(Waits(own))]).unwrap();
-            until(|| count.load(Ordering::Acquire) > 3);
+                spawn(float("waits", wait), &clock(), move || vec![Box::new(waits)]).unwrap();
+            for sent in 1..=50 {
+                near.write_all(&[1]).unwrap();
+                until(|| count.load(Ordering::Acquire) == sent);
+            }
             let end = handle.join();
-            assert!(end.stats.idle_ns > 0 && end.stats.busy_ns == 0);
+            assert_eq!(end.stats.inputs, 50);
+            assert!(end.stats.idle_ns > 0);
         }
     }
 }

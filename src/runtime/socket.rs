@@ -5,6 +5,7 @@ use crate::base::ids::ConnId;
 use crate::io::clock::Clock;
 use crate::io::dial::Dialed;
 use crate::io::socket::HotStream;
+use crate::io::syscall::SocketSet;
 use crate::runtime::link::{Chunk, FromSocket};
 use crossbeam_channel::{Receiver, Sender};
 
@@ -83,6 +84,12 @@ impl SocketSlot {
         }
     }
 
+    /// Adds the socket to those its thread waits for; while it is dialled there is none.
+    pub fn add_to(&self, set: &mut SocketSet) {
+        if let State::Open(stream) = &self.state {
+            stream.add_to(set);
+        }
+    }
     /// The socket is to be closed and dialled again.
     pub fn reset(&mut self) {
         if self.is_open() {

@@ -2,7 +2,7 @@
 //! at the end.
 
 use crate::base::time::WallNs;
-use crate::base::units::{DECIMAL_TEXT_MAX, write_decimal};
+use crate::base::units::{DECIMAL_TEXT_MAX, UINT_TEXT_MAX, write_decimal, write_uint};
 
 /// A cursor over a borrowed buffer.
 pub struct Out<'a> {
@@ -33,18 +33,10 @@ impl<'a> Out<'a> {
     pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
+    #[inline]
     pub fn uint(&mut self, value: u64) {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        let mut rest = value;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
+        let mut digits = [0u8; UINT_TEXT_MAX];
+        let at = write_uint(value, &mut digits);
         self.bytes(&digits[at..]);
     }
     pub fn int(&mut self, value: i64) {

@@ -195,9 +195,7 @@ fn second_number(row: &[u8]) -> Option<i64> {
 /// What a `subscribed` event says, for trading symbols and channels that can be played.
 fn read_channel(event: &Json<'_>) -> Option<RecordedChannel> {
     let text = |key: &str| event.get(key).and_then(Json::text);
-    let symbol_of = |name: &str| {
-        Instrument::split_name(name).map(|_| name.to_owned())
-    };
+    let symbol_of = |name: &str| Instrument::split_name(name).map(|_| name.to_owned());
     let (symbol, key) = match text("channel")? {
         "book" => {
             let digits = digits_of(text("prec")?)?;
@@ -285,7 +283,17 @@ mod tests {
         );
         let source = CaptureSource::new(messages_of(&text)).unwrap();
         let ms: Vec<i64> = source.times.iter().map(|ns| ns / 1_000_000).collect();
-        assert_eq!(ms[2..8], [1_600_000_001_000, 1_600_000_001_250, 1_600_000_001_500, 1_600_000_001_750, 1_600_000_002_000, 1_600_000_002_000]);
+        assert_eq!(
+            ms[2..8],
+            [
+                1_600_000_001_000,
+                1_600_000_001_250,
+                1_600_000_001_500,
+                1_600_000_001_750,
+                1_600_000_002_000,
+                1_600_000_002_000
+            ]
+        );
         assert!(ms.is_sorted());
         assert!(ms[0] >= 1_600_000_000_500);
         assert_eq!(source.frame_count(), 8);
@@ -298,7 +306,10 @@ mod tests {
         );
         let source = CaptureSource::new(messages_of(&text)).unwrap();
         assert_eq!(source.trailing, 2);
-        assert_eq!(source.split(&source.messages[2].text).unwrap().1, b"\"te\",[2,1600000001000,1,1]");
+        assert_eq!(
+            source.split(&source.messages[2].text).unwrap().1,
+            b"\"te\",[2,1600000001000,1,1]"
+        );
         assert_eq!(source.split(&source.messages[3].text).unwrap().1, b"\"hb\"");
     }
 

@@ -9,8 +9,8 @@ use crate::io::clock::Clock;
 use crate::io::input_log::InputTap;
 use crate::line::parse::{ParseLine, ParseTap};
 use crate::line::{Now, Probe};
-use crate::model::{Body, Event, OperatorCommand, Trace};
-use crate::ring::{Rx, Tx};
+use crate::model::{Body, Event, OperatorCommand, Rank, Trace};
+use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, ToSocket};
 
@@ -42,6 +42,9 @@ impl SocketSide {
             current: None,
         }
     }
+    fn is_drained(&self) -> bool {
+        self.current.is_none() && self.input.is_empty()
+    }
     fn release(&mut self, chunk: Box<Chunk>) {
         if self.spare.len() < SPARE_CHUNKS {
             self.spare.push(chunk);
@@ -56,6 +59,8 @@ pub struct Delivery {
     pub ring: Tx<Event>,
     /// The input log; `None` = off. A log that cannot keep up is incomplete, trading goes on.
     pub log: Option<InputTap>,
+    /// A full log counts as a full ring.
+    pub log_stalls: bool,
 }
 
 impl Delivery {
@@ -68,7 +73,11 @@ impl Delivery {
 impl MouthOut for Delivery {
     #[inline(always)]
     fn free(&mut self) -> usize {
-        self.ring.free()
+        let free = self.ring.free();
+        match &mut self.log {
+            Some(log) if self.log_stalls => free.min(log.free()),
+            _ => free,
+        }
     }
     #[inline(always)]
     fn deliver(&mut self, event: Event) {
@@ -102,6 +111,8 @@ pub struct ParseDuty<T> {
     /// Which socket carries the account; its readiness is told to `send`.
     pub trading_conn: Option<ConnId>,
     pub told_ready: bool,
+    /// Raised when an event that may not be lost could not be kept.
+    pub latch: Latch,
 }
 
 /// How often time is told to the line when nothing else happens, nanoseconds.
@@ -217,7 +228,7 @@ pub trait TapTurn {
     fn end_of_turn(&mut self, line: &ParseLine, out: &Delivery, now: Now);
 }
 
-impl<T: ParseTap + TapTurn> Duty for ParseDuty<T> {
+impl<T: ParseTap + TapTurn + Send + 'static> Duty for ParseDuty<T> {
     fn name(&self) -> &'static str {
         "parse"
     }
@@ -246,7 +257,16 @@ impl<T: ParseTap + TapTurn> Duty for ParseDuty<T> {
             self.tell_ready();
         }
         self.line.flush(&mut self.out);
+        if self.line.mouth().is_halted() {
+            self.latch.raise(Rank::Halted as u8);
+        }
         self.tap.end_of_turn(&self.line, &self.out, now);
         handled as u32
+    }
+    fn is_blocked(&mut self) -> bool {
+        self.line.mouth().waiting() > 0
+    }
+    fn is_drained(&self) -> bool {
+        self.market.is_drained() && self.trading.is_drained() && self.line.mouth().waiting() == 0
     }
 }

@@ -4,9 +4,10 @@
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
 use crate::io::clock::Clock;
+use crate::io::syscall::SocketSet;
 use crate::ring::{Rx, Tx};
 use crate::runtime::duty::Duty;
-use crate::runtime::link::{Chunk, FromSocket, ToSocket};
+use crate::runtime::link::{Chunk, FromSocket, Halt, ToSocket};
 use crate::runtime::socket::SocketSlot;
 
 pub struct ReadDuty {
@@ -15,10 +16,18 @@ pub struct ReadDuty {
     pub free: Vec<Box<Chunk>>,
     pub to_parse: Tx<FromSocket>,
     pub from_parse: Rx<ToSocket>,
+    pub halt: Halt,
+    /// Nothing more is read.
+    pub is_stopping: bool,
     pub clock: Clock,
 }
 
 impl ReadDuty {
+    /// Two places a socket: an opening or closing, and its bytes.
+    fn has_room(&mut self) -> bool {
+        self.to_parse.free() >= self.sockets.len() * 2
+    }
+
     fn take_orders(&mut self) {
         for _ in 0..BATCH_MAX {
             match self.from_parse.pop() {
@@ -48,8 +57,11 @@ impl Duty for ReadDuty {
     fn turn(&mut self) -> u32 {
         self.take_orders();
         let mut handled = 0;
-        // Two places a socket: an opening or closing, and its bytes.
-        if self.to_parse.free() < self.sockets.len() * 2 {
+        if self.is_stopping {
+            return 0;
+        }
+        if !self.has_room() {
+            self.halt.on_full();
             return 0;
         }
         let ReadDuty { sockets, free, to_parse, clock, .. } = self;
@@ -66,5 +78,14 @@ impl Duty for ReadDuty {
             }
         }
         handled
+    }
+    fn is_blocked(&mut self) -> bool {
+        !self.is_stopping && !self.has_room()
+    }
+    fn sockets(&self, set: &mut SocketSet) {
+        self.sockets.iter().for_each(|(_, slot)| slot.add_to(set));
+    }
+    fn on_stop(&mut self) {
+        self.is_stopping = true;
     }
 }

@@ -10,7 +10,7 @@ use crate::io::clock::Clock;
 use crate::model::{Body, Command, LinkState, OperatorVerb, Signal};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
-use crate::runtime::link::RestWant;
+use crate::runtime::link::{Halt, RestWant};
 use crate::runtime::taps::{RiskRow, TapTx};
 
 /// Between two reconciles that are asked for, nanoseconds.
@@ -20,14 +20,20 @@ const RECONCILE_TIMEOUT_NS: u64 = 30_000_000_000;
 /// How far before the first event the histories are read.
 const RECONCILE_BACK: SpanNs = SpanNs::from_s(600);
 
-pub struct RiskDuty {
-    pub stage: RiskStage,
+/// The rings of this stage.
+pub struct RiskLinks {
     pub input: Rx<Signal>,
     pub output: Tx<Command>,
     pub rest: Tx<RestWant>,
-    pub latch: Latch,
     pub tap: TapTx<RiskRow>,
-    pub clock: Clock,
+    pub halt: Halt,
+}
+
+pub struct RiskDuty {
+    pub stage: RiskStage,
+    pub links: RiskLinks,
+    latch: Latch,
+    clock: Clock,
     /// Rows of the instrument table.
     symbols: usize,
     /// Not before this; 0 = at once.
@@ -38,14 +44,11 @@ pub struct RiskDuty {
 }
 
 impl RiskDuty {
-    #[allow(clippy::too_many_arguments)] // the ends of six rings; a struct would name each twice
+    /// `symbols` = rows of the instrument table.
     pub fn new(
         stage: RiskStage,
-        input: Rx<Signal>,
-        output: Tx<Command>,
-        rest: Tx<RestWant>,
+        links: RiskLinks,
         latch: Latch,
-        tap: TapTx<RiskRow>,
         clock: Clock,
         symbols: usize,
     ) -> Self {
@@ -54,11 +57,8 @@ impl RiskDuty {
         latch.set(stage.rank() as u8);
         Self {
             stage,
-            input,
-            output,
-            rest,
+            links,
             latch,
-            tap,
             clock,
             symbols,
             reconcile_at: Tsc(0),
@@ -78,6 +78,11 @@ impl RiskDuty {
                 // A new session begins: what it is told at log-in must be confirmed at once.
                 LinkState::Authenticated => self.reconcile_at = Tsc(0),
                 LinkState::Reconciled | LinkState::ReconcileFailed => {
+                    // Each round reads from before the last good one on: together they have no
+                    // hole.
+                    if link.state == LinkState::Reconciled {
+                        self.since = Some(event.stamp.wall + SpanNs(-RECONCILE_BACK.0));
+                    }
                     self.reconcile_at = Tsc(self.clock.tsc().0 + self.reconcile_every);
                 }
                 _ => {}
@@ -93,22 +98,23 @@ impl RiskDuty {
     fn ask_reconcile(&mut self) {
         let now = self.clock.tsc();
         let Some(since) = self.since.filter(|_| now >= self.reconcile_at) else { return };
-        if self.rest.push(RestWant::Reconcile { since }).is_ok() {
+        if self.links.rest.push(RestWant::Reconcile { since }).is_ok() {
             self.reconcile_at = Tsc(now.0 + self.reconcile_timeout);
         }
     }
 
     #[cold]
     fn publish(&mut self) {
-        self.tap.push(RiskRow::Account(self.stage.snapshot()));
+        let tap = &mut self.links.tap;
+        tap.push(RiskRow::Account(self.stage.snapshot()));
         for row in 0..self.symbols {
             let one = self.stage.symbol_snapshot(SymbolId(row as u16));
-            self.tap.push(RiskRow::Symbol(one));
+            tap.push(RiskRow::Symbol(one));
         }
         for (_, order) in self.stage.ledger().listed() {
-            self.tap.push(RiskRow::Order(*order));
+            tap.push(RiskRow::Order(*order));
         }
-        self.tap.push(RiskRow::OrdersEnd);
+        tap.push(RiskRow::OrdersEnd);
     }
 }
 
@@ -118,10 +124,10 @@ impl Duty for RiskDuty {
     }
     fn turn(&mut self) -> u32 {
         let mut handled = 0;
-        let mut room = self.output.free();
+        let mut room = self.links.output.free();
         while handled < BATCH_MAX && room >= RiskStage::BURST_MAX {
-            let Some(signal) = self.input.pop() else { break };
-            let (output, clock) = (&mut self.output, &self.clock);
+            let Some(signal) = self.links.input.pop() else { break };
+            let (output, clock) = (&mut self.links.output, &self.clock);
             let mut emitted = 0;
             self.stage.on_input(
                 &signal,
@@ -136,7 +142,7 @@ impl Duty for RiskDuty {
             room -= emitted;
             handled += 1;
             if room < RiskStage::BURST_MAX {
-                room = self.output.free();
+                room = self.links.output.free();
             }
         }
         if handled > 0 {
@@ -145,9 +151,18 @@ impl Duty for RiskDuty {
                 self.ask_reconcile();
             }
         }
-        if self.tap.is_due() {
+        if self.is_blocked() {
+            self.links.halt.on_full();
+        }
+        if self.links.tap.is_due() {
             self.publish();
         }
         handled as u32
+    }
+    fn is_blocked(&mut self) -> bool {
+        !self.links.input.is_empty() && self.links.output.free() < RiskStage::BURST_MAX
+    }
+    fn is_drained(&self) -> bool {
+        self.links.input.is_empty()
     }
 }

@@ -4,6 +4,7 @@
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
 use crate::io::clock::Clock;
+use crate::io::syscall::SocketSet;
 use crate::line::send::{Door, ORDER_FRAME_MAX, SendLine, WriteAhead};
 use crate::model::{Command, OrderSent, SendOutcome, SendReport};
 use crate::ring::{Latch, Rx, Tx};
@@ -26,6 +27,8 @@ pub struct SendDuty<W> {
     /// Orders written, for waterfalls; full = dropped and counted, never waited for.
     pub tap: Tx<OrderSent>,
     pub tap_dropped: u64,
+    /// Nothing more is read; commands still leave.
+    pub is_stopping: bool,
     pub clock: Clock,
 }
 
@@ -83,7 +86,7 @@ impl<W: WriteAhead> SendDuty<W> {
     }
 }
 
-impl<W: WriteAhead> Duty for SendDuty<W> {
+impl<W: WriteAhead + Send + 'static> Duty for SendDuty<W> {
     fn name(&self) -> &'static str {
         "send"
     }
@@ -97,7 +100,8 @@ impl<W: WriteAhead> Duty for SendDuty<W> {
             self.send(&command);
             handled += 1;
         }
-        if self.to_parse.free() >= 2
+        if !self.is_stopping
+            && self.to_parse.free() >= 2
             && let Some(chunk) = self.free.pop()
         {
             let (message, rest) = self.socket.poll(self.conn, chunk, &self.clock);
@@ -114,5 +118,17 @@ impl<W: WriteAhead> Duty for SendDuty<W> {
             }
         }
         handled
+    }
+    fn is_blocked(&mut self) -> bool {
+        !self.input.is_empty() && self.to_parse.free() <= 2
+    }
+    fn sockets(&self, set: &mut SocketSet) {
+        self.socket.add_to(set);
+    }
+    fn on_stop(&mut self) {
+        self.is_stopping = true;
+    }
+    fn is_drained(&self) -> bool {
+        self.input.is_empty()
     }
 }

@@ -7,6 +7,7 @@ use crate::io::clock::Clock;
 use crate::model::{Body, Event, Signal};
 use crate::ring::{Rx, Tx};
 use crate::runtime::duty::Duty;
+use crate::runtime::link::Halt;
 use crate::runtime::taps::{SignalRow, TapTx};
 use hdrhistogram::Histogram;
 
@@ -26,6 +27,7 @@ pub struct SignalDuty {
     pub tap: TapTx<SignalRow>,
     /// From the venue's time of the newest book change to the decision made on it.
     pub data_age: Histogram<u64>,
+    pub halt: Halt,
 }
 
 impl Duty for SignalDuty {
@@ -64,10 +66,19 @@ impl Duty for SignalDuty {
                 room = self.output.free();
             }
         }
+        if self.is_blocked() {
+            self.halt.on_full();
+        }
         if self.tap.is_due() {
             let SignalDuty { stage, tap, .. } = self;
             stage.publish(|signals| tap.push(SignalRow::Symbol(signals)));
         }
         handled as u32
+    }
+    fn is_blocked(&mut self) -> bool {
+        !self.input.is_empty() && self.output.free() < SignalStage::BURST_MAX
+    }
+    fn is_drained(&self) -> bool {
+        self.input.is_empty()
     }
 }

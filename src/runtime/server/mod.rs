@@ -16,6 +16,7 @@
 
 mod clock;
 mod conn;
+mod embedded;
 mod http;
 mod port;
 mod serve;
@@ -24,6 +25,7 @@ mod state_file;
 mod tests;
 
 pub use clock::{Speed, SpeedError};
+pub use embedded::{MarketError, open_recording};
 pub use http::Method;
 pub use port::{Delivery, ExchangePort, RestReply, RestRequest};
 pub use state_file::StateFileError;

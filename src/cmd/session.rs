@@ -1,0 +1,534 @@
+//! A run from start to report: starts the exchange where it is embedded, asks the venue what it
+//! lists, starts the threads, watches, stops, reports.
+
+use super::assemble::{self, Context};
+use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
+use super::ids::CidBlock;
+use super::outside;
+use super::watch::Watch;
+use crate::base::bounded::Text;
+use crate::base::time::{MonoNs, SpanNs, WallNs};
+use crate::base::units::Qty;
+use crate::config::{Config, Environment, MarketSource, OnStop, Speed, values_text};
+use crate::exchange::{Exchange, Synthetic};
+use crate::io::clock::Clock;
+use crate::io::input_log::{self, InputLogWriter, LogHeader};
+use crate::io::rest::{Method, RestRequest, RestTransport};
+use crate::io::tls_server::ServerTls;
+use crate::io::{syscall, wal};
+use crate::line::nonce::NonceAllocator;
+use crate::model::{Bar, Body, Instrument, OperatorCommand, OperatorVerb, Rank};
+use crate::ops::journal::OrderTracker;
+use crate::ops::logger;
+use crate::ops::report::{Build, Report};
+use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, RunDir};
+use crate::ops::view::View;
+use crate::ops::waterfall::WaterfallWriter;
+use crate::ring::Latch;
+use crate::runtime::cold::journal::JournalThread;
+use crate::runtime::cold::{self, ColdThread};
+use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
+use crate::runtime::server::{Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording};
+use crate::runtime::topology::{LinkKind, Topology};
+use crate::venue::rest::{PairInfo, RestCall, RestSink, parse_reply};
+use crate::venue::sign::ApiKey;
+use crate::venue::symbols::SymbolTable;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long a finished recording's last frames may take to be read.
+const DRAIN_FOR: SpanNs = SpanNs::from_s(10);
+/// Silence after which a finished recording has been read to its end.
+const QUIET_FOR: SpanNs = SpanNs::from_ms(500);
+/// Between the first full readiness and the seal: by then every path has been walked once.
+const WARM_FOR: SpanNs = SpanNs::from_s(5);
+/// Tries of one read at start: the venue may just be starting.
+const START_TRIES: u32 = 5;
+/// Longest path of a public call, bytes.
+const PATH_MAX: usize = 256;
+
+/// The exchange inside this process.
+type Embedded = ServerHandle<Exchange>;
+
+/// Where the venue is, for this run.
+struct Venue {
+    ws_url: String,
+    rest_url: String,
+    ca: Option<PathBuf>,
+    embedded: Option<Embedded>,
+}
+
+/// Runs the engine until it is told to stop.
+pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, RunError> {
+    if config.environment != Environment::Embedded {
+        return Err(bad_input(format!(
+            "environment \"{}\" is not open yet: this build trades on its own exchange only; set \
+             environment = \"embedded\"",
+            config.environment.name()
+        )));
+    }
+    if config.topology.lock_memory
+        && let Err(error) = syscall::lock_memory(true)
+    {
+        return Err(bad_input(format!(
+            "topology.lock_memory: the kernel refused ({error}); raise the limit of locked memory \
+             (`ulimit -l`) or set it to false"
+        )));
+    }
+    let clock = Clock::start();
+    let started_at = clock.wall();
+    let root = request.places.root();
+    let run_dir = RunDir::create(&root, started_at)
+        .map_err(|e| bad_input(format!("run directory under `{}`: {e}", root.display())))?;
+    if let Some(logger) = logger::current()
+        && let Ok(file) = std::fs::File::create(run_dir.file(LOG_FILE))
+    {
+        logger.copy_to(file);
+    }
+    let topology = super::engine::resolve_topology(&config)?;
+    let venue = start_venue(&mut config, &request, &run_dir, &topology, started_at)?;
+    std::fs::write(run_dir.file(CONFIG_FILE), values_text(&config)).map_err(failed)?;
+
+    let trust = outside::trust(venue.ca.as_ref());
+    let mut rest = RestTransport::new(&outside::rest(&config, trust))
+        .map_err(|e| bad_input(format!("REST: {e}")))?;
+    let listed = listed_pairs(&mut rest, &venue.rest_url)?;
+    let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
+    let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
+    let cids = CidBlock::take(&root, account_name(&config)).map_err(bad_input)?;
+    let context = Context { instruments: instruments.clone(), cid_used: cids.used() };
+    let stages = assemble::stages(&config, &context)
+        .map_err(|e| bad_input(format!("strategy: {e}; correct [[strategy]]")))?;
+    let (input_log, log_writer) = open_input_log(&config, &context, &run_dir, &topology)?;
+    let wal_config = wal_config(&config, &run_dir);
+    let wal_dir = wal_config.dir.clone();
+    let (wal, wal_tail, _) = wal::open(&wal_config).map_err(bad_input)?;
+    let key = |what: &str| {
+        ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes())
+            .map_err(|e| failed(format!("{what} key: {e:?}")))
+    };
+    let target = outside::dial(&venue.ws_url, venue.ca.as_ref(), true).map_err(bad_input)?;
+    let trading = TradingPlan {
+        target: target.clone(),
+        session: outside::private(&config),
+        key: key("trade")?,
+        rest_key: key("rest")?,
+        nonces: NonceAllocator::new(0),
+        rest,
+        rest_url: venue.rest_url.clone(),
+        rest_retries_max: config.rest.retries_max,
+        connect: outside::connect(&config, true),
+    };
+    let plan = EnginePlan {
+        sockets: outside::sockets(&config),
+        market_target: target,
+        public: outside::public(&config),
+        connect: outside::connect(&config, false),
+        trading,
+        policy: assemble::clock_policy(&config),
+        tick_ms: config.signal.tick_ms as u32,
+        timeframes: config.signal.timeframes.clone(),
+        signal: stages.signal,
+        risk: stages.risk,
+        gate: assemble::gate(&config, false),
+        gid: Some(assemble::ENGINE_GID),
+        warm_up,
+        latch: Latch::new(Rank::EntriesBlocked as u8),
+        wal,
+        topology: topology.clone(),
+        input_log,
+        log_stalls: config.market.speed == Speed::Max,
+        is_watched: true,
+        clock: clock.clone(),
+        seed: started_at.0 as u64,
+        instruments: instruments.clone(),
+    };
+    let writer = WaterfallWriter::create(&run_dir.file(ORDERS_FILE)).map_err(failed)?;
+    let names = instruments.iter().map(|row| row.name.as_str().to_owned()).collect();
+    let tracker = OrderTracker::new(clock.clone(), names, Some(writer));
+    let watch = Watch::new(&config, &instruments, tracker, clock.clone());
+    let journal_stop = Arc::new(AtomicBool::new(false));
+    let journal = JournalThread {
+        input_log: log_writer,
+        wal: wal_tail,
+        stop: Arc::clone(&journal_stop),
+        stats: Arc::default(),
+    };
+    let journal = cold::spawn("journal", &topology.cold_cpus, move || journal.run());
+    let journal = journal.map_err(failed)?;
+    let running = plan.start().map_err(failed)?;
+    let mut session = Session {
+        config,
+        request,
+        clock,
+        running,
+        watch,
+        venue,
+        journal,
+        journal_stop,
+        wal_dir,
+        run_dir,
+        instruments,
+        topology,
+        started_at,
+        cids,
+        warm: Warm::No,
+    };
+    let ending = session.watch_until_end()?;
+    session.finish(&ending)
+}
+
+/// Whose client ids are counted: an account's name, or that of the embedded exchange's account.
+fn account_name(config: &Config) -> &str {
+    if config.trading.account.is_empty() { "embedded" } else { &config.trading.account }
+}
+
+type InputLog = (Option<input_log::InputTap>, Option<InputLogWriter>);
+
+fn open_input_log(
+    config: &Config,
+    context: &Context,
+    run_dir: &RunDir,
+    topology: &Topology,
+) -> Result<InputLog, RunError> {
+    if !config.journal.input_log {
+        return Ok((None, None));
+    }
+    let header = LogHeader {
+        build: Build::current().commit,
+        config_hash: u64::from_str_radix(&config.hash(), 16).unwrap_or(0),
+        context: context.to_bytes(),
+    };
+    let depth = topology.link(LinkKind::ParseJournal).depth;
+    let (tap, writer) = input_log::create(&run_dir.file(INPUT_FILE), &header, depth)
+        .map_err(|e| failed(format!("input log: {e}")))?;
+    Ok((Some(tap), Some(writer)))
+}
+
+fn wal_config(config: &Config, run_dir: &RunDir) -> wal::WalConfig {
+    let dir = match config.journal.write_ahead_dir.as_str() {
+        "" => crate::io::files::default_wal_dir(&run_dir.id()),
+        dir => Path::new(dir).join(run_dir.id()),
+    };
+    let plain = wal::WalConfig { dir, recycle: wal::Recycle::WhenReleased, ..Default::default() };
+    let segment_size = u64::from(plain.segment_slots) * wal::SLOT_SIZE as u64;
+    let segments = (config.journal.write_ahead_mib << 20).div_ceil(segment_size) as usize;
+    wal::WalConfig { segments: segments.clamp(2, wal::SEGMENTS_MAX), ..plain }
+}
+
+/// Starts the embedded exchange, or takes the address of one that runs already.
+fn start_venue(
+    config: &mut Config,
+    request: &RunRequest,
+    run_dir: &RunDir,
+    topology: &Topology,
+    started_at: WallNs,
+) -> Result<Venue, RunError> {
+    if let Some(address) = &request.attach {
+        let (ws_url, rest_url) = outside::attached(address).map_err(bad_input)?;
+        let ca = Some(PathBuf::from(&config.venue.ca_file)).filter(|ca| !ca.as_os_str().is_empty());
+        return Ok(Venue { ws_url, rest_url, ca, embedded: None });
+    }
+    let exchange = match config.market.source.clone() {
+        MarketSource::Synthetic { seed } => {
+            let setup = outside::exchange(config);
+            let source = Synthetic::new(outside::synthetic(config, seed, started_at));
+            Exchange::new(setup, Box::new(source)).map_err(bad_input)?
+        }
+        MarketSource::Capture { path } => {
+            let source = open_recording(Path::new(&path)).map_err(bad_input)?;
+            config.follow_recording(outside::recorded_channels(&source));
+            Exchange::new(outside::exchange(config), Box::new(source)).map_err(bad_input)?
+        }
+    };
+    let tls = if config.exchange.tls {
+        let identity = ServerTls::generate().map_err(failed)?;
+        Some(ServerTlsConfig { identity, ca_pem_path: Some(run_dir.file("ca.pem")) })
+    } else {
+        None
+    };
+    let server = ServerConfig {
+        listen: ([127, 0, 0, 1], config.exchange.port).into(),
+        tls,
+        speed: outside::server_speed(config.market.speed),
+        state_file: config.exchange.keep_state.then(|| run_dir.file("exchange.state")),
+        // Beside the hot threads where there is room, never on top of one.
+        core: topology.cold_cpus.last().copied(),
+        ..ServerConfig::default()
+    };
+    let handle = Server::start(server, exchange).map_err(bad_input)?;
+    Ok(Venue {
+        ws_url: handle.ws_url().to_owned(),
+        rest_url: handle.rest_url().to_owned(),
+        ca: handle.ca_pem_path().cloned(),
+        embedded: Some(handle),
+    })
+}
+
+/// What the public replies at start tell.
+#[derive(Default)]
+struct StartFacts {
+    listed: Vec<(String, Qty, Qty)>,
+    bars: Vec<Bar>,
+}
+impl RestSink for StartFacts {
+    fn pair_info(&mut self, name: &[u8], info: PairInfo) {
+        let name = String::from_utf8_lossy(name).into_owned();
+        self.listed.push((name, info.qty_min, info.qty_max));
+    }
+    fn bar(&mut self, bar: Bar) {
+        self.bars.push(bar);
+    }
+}
+
+/// One public read, tried a few times.
+fn get(
+    rest: &mut RestTransport,
+    rest_url: &str,
+    call: &RestCall,
+    table: &SymbolTable,
+) -> Result<StartFacts, RunError> {
+    let mut path = [0; PATH_MAX];
+    let len = call.write_path(table, &mut path).map_err(|e| failed(format!("{call:?}: {e:?}")))?;
+    let url = format!("{rest_url}/v2/{}", String::from_utf8_lossy(&path[..len]));
+    let request =
+        RestRequest { method: Method::Get, url: &url, headers: &[], body: &[], total_max: None };
+    let mut last = String::new();
+    for attempt in 0..START_TRIES {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(100 << attempt)); // tidy-ok: start-up, cold
+        }
+        match rest.call(&request) {
+            Ok(reply) => {
+                let mut facts = StartFacts::default();
+                match parse_reply(call, reply.status, &reply.body, table, &mut facts) {
+                    Ok(_) => return Ok(facts),
+                    Err(error) => last = format!("HTTP {}: {}", error.status, error.text),
+                }
+            }
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(RunError::Failed(format!("{url}: {last}; is the venue there?")))
+}
+
+/// What the venue lists, with its order sizes: name without `t`, smallest, largest.
+fn listed_pairs(
+    rest: &mut RestTransport,
+    rest_url: &str,
+) -> Result<Vec<(String, Qty, Qty)>, RunError> {
+    let none = SymbolTable::new(&[]);
+    let mut listed = Vec::new();
+    for futures in [false, true] {
+        let facts = get(rest, rest_url, &RestCall::ConfInfo { futures }, &none)?;
+        listed.extend(facts.listed);
+    }
+    Ok(listed)
+}
+
+/// Closed bars of the past for the indicators; read once, and done without where they are missing.
+fn warm_up(
+    config: &Config,
+    rest: &mut RestTransport,
+    rest_url: &str,
+    instruments: &[Instrument],
+) -> Vec<Body> {
+    let mut bodies = Vec::new();
+    let limit = u16::try_from(config.signal.warmup_bars).unwrap_or(u16::MAX);
+    if limit == 0 {
+        return bodies;
+    }
+    let table = SymbolTable::new(instruments);
+    for instrument in instruments {
+        for timeframe in &config.signal.timeframes {
+            let (symbol, timeframe) = (instrument.id, *timeframe);
+            let call = RestCall::CandlesHist { symbol, timeframe, limit, end: None };
+            match get(rest, rest_url, &call, &table) {
+                Ok(facts) => bodies.extend(facts.bars.into_iter().map(Body::Bar)),
+                Err(RunError::BadInput(words) | RunError::Failed(words)) => {
+                    log::warn!("no history, indicators start cold: {words}");
+                }
+            }
+        }
+    }
+    bodies
+}
+
+/// From the first readiness to the seal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Warm {
+    No,
+    Since(MonoNs),
+    Sealed,
+}
+
+/// A run under way.
+pub(super) struct Session {
+    pub(super) config: Config,
+    pub(super) request: RunRequest,
+    pub(super) clock: Clock,
+    pub(super) running: Running,
+    pub(super) watch: Watch,
+    venue: Venue,
+    journal: ColdThread<JournalThread>,
+    journal_stop: Arc<AtomicBool>,
+    wal_dir: PathBuf,
+    pub(super) run_dir: RunDir,
+    pub(super) instruments: Vec<Instrument>,
+    pub(super) topology: Topology,
+    pub(super) started_at: WallNs,
+    cids: CidBlock,
+    warm: Warm,
+}
+
+impl Session {
+    /// Cold work of one round: taps, client ids, the seal.
+    fn round(&mut self) {
+        self.watch.drain(&mut self.running.taps);
+        self.watch.tracker.flush();
+        if let Some(account) = self.watch.account()
+            && let Err(words) = self.cids.keep_ahead(account.orders.opened)
+        {
+            log::error!("client ids cannot be kept ahead, no more entries: {words}");
+            self.running.latch.raise(Rank::EntriesBlocked as u8);
+        }
+        let now = self.clock.mono();
+        match self.warm {
+            Warm::No if self.watch.account().is_some_and(|account| account.ready) => {
+                self.warm = Warm::Since(now);
+            }
+            Warm::Since(at) if now - at >= WARM_FOR => {
+                // Rings and tables were made at start, yet their pages come with their first use.
+                let populated = syscall::populate_memory();
+                log::debug!("{} MiB made present", populated >> 20);
+                self.running.seal();
+                self.warm = Warm::Sealed;
+                log::info!("warm: from here on an allocation on a hot thread is a fault");
+            }
+            _ => {}
+        }
+    }
+
+    fn watch_until_end(&mut self) -> Result<Ending, RunError> {
+        let terminate = Arc::new(AtomicBool::new(false));
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&terminate)).map_err(failed)?;
+        }
+        let report = &self.config.report;
+        let (redraw, line) =
+            (Duration::from_millis(report.redraw_ms), Duration::from_secs(report.line_interval_s));
+        let mut view = View::open(self.request.view, redraw, line);
+        if let Some(logger) = logger::current() {
+            logger.hide(view.is_live());
+        }
+        let mut finished_at = None;
+        let ending = loop {
+            self.round();
+            if view.is_due() {
+                self.watch.on_threads(&self.topology, self.running.threads());
+                view.show(self.watch.model());
+            }
+            let elapsed = self.clock.mono() - MonoNs(0);
+            let is_over = |limit: Duration| elapsed.0 >= 0 && elapsed.0 as u128 >= limit.as_nanos();
+            if view.wait_for_stop(Duration::from_millis(20)) || terminate.load(Ordering::Acquire) {
+                break Ending { reason: "stopped by the operator".to_owned(), halted: false };
+            }
+            if self.request.run_for.is_some_and(is_over) {
+                break Ending { reason: "time is up".to_owned(), halted: false };
+            }
+            if let Some(words) = self.running.failure() {
+                break Ending { reason: format!("halted: {words}"), halted: true };
+            }
+            if self.watch.is_halted() {
+                let reason = "halted: events could not be delivered in time".to_owned();
+                break Ending { reason, halted: true };
+            }
+            if self.venue.embedded.as_ref().is_some_and(ServerHandle::is_finished) {
+                // The last frames are still on their way through sockets and rings.
+                let since = *finished_at.get_or_insert(elapsed);
+                if self.watch.quiet_for() >= QUIET_FOR || elapsed.0 - since.0 > DRAIN_FOR.0 {
+                    break Ending { reason: "the recording ended".to_owned(), halted: false };
+                }
+            }
+        };
+        if self.running.failure().is_none() {
+            self.stop_orders(&mut view);
+        }
+        drop(view);
+        if let Some(logger) = logger::current() {
+            logger.hide(false);
+        }
+        Ok(ending)
+    }
+
+    /// No new orders; own orders cancelled and seen to be gone, or the time-out.
+    fn stop_orders(&mut self, view: &mut View) {
+        let verb = match self.config.trading.on_stop {
+            OnStop::Keep => OperatorVerb::Stop,
+            OnStop::Flatten => OperatorVerb::StopFlatten,
+        };
+        let reason = Text::new("stop").unwrap_or_default();
+        let mut command = Some(OperatorCommand { verb, symbol: None, reason });
+        let limit_ms = self.config.trading.stop_timeout_ms as i64;
+        let begun = self.clock.mono();
+        loop {
+            if let Some(order) = command.take() {
+                command = self.running.command(order).err();
+            }
+            self.round();
+            let account = self.watch.account();
+            if account.is_some_and(|account| account.quiesced) || self.running.failure().is_some() {
+                break;
+            }
+            let left = account.map_or(0, |account| account.orders_alive);
+            self.watch.notice(&format!("stopping: {left} own orders left to cancel"), true);
+            if view.is_due() {
+                self.watch.on_threads(&self.topology, self.running.threads());
+                view.show(self.watch.model());
+            }
+            if (self.clock.mono() - begun).as_ms() > limit_ms {
+                log::warn!("own orders could not be cancelled within {limit_ms} ms");
+                break;
+            }
+            view.wait_for_stop(Duration::from_millis(10));
+        }
+        self.round();
+    }
+
+    /// Ends the threads and writes down what was.
+    fn finish(mut self, ending: &Ending) -> Result<Report, RunError> {
+        self.round();
+        let elapsed = self.clock.mono() - MonoNs(0);
+        let (stopped, mut taps) = self.running.stop().map_err(failed)?;
+        self.watch.drain(&mut taps);
+        self.watch.tracker.close();
+        self.journal_stop.store(true, Ordering::Release);
+        let journal = self.journal.join();
+        if let Some(writer) = journal.and_then(|journal| journal.input_log)
+            && let Err(error) = writer.finish(stopped.send.line.decision_hash())
+        {
+            log::warn!("input log: {error}");
+        }
+        if let Some(server) = self.venue.embedded.take() {
+            let _ = server.stop();
+        }
+        let report = super::account::report(&super::account::Facts {
+            config: &self.config,
+            watch: &self.watch,
+            stopped: &stopped,
+            instruments: &self.instruments,
+            topology: &self.topology,
+            run_dir: &self.run_dir,
+            started_at: self.started_at,
+            elapsed_s: elapsed.0 as f64 / 1e9,
+            ending,
+        });
+        drop(stopped);
+        // The run ended by itself: its write-ahead log has done its work.
+        let _ = std::fs::remove_dir_all(&self.wal_dir);
+        Ok(report)
+    }
+}

@@ -1,0 +1,383 @@
+//! Gathers what the taps tell, for the live view while it runs and for the report at its end.
+
+use crate::base::ids::SymbolId;
+use crate::base::time::{MonoNs, SpanNs};
+use crate::base::units::{Qty, Quote};
+use crate::config::Config;
+use crate::engine::orders::{Order, OrderState};
+use crate::engine::risk::{RiskSnapshot, SymbolRisk};
+use crate::engine::signal::SymbolSignals;
+use crate::io::clock::Clock;
+use crate::model::{Body, Instrument, LinkState, Rank, SyncState};
+use crate::ops::journal::OrderTracker;
+use crate::ops::logger;
+use crate::ops::view::{BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel};
+use crate::runtime::engine::Taps;
+use crate::runtime::observe::ParseRow;
+use crate::runtime::placement::ThreadHandle;
+use crate::runtime::taps::{RiskRow, SignalRow};
+use crate::runtime::topology::Topology;
+
+/// Lines of the log that the view shows.
+const LOG_LINES: usize = 6;
+
+#[derive(Clone, Copy, Default)]
+struct BookSeen {
+    bid: Option<crate::model::Level>,
+    ask: Option<crate::model::Level>,
+    synced: bool,
+    age: Option<SpanNs>,
+}
+
+pub(super) struct Watch {
+    pub(super) tracker: OrderTracker,
+    model: ViewModel,
+    instruments: Vec<Instrument>,
+    strategies: Vec<String>,
+    books: Vec<BookSeen>,
+    signals: Vec<Option<SymbolSignals>>,
+    symbols: Vec<Option<SymbolRisk>>,
+    account: Option<RiskSnapshot>,
+    orders: Vec<Order>,
+    orders_next: Vec<Order>,
+    links: Vec<(bool, bool)>,
+    stale_after: SpanNs,
+    frames_before: (u64, MonoNs),
+    /// When the count of frames last changed.
+    moved_at: MonoNs,
+    /// By thread: busy and all time so far, ns; share since the last look.
+    busy: Vec<(u64, u64, f64)>,
+    /// Thread of each stage.
+    thread_of: Vec<(&'static str, usize)>,
+    clock: Clock,
+}
+
+impl Watch {
+    pub(super) fn new(
+        config: &Config,
+        instruments: &[Instrument],
+        tracker: OrderTracker,
+        clock: Clock,
+    ) -> Self {
+        let strategy_of = |name: &str| {
+            let found = config
+                .strategies
+                .iter()
+                .find(|each| each.symbols.iter().any(|symbol| symbol == name));
+            found.map_or(String::new(), |each| each.kind.name().to_owned())
+        };
+        let count = instruments.len();
+        Self {
+            tracker,
+            model: ViewModel {
+                environment: config.environment.name().to_owned(),
+                market: config.market.source.to_string(),
+                speed: config.market.speed.to_string(),
+                mode: config.trading.mode.name().to_owned(),
+                currency: currency_of(instruments),
+                ..ViewModel::default()
+            },
+            strategies: instruments.iter().map(|row| strategy_of(row.name.as_str())).collect(),
+            instruments: instruments.to_vec(),
+            books: vec![BookSeen::default(); count],
+            signals: vec![None; count],
+            symbols: vec![None; count],
+            account: None,
+            orders: Vec::new(),
+            orders_next: Vec::new(),
+            links: Vec::new(),
+            stale_after: SpanNs::from_ms(config.risk.book_stale_ms as i64),
+            frames_before: (0, MonoNs(0)),
+            moved_at: MonoNs(0),
+            busy: Vec::new(),
+            thread_of: Vec::new(),
+            clock,
+        }
+    }
+
+    fn name(&self, symbol: SymbolId) -> &str {
+        self.instruments.get(symbol.index()).map_or("?", |row| row.name.as_str())
+    }
+
+    /// Empties the taps.
+    pub(super) fn drain(&mut self, taps: &mut Taps) {
+        while let Some(sent) = taps.sent.pop() {
+            self.tracker.on_sent(&sent);
+        }
+        while let Some(seen) = taps.seen.pop() {
+            self.tracker.on_seen(&seen);
+        }
+        while let Some(row) = taps.parse.pop() {
+            self.on_parse(row);
+        }
+        while let Some(SignalRow::Symbol(row)) = taps.signal.pop() {
+            if let Some(place) = self.signals.get_mut(row.symbol.index()) {
+                *place = Some(row);
+            }
+        }
+        while let Some(row) = taps.risk.pop() {
+            match row {
+                RiskRow::Account(account) => {
+                    if self.account.is_some_and(|before| before.rank != account.rank) {
+                        log::info!("risk: {}", account.rank.name());
+                    }
+                    self.account = Some(account);
+                }
+                RiskRow::Symbol(row) => {
+                    if let Some(place) = self.symbols.get_mut(row.symbol.index()) {
+                        *place = Some(row);
+                    }
+                }
+                RiskRow::Order(order) => self.orders_next.push(order),
+                RiskRow::OrdersEnd => {
+                    std::mem::swap(&mut self.orders, &mut self.orders_next);
+                    self.orders_next.clear();
+                }
+            }
+        }
+    }
+
+    fn on_parse(&mut self, row: ParseRow) {
+        let counts: &mut Counts = &mut self.model.counts;
+        match row {
+            ParseRow::Totals {
+                counters,
+                conflated,
+                log_missed,
+                crc_checked,
+                crc_failed,
+                seq_gaps,
+                unknown,
+                is_halted,
+                ..
+            } => {
+                let now = self.clock.mono();
+                let (before, at) = self.frames_before;
+                let span_ms = (now - at).as_ms();
+                if span_ms >= 1_000 {
+                    counts.frames_per_s =
+                        (counters.frame_rx - before) * 1_000 / span_ms.unsigned_abs();
+                    self.frames_before = (counters.frame_rx, now);
+                }
+                if counts.frames != counters.frame_rx {
+                    self.moved_at = now;
+                }
+                counts.frames = counters.frame_rx;
+                counts.book_updates = counters.book_update;
+                counts.crc_checked = crc_checked;
+                counts.crc_failed = crc_failed;
+                counts.seq_gaps = seq_gaps;
+                counts.conflated = conflated;
+                counts.dropped = unknown + log_missed;
+                counts.halts = u64::from(is_halted);
+            }
+            ParseRow::Link { conn, is_open, is_authenticated } => {
+                let index = conn.index();
+                if self.links.len() <= index {
+                    self.links.resize(index + 1, (false, false));
+                }
+                self.links[index] = (is_open, is_authenticated);
+            }
+            ParseRow::Book { symbol, bid, ask, synced, changed_at, now } => {
+                if let Some(place) = self.books.get_mut(symbol.index()) {
+                    let age = (bid.is_some() || ask.is_some()).then(|| now - changed_at);
+                    *place = BookSeen { bid, ask, synced, age };
+                }
+            }
+            ParseRow::Control(body) => self.tell(&body),
+        }
+    }
+
+    /// The lines an operator reads.
+    fn tell(&mut self, body: &Body) {
+        match body {
+            Body::Sync(sync) => {
+                let name = self.name(sync.symbol);
+                match sync.state {
+                    SyncState::Synced if sync.out_of_sync_ns > 0 => {
+                        log::info!(
+                            "{name}: book synced after {} ms",
+                            sync.out_of_sync_ns / 1_000_000
+                        );
+                    }
+                    SyncState::Synced => log::info!("{name}: book synced"),
+                    SyncState::AwaitingSnapshot => log::debug!("{name}: awaiting its snapshot"),
+                    state => log::warn!("{name}: book not tradable: {state:?}"),
+                }
+            }
+            Body::Link(link) => {
+                let what = if link.trading { "account" } else { "market data" };
+                match link.state {
+                    LinkState::Up => log::info!("{what} socket {}: open", link.conn.0),
+                    LinkState::Authenticated => log::info!("{what}: signed in"),
+                    LinkState::Reconciled => log::info!("{what}: reconciled"),
+                    LinkState::Down => {
+                        self.model.counts.reconnects += 1;
+                        log::warn!("{what} socket {}: closed ({})", link.conn.0, link.code);
+                    }
+                    state => log::warn!("{what}: {state:?} ({})", link.code),
+                }
+            }
+            Body::Quiet(quiet) => {
+                let name = self.name(quiet.symbol);
+                if quiet.quiet {
+                    log::warn!("{name}: no {:?} data for {} ms", quiet.kind, quiet.gap_ms);
+                } else {
+                    log::info!("{name}: {:?} data again after {} ms", quiet.kind, quiet.gap_ms);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The account, as last told.
+    pub(super) fn account(&self) -> Option<&RiskSnapshot> {
+        self.account.as_ref()
+    }
+    /// Events could not be delivered in time: the front has stopped.
+    pub(super) fn is_halted(&self) -> bool {
+        self.model.counts.halts > 0
+    }
+    /// How long no frame has been read.
+    pub(super) fn quiet_for(&self) -> SpanNs {
+        self.clock.mono() - self.moved_at
+    }
+    pub(super) fn reconnects(&self) -> u64 {
+        self.model.counts.reconnects
+    }
+    /// How busy each stage's thread was since the last call.
+    pub(super) fn on_threads(&mut self, topology: &Topology, threads: &[ThreadHandle]) {
+        self.busy.resize(threads.len(), (0, 0, 0.0));
+        for (thread, place) in threads.iter().zip(&mut self.busy) {
+            let stats = thread.stats();
+            let total = stats.busy_ns + stats.idle_ns + stats.blocked_ns;
+            let (busy_before, total_before, _) = *place;
+            if total > total_before {
+                let share = (stats.busy_ns - busy_before) as f64 / (total - total_before) as f64;
+                *place = (stats.busy_ns, total, share);
+            }
+        }
+        self.thread_of = topology
+            .threads
+            .iter()
+            .enumerate()
+            .flat_map(|(at, plan)| plan.stages.iter().map(move |stage| (stage.name(), at)))
+            .collect();
+    }
+    /// Share of its thread's time; the two rows of `send` are one stage.
+    fn busy_of(&self, stage: &str) -> f64 {
+        let stage = if matches!(stage, "encode" | "write") { "send" } else { stage };
+        let thread = self.thread_of.iter().find(|(name, _)| *name == stage);
+        thread.and_then(|(_, at)| self.busy.get(*at)).map_or(0.0, |(_, _, share)| *share)
+    }
+    pub(super) fn notice(&mut self, words: &str, is_stopping: bool) {
+        words.clone_into(&mut self.model.notice);
+        self.model.is_stopping = is_stopping;
+    }
+
+    /// The model of the view, brought up to date.
+    pub(super) fn model(&mut self) -> &ViewModel {
+        let now = self.clock.mono();
+        self.model.elapsed_s = now.0 / 1_000_000_000;
+        if let Some(account) = &self.account {
+            self.model.rank = account.rank;
+            self.model.pnl = account.realised.saturating_add(account.unrealised);
+            self.model.fees = -account.fees;
+            let orders = &account.orders;
+            let counts = &mut self.model.counts;
+            counts.sent = orders.opened;
+            counts.acked = orders.acked;
+            counts.filled = orders.in_state(OrderState::Filled);
+            counts.cancelled = orders.in_state(OrderState::Cancelled);
+            counts.rejected = orders.in_state(OrderState::Rejected);
+            counts.unknown = account.orders_unknown as u64;
+            counts.partly_filled = self.tracker.tally.partly;
+            counts.refused = account.guards.iter().map(|guard| guard.blocked).sum();
+        } else {
+            self.model.rank = Rank::EntriesBlocked;
+        }
+        let last = self.links.len().saturating_sub(1);
+        self.model.links = self
+            .links
+            .iter()
+            .enumerate()
+            .map(|(index, (is_open, is_authenticated))| LinkRow {
+                name: if index == last { "account".to_owned() } else { format!("market {index}") },
+                is_up: *is_open,
+                state: match (is_open, is_authenticated) {
+                    (false, _) => "down",
+                    (true, false) if index == last => "signing in",
+                    (true, false) => "up",
+                    (true, true) => "signed in",
+                }
+                .to_owned(),
+            })
+            .collect();
+        self.model.symbols = (0..self.instruments.len()).map(|row| self.symbol_row(row)).collect();
+        self.model.orders = self.orders.iter().map(|order| self.order_row(order)).collect();
+        let board = &self.tracker.board;
+        self.model.stages = board
+            .stages()
+            .map(|(name, histo)| StageRow {
+                name: name.to_owned(),
+                latency: histo.percentiles(),
+                busy: self.busy_of(name),
+            })
+            .to_vec();
+        self.model.t1 = board.t1.percentiles();
+        self.model.t2 = board.t2.percentiles();
+        self.model.ack_ms = board.ack.percentiles_ms();
+        if let Some(logger) = logger::current() {
+            self.model.messages = logger.recent(LOG_LINES);
+        }
+        &self.model
+    }
+
+    fn symbol_row(&self, row: usize) -> SymbolRow {
+        let (book, risk) = (self.books[row], self.symbols[row]);
+        let health = match (book.synced, book.age) {
+            (_, None) => BookHealth::Waiting,
+            (false, _) => BookHealth::Unsynced,
+            (true, Some(age)) if age > self.stale_after => BookHealth::Stale,
+            (true, Some(_)) => BookHealth::Synced,
+        };
+        SymbolRow {
+            name: self.instruments[row].name.as_str().to_owned(),
+            strategy: self.strategies[row].clone(),
+            book: health,
+            age_ms: book.age.map(|age| age.as_ms().max(0).unsigned_abs()),
+            bid: book.bid.map(|level| level.px),
+            ask: book.ask.map(|level| level.px),
+            regime: self.signals[row]
+                .map_or(String::new(), |signals| signals.indicators.regime.name().to_owned()),
+            position: risk.map_or(Qty::ZERO, |risk| risk.position),
+            px_avg: risk.map_or_else(Default::default, |risk| risk.px_avg),
+            pnl: risk.map_or(Quote::ZERO, |risk| risk.realised.saturating_add(risk.unrealised)),
+            is_frozen: risk.is_some_and(|risk| risk.frozen),
+        }
+    }
+
+    fn order_row(&self, order: &Order) -> OrderRow {
+        OrderRow {
+            cid: order.cid.0,
+            symbol: self.name(order.symbol).to_owned(),
+            side: order.side,
+            remaining: order.remaining().abs(),
+            original: order.asked_qty.abs(),
+            px: order.px(),
+            state: order.state().name().to_owned(),
+            age_ms: (self.clock.mono() - order.sent_at).as_ms().max(0).unsigned_abs(),
+        }
+    }
+}
+
+/// The one quote currency of the run, or `mixed`.
+pub(super) fn currency_of(instruments: &[Instrument]) -> String {
+    match instruments.split_first() {
+        None => String::new(),
+        Some((first, rest)) if rest.iter().all(|row| row.quote == first.quote) => {
+            first.quote.as_str().to_owned()
+        }
+        Some(_) => "mixed".to_owned(),
+    }
+}

@@ -1,0 +1,195 @@
+//! The REST thread: reads the account when the line asks for a reconcile, and pushes what it
+//! learned back through the front, item by item. Orders and prices never come from here.
+
+use crate::base::ids::ConnId;
+use crate::base::time::WallNs;
+use crate::io::clock::Clock;
+use crate::io::rest::{Method, RestRequest, RestTransport};
+use crate::line::nonce::NonceAllocator;
+use crate::model::{Body, LinkEvent, LinkState};
+use crate::ring::{Rx, Tx};
+use crate::runtime::link::RestWant;
+use crate::venue::rest::{HIST_LIMIT_MAX, RestCall, RestSink, parse_reply};
+use crate::venue::sign::ApiKey;
+use crate::venue::symbols::SymbolTable;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Pages of one history read in one reconcile; more is a failed reconcile, not a silent hole.
+const PAGES_MAX: u32 = 20;
+/// Longest path and body of a call, bytes.
+const CALL_TEXT_MAX: usize = 1_024;
+/// Between two looks at the wishes, and between two tries to push an answer into a full ring.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// Codes of `LinkState::ReconcileFailed` that are not an HTTP status.
+const NO_ANSWER: i32 = -1;
+const UNREADABLE: i32 = -2;
+const TOO_MANY_PAGES: i32 = -3;
+
+/// Calls by reason, for the report.
+#[derive(Debug, Default)]
+pub struct RestStats {
+    pub calls: AtomicU64,
+    pub failures: AtomicU64,
+    pub reconciles: AtomicU64,
+}
+
+pub struct RestThread {
+    pub transport: RestTransport,
+    /// `http://…` or `https://…`, without a path.
+    pub base_url: String,
+    pub key: ApiKey,
+    pub nonces: NonceAllocator,
+    pub table: SymbolTable,
+    pub wants: Rx<RestWant>,
+    pub answers: Tx<Body>,
+    /// History read before the start; told first.
+    pub warm_up: Vec<Body>,
+    pub clock: Clock,
+    pub stop: Arc<AtomicBool>,
+    pub stats: Arc<RestStats>,
+    /// Tries of one read before the reconcile is reported as failed.
+    pub retries_max: u32,
+}
+
+/// Items of one reply, in order.
+#[derive(Default)]
+struct Collected(Vec<Body>);
+impl RestSink for Collected {
+    fn body(&mut self, body: Body) {
+        self.0.push(body);
+    }
+}
+
+impl RestThread {
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        for body in std::mem::take(&mut self.warm_up) {
+            self.answer(body);
+        }
+        while !self.stop.load(Ordering::Acquire) {
+            let mut wanted = None;
+            while let Some(want) = self.wants.pop() {
+                wanted = Some(want); // several wishes, one answer
+            }
+            match wanted {
+                Some(RestWant::Reconcile { since }) => self.reconcile(since),
+                None => std::thread::park_timeout(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn reconcile(&mut self, since: WallNs) {
+        self.stats.reconciles.fetch_add(1, Ordering::Relaxed);
+        let hist = |start| RestCall::OrdersHist { start, limit: HIST_LIMIT_MAX };
+        let done = self
+            .trades(since)
+            .and_then(|()| self.tell(&hist(since)))
+            .and_then(|()| self.tell(&RestCall::Orders))
+            .and_then(|()| self.tell(&RestCall::Positions));
+        let (state, code) = match done {
+            Ok(()) => (LinkState::Reconciled, 0),
+            Err(code) => (LinkState::ReconcileFailed, code),
+        };
+        let conn = ConnId(u8::MAX);
+        self.answer(Body::Link(LinkEvent { conn, trading: true, state, code }));
+    }
+
+    /// Own trades, oldest first, page by page: a full page is followed by the next from its last
+    /// time on. Trades told twice are counted once, by their id.
+    fn trades(&mut self, since: WallNs) -> Result<(), i32> {
+        let mut start = since;
+        for _ in 0..PAGES_MAX {
+            let items = self.read(&RestCall::TradesHist { start, limit: HIST_LIMIT_MAX })?;
+            let fills = items.iter().filter(|item| matches!(item, Body::Fill(_))).count();
+            let last = items.iter().rev().find_map(|item| match item {
+                Body::Fill(fill) => Some(fill.at),
+                _ => None,
+            });
+            items.into_iter().for_each(|item| self.answer(item));
+            match last {
+                Some(at) if fills >= usize::from(HIST_LIMIT_MAX) && at > start => start = at,
+                _ => return Ok(()),
+            }
+        }
+        Err(TOO_MANY_PAGES)
+    }
+
+    fn tell(&mut self, call: &RestCall) -> Result<(), i32> {
+        let items = self.read(call)?;
+        items.into_iter().for_each(|item| self.answer(item));
+        Ok(())
+    }
+
+    /// Pushes one fact; waits for room, because none of them may be lost.
+    fn answer(&mut self, mut body: Body) {
+        while !self.stop.load(Ordering::Acquire) {
+            match self.answers.push(body) {
+                Ok(()) => return,
+                Err(back) => {
+                    body = back;
+                    std::thread::park_timeout(LOOK_EVERY);
+                }
+            }
+        }
+    }
+
+    /// One private read, tried again where that is harmless. The error is the venue's or HTTP's
+    /// code.
+    fn read(&mut self, call: &RestCall) -> Result<Vec<Body>, i32> {
+        let mut code = 0;
+        for attempt in 0..self.retries_max.max(1) {
+            if self.stop.load(Ordering::Acquire) {
+                break;
+            }
+            if attempt > 0 {
+                std::thread::park_timeout(Duration::from_millis(100 << attempt.min(5)));
+            }
+            self.stats.calls.fetch_add(1, Ordering::Relaxed);
+            match self.read_once(call) {
+                Ok(items) => return Ok(items),
+                Err((failure, words)) => {
+                    log::warn!("rest {}: {words}", call.endpoint());
+                    code = failure;
+                }
+            }
+            self.stats.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        Err(code)
+    }
+
+    fn read_once(&mut self, call: &RestCall) -> Result<Vec<Body>, (i32, String)> {
+        let (mut path, mut body) = ([0; CALL_TEXT_MAX], [0; CALL_TEXT_MAX]);
+        let unspeakable = |error| (UNREADABLE, format!("the call cannot be written: {error:?}"));
+        let len = call.write_path(&self.table, &mut path).map_err(unspeakable)?;
+        let path = std::str::from_utf8(&path[..len]).unwrap_or_default();
+        let len = call.write_body(&self.table, &mut body).map_err(unspeakable)?;
+        let body = &body[..len];
+        let nonce = self.nonces.next((self.clock.wall().0 / 1_000) as u64);
+        let signature = self.key.sign_rest(path, nonce, body);
+        let (url, nonce) = (format!("{}/v2/{path}", self.base_url), nonce.to_string());
+        let headers = [
+            ("content-type", "application/json"),
+            ("bfx-nonce", nonce.as_str()),
+            ("bfx-apikey", self.key.id()),
+            ("bfx-signature", signature.as_str()),
+        ];
+        let request = RestRequest {
+            method: Method::Post,
+            url: &url,
+            headers: &headers,
+            body,
+            total_max: None,
+        };
+        let reply = self.transport.call(&request).map_err(|e| (NO_ANSWER, e.to_string()))?;
+        let mut items = Collected::default();
+        match parse_reply(call, reply.status, &reply.body, &self.table, &mut items) {
+            Ok(_) => Ok(items.0),
+            Err(error) => {
+                let code = if error.code != 0 { error.code } else { i32::from(error.status) };
+                Err((code, format!("HTTP {}, {:?}: {}", error.status, error.kind, error.text)))
+            }
+        }
+    }
+}
