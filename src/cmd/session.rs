@@ -3,7 +3,7 @@
 
 use super::assemble::{self, Context};
 use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
-use super::ids::CidBlock;
+use super::ids::CidMark;
 use super::outside;
 use super::watch::Watch;
 use crate::base::bounded::Text;
@@ -97,7 +97,8 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let listed = listed_pairs(&mut rest, &venue.rest_url)?;
     let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
     let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
-    let cids = CidBlock::take(&root, account_name(&config)).map_err(bad_input)?;
+    let cids =
+        CidMark::open(&root, account_name(&config), started_at.as_ms()).map_err(bad_input)?;
     let context = Context { instruments: instruments.clone(), cid_used: cids.used() };
     let stages = assemble::stages(&config, &context)
         .map_err(|e| bad_input(format!("strategy: {e}; correct [[strategy]]")))?;
@@ -379,7 +380,7 @@ pub(super) struct Session {
     pub(super) instruments: Vec<Instrument>,
     pub(super) topology: Topology,
     pub(super) started_at: WallNs,
-    cids: CidBlock,
+    cids: CidMark,
     warm: Warm,
 }
 
@@ -389,7 +390,7 @@ impl Session {
         self.watch.drain(&mut self.running.taps);
         self.watch.tracker.flush();
         if let Some(account) = self.watch.account()
-            && let Err(words) = self.cids.keep_ahead(account.orders.opened)
+            && let Err(words) = self.cids.keep_ahead(account.cid_last.0)
         {
             log::error!("client ids cannot be kept ahead, no more entries: {words}");
             self.running.latch.raise(Rank::EntriesBlocked as u8);
@@ -526,6 +527,9 @@ impl Session {
             elapsed_s: elapsed.0 as f64 / 1e9,
             ending,
         });
+        if let Err(words) = self.cids.close(stopped.risk.stage.snapshot().cid_last.0) {
+            log::warn!("{words}");
+        }
         drop(stopped);
         // The run ended by itself: its write-ahead log has done its work.
         let _ = std::fs::remove_dir_all(&self.wal_dir);
