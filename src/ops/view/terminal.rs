@@ -265,11 +265,7 @@ fn draw_stages(frame: &mut ratatui::Frame<'_>, area: Rect, model: &ViewModel) {
         ..*p
     };
     let stages = model.stages.iter().map(|stage| {
-        let ring = match stage.ring_depth {
-            0 => String::new(),
-            depth => format!(" ring {}/{depth}", stage.ring_used_max),
-        };
-        row(&stage.name, &stage.latency, format!("{:.0} %{ring}", stage.busy * 100.0))
+        row(&stage.name, &stage.latency, format!("{:.0} %", stage.busy * 100.0))
     });
     let totals = [
         row("T1", &model.t1, "frame → order".to_owned()),
