@@ -24,8 +24,8 @@ const LEVELS_MIN: usize = 115;
 const PX_MAX: i64 = i64::MAX / 1_000;
 /// Mean times over which a market's own activity changes.
 const WOBBLE_NS: [i64; 2] = [8_000_000_000, 90_000_000_000];
-/// An order that is left on the wrong side of the fair price, an account's then, is taken: chance in a
-/// batch, 1e-3.
+/// An order that is left on the wrong side of the fair price, an account's then, is taken: chance
+/// in a batch, 1e-3.
 const SNIPE_LEFT_E3: u64 = 500;
 /// It is taken in bites: this part of a usual trade, 1e-2, and more the worse its price is.
 const SNIPE_LEFT_E2: i64 = 25;

@@ -1,7 +1,7 @@
 //! Real beside synthetic.
 
 use super::super::MarketSource;
-use super::meter::{Figures, Stretch, quantile, sorted};
+use super::meter_tests::{Figures, Stretch, quantile, sorted};
 use super::plain_floor::PlainFloor;
 use super::{Synthetic, SyntheticConfig};
 use crate::base::time::WallNs;
@@ -241,7 +241,7 @@ fn made(symbols: &[&str], seconds: i64, retimed: bool) -> BTreeMap<String, Vec<F
     all
 }
 
-/// Goal: the default market's busy kind looks like tBTCUSD on the evening of 2018-11-12. Method: five
+/// Goal: the busy kind of market looks like tBTCUSD on the evening of 2018-11-12. Method: five
 /// hours of recording beside two and a half hours of what the exchange publishes, three seeds, by
 /// one meter; every seed must stay in bounds.
 #[test]
