@@ -107,7 +107,8 @@ fn part(said: &(f64, u64, f64)) -> u8 {
     }
 }
 /// The venue publishes a batch as deletions, then bids best first, then asks best first: a row out
-/// of that order begins a new batch. (With receive times, 540 of 543 batches of tETHJPY are found so.)
+/// of that order begins a new batch. (With receive times, 540 of 543 batches of tETHJPY are found
+/// so.)
 fn begins_batch(before: &(f64, u64, f64), row: &(f64, u64, f64)) -> bool {
     let (was, is) = (part(before), part(row));
     is < was
