@@ -389,13 +389,18 @@ impl Market {
             self.place(side, 0, left_e3, Role::Touch, floor);
         }
     }
-    /// Adds price points at the far end of a side that has fewer than a listener of 100 levels can
-    /// see. A coarse price grid needs it: orders meet on the same prices there.
-    fn lengthen(&mut self, side: Side, floor: &mut dyn Floor) {
+    /// Prices of the house's orders of a side, lowest first, each once.
+    fn prices(&self, side: Side) -> Vec<i64> {
         let orders = &self.orders[side_index(side)];
         let mut prices: Vec<i64> = orders.iter().map(|order| order.px).collect();
         prices.sort_unstable();
         prices.dedup();
+        prices
+    }
+    /// Adds price points at the far end of a side that has fewer than a listener of 100 levels can
+    /// see. A coarse price grid needs it: orders meet on the same prices there.
+    fn lengthen(&mut self, side: Side, floor: &mut dyn Floor) {
+        let prices = self.prices(side);
         let farthest = match side {
             Side::Buy => prices.first(),
             Side::Sell => prices.last(),
@@ -408,22 +413,20 @@ impl Market {
             self.place_at(Wanted { side, px, part_e3: 1_000, left_e3, role }, floor);
         }
     }
-    /// Keeps a side alive: somebody quotes, deep books stay deep, and a side that accounts took
-    /// away is filled anew.
+    /// Keeps a side alive: somebody quotes, and a side that accounts took away is filled anew.
     fn repair(&mut self, side: Side, floor: &mut dyn Floor) {
         let orders = &self.orders[side_index(side)];
-        let known = orders.len();
-        let is_quoted = orders.iter().any(|order| order.role != Role::Junk);
-        if floor.depth(self.symbol, side) >= known / 2 {
-            if !is_quoted {
-                self.bear_on(side, floor);
+        let depth = floor.depth(self.symbol, side);
+        // The first look is cheap, and enough where few orders share a price.
+        let is_whole = depth >= orders.len() / 2 || depth >= self.prices(side).len() / 2;
+        if !is_whole {
+            for order in std::mem::take(&mut self.orders[side_index(side)]) {
+                floor.house_cancel(self.symbol, order.id);
             }
-            return;
+            self.fill(side, floor);
+        } else if orders.iter().all(|order| order.role == Role::Junk) {
+            self.bear_on(side, floor);
         }
-        for order in std::mem::take(&mut self.orders[side_index(side)]) {
-            floor.house_cancel(self.symbol, order.id);
-        }
-        self.fill(side, floor);
     }
     /// Somebody takes.
     fn take(&mut self, weather: &Weather, floor: &mut dyn Floor) {
