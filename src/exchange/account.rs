@@ -2,7 +2,7 @@
 //! that the sum over all accounts, the house and the fees never changes; `Bank::totals` is that
 //! sum.
 
-use super::order::Order;
+use super::order::{Kind, Order};
 use crate::model::Currency;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -70,9 +70,9 @@ pub struct OwnTrade {
     /// 1e-8, signed.
     pub qty: i64,
     pub px: i64,
-    /// Text of the order's type.
-    pub kind: String,
-    pub order_px: i64,
+    /// The order's type.
+    pub kind: Kind,
+    pub wallet: Wallet,
     pub is_maker: bool,
     /// 1e-8 of `fee_currency`, positive = charged.
     pub fee: i64,
@@ -147,7 +147,7 @@ pub enum PositionChange {
     None,
     Opened,
     Updated,
-    /// Carries the position as it was when it ended.
+    /// Carries the position as it was before it ended.
     Closed(Position),
 }
 
@@ -222,6 +222,7 @@ impl Bank {
             return PositionChange::Opened;
         };
         position.updated_ms = leg.now_ms;
+        let before = *position;
         if (position.qty > 0) == (leg.qty > 0) {
             position.qty += leg.qty;
             position.cost += value;
@@ -249,7 +250,7 @@ impl Bank {
             let cost = value - value_closed;
             account.positions.insert(leg.symbol, Position { qty: rest, cost, ..fresh });
         }
-        PositionChange::Closed(was)
+        PositionChange::Closed(before)
     }
     /// Sum over all wallets, positions, the house and the fees, by currency: constant for ever.
     /// `pair` tells base and quote of a symbol.
@@ -321,10 +322,14 @@ mod tests {
         let (change, position, balance) = trade(-5, 140);
         assert!(matches!(change, PositionChange::Closed(_)));
         assert_eq!((position, balance), (Some((-2, 140)), 70 * ONE as i128));
-        assert_eq!(trade(2, 150), (trade_closed(), None, 50 * ONE as i128));
-    }
-    fn trade_closed() -> PositionChange {
-        PositionChange::Closed(Position { id: 1, qty: 0, cost: 0, created_ms: 0, updated_ms: 0 })
+        let was = Position {
+            id: 1,
+            qty: -2 * ONE,
+            cost: -280 * ONE as i128,
+            created_ms: 0,
+            updated_ms: 0,
+        };
+        assert_eq!(trade(2, 150), (PositionChange::Closed(was), None, 50 * ONE as i128));
     }
 
     /// Goal: nothing is made or lost, whatever is traded, between spot and margin parties, with

@@ -13,7 +13,9 @@ mod core;
 mod date;
 mod depth;
 mod desk;
+mod execute;
 mod floor;
+mod funds;
 mod ghost;
 mod hub;
 mod json;
@@ -22,12 +24,17 @@ mod market;
 mod matching;
 mod number;
 mod order;
+#[cfg(test)]
+mod order_tests;
 mod publish;
 mod recorded;
 mod rest;
+#[cfg(test)]
+mod script_tests;
 mod settle;
 mod sign;
 mod state;
+mod stops;
 mod talk;
 mod tape;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::json::Json;
 use super::levels::{Window, push_snapshot};
 use super::market::capture::digits_of;
 use super::number::{push_plain, push_u64};
+use super::order::Form;
 use super::sign::verify;
 use super::talk::Via;
 use super::tape::{frame_of, push_candle, push_list, push_trade};
@@ -507,7 +508,7 @@ impl Core {
         });
         let rows = range.pick(wanted, |order| order.created_ms);
         push_list(out, rows.into_iter(), |out, order| {
-            order.push_array(out, self.symbol_name(order.symbol));
+            order.push_array(out, self.symbol_name(order.symbol), Form::Known);
         });
         Ok(())
     }

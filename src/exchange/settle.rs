@@ -6,9 +6,9 @@ use super::account::{HOUSE, Leg, OwnTrade, Position, PositionChange, Wallet};
 use super::core::{Core, is_house};
 use super::hub::Class;
 use super::json::push_text;
-use super::matching::Match;
+use super::matching::{Front, Match};
 use super::number::{push_number, value_of};
-use super::order::{Kind, Order, Status};
+use super::order::{FLAG_HIDDEN, Form, Kind, Order, Status};
 use super::tape::PublicTrade;
 use super::wire::{WalletCause, push_own_trade, push_position, push_wallet};
 use crate::base::units::Side;
@@ -34,13 +34,16 @@ struct Execution {
     px: i64,
     qty: i64,
     is_maker: bool,
+    pays_maker: bool,
 }
 
 impl Core {
     /// Books one match of an account's taking order.
     pub(super) fn settle_match(&mut self, symbol: u16, taker: &mut Taker, hit: Match) {
         let trade = self.next_trade_id();
-        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: false };
+        // A limit order that hits a hidden one pays as a maker (the venue's fee page).
+        let pays_maker = hit.hidden && taker.order.kind != Kind::Market;
+        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: false, pays_maker };
         let (own, change) = self.book_fill(&mut taker.order, execution);
         taker.trades.push(own);
         taker.changes.push(change);
@@ -76,6 +79,18 @@ impl Core {
             return;
         }
         for fill in fills {
+            // Several ghosts of one account may have been passed at once: the later ones are asked
+            // again whether they still may.
+            let front = Front {
+                px: fill.px,
+                qty: fill.qty,
+                maker: fill.maker,
+                owner: fill.owner,
+                hidden: fill.hidden,
+            };
+            if !self.orders.contains_key(&fill.maker) || self.retire_maker(front) {
+                continue;
+            }
             let trade = self.next_trade_id();
             self.settle_house(symbol, taker, fill.px, fill.qty);
             self.fill_maker(trade, *fill);
@@ -110,9 +125,9 @@ impl Core {
     }
     /// Money and order state of one account's execution.
     fn book_fill(&mut self, order: &mut Order, execution: Execution) -> (OwnTrade, PositionChange) {
-        let Execution { trade, px, qty, is_maker } = execution;
+        let Execution { trade, px, qty, is_maker, pays_maker } = execution;
         let fees = self.config.fees;
-        let fee_e6 = if is_maker { fees.maker_e6 } else { fees.taker_e6 };
+        let fee_e6 = if pays_maker { fees.maker_e6 } else { fees.taker_e6 };
         let leg = self.leg(order.symbol, order.account, order.wallet, order.side, px, qty, fee_e6);
         let had = self.bank.account(order.account).positions.get(&order.symbol).map(|p| p.id);
         let settled = self.bank.settle(leg);
@@ -128,8 +143,8 @@ impl Core {
             order: order.id,
             qty: order.side.sign() * qty,
             px,
-            kind: order.type_text(),
-            order_px: if order.kind == Kind::Market { px } else { order.px },
+            kind: order.kind,
+            wallet: order.wallet,
             is_maker,
             fee: settled.fee,
             fee_currency: settled.fee_currency,
@@ -144,8 +159,14 @@ impl Core {
     /// An order at rest was hit.
     fn fill_maker(&mut self, trade: u64, hit: Match) {
         let Some(mut order) = self.orders.get(&hit.maker).cloned() else { return };
-        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: true };
+        // An order that is not shown adds nothing to the book: it pays as a taker.
+        let pays_maker = !hit.hidden;
+        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: true, pays_maker };
         let (own, change) = self.book_fill(&mut order, execution);
+        if order.left > 0 && order.is_hidden() && order.meta.make_visible {
+            order.flags &= !FLAG_HIDDEN;
+            self.listings[order.symbol as usize].depth.reveal(order.id);
+        }
         if order.left == 0 {
             self.tell_trade(hit.owner, "te", &own);
             self.end_order(order.clone());
@@ -157,6 +178,7 @@ impl Core {
         self.tell_trade(hit.owner, "tu", &own);
         self.tell_positions(&order, &[change]);
         self.tell_wallets(&order, &own);
+        self.cancel_sibling(&order);
     }
     /// Tells everything about an order that has just been through the book, and keeps or ends it.
     pub(super) fn tell_taker(&mut self, taker: Taker, is_new: bool, rests: bool) {
@@ -195,6 +217,7 @@ impl Core {
         }
         if let Some(last) = trades.last() {
             self.tell_wallets(&order, last);
+            self.cancel_sibling(&order);
         }
     }
     fn is_heard(&self, account: u32) -> bool {
@@ -209,7 +232,7 @@ impl Core {
         push_text(&mut body, kind);
         body.push(b',');
         let symbol = &self.listings[order.symbol as usize].spec.name;
-        order.push_array(&mut body, symbol);
+        order.push_array(&mut body, symbol, Form::Known);
         self.hub.send_private(order.account, Class::Trading(symbol), &body, self.now);
     }
     fn tell_trade(&mut self, account: u32, kind: &str, trade: &OwnTrade) {

@@ -7,7 +7,7 @@ use super::hub::{Auth, Class, FeedKey, Filters};
 use super::json::{Json, push_text};
 use super::market::capture::digits_of;
 use super::number::{push_i64, push_u64};
-use super::order::{Request, type_text};
+use super::order::{Form, Request, type_text};
 use super::sign::{NONCE_TOP, verify};
 use super::tape::{frame_of, push_list};
 use super::wire::{NoteTime, push_note, push_position, push_wallet, push_wide};
@@ -445,7 +445,9 @@ impl Core {
     pub(super) fn push_open_orders(&self, account: u32, symbol: Option<u16>, out: &mut Vec<u8>) {
         let open = self.bank.account(account).open.iter().filter_map(|id| self.orders.get(id));
         let open = open.filter(|order| symbol.is_none_or(|symbol| order.symbol == symbol));
-        push_list(out, open, |out, order| order.push_array(out, self.symbol_name(order.symbol)));
+        push_list(out, open, |out, order| {
+            order.push_array(out, self.symbol_name(order.symbol), Form::Known);
+        });
     }
     fn leave_account(&mut self, conn: u64) {
         let left = self.hub.session(conn).and_then(|session| session.auth.take());
@@ -511,12 +513,13 @@ impl Core {
         };
         match kind {
             "on" => Some(match self.accept_order(account, &request) {
-                Ok(order) => {
+                Ok(new) => {
                     let mut data = Vec::new();
-                    order.push_array(&mut data, self.symbol_name(order.symbol));
-                    let text = self.order_text("Submitting", &order);
+                    let order = &new.order;
+                    order.push_array(&mut data, self.symbol_name(order.symbol), Form::Fresh);
+                    let text = self.order_text("Submitting", order);
                     let note = self.note(account, on_time, "on-req", wrap(data), Ok(&text));
-                    self.place_order(order);
+                    self.place_order(new);
                     note
                 }
                 Err(text) => self.refuse(account, "on-req", &request, &text),
@@ -524,7 +527,7 @@ impl Core {
             "ou" => Some(match self.accept_amend(account, &request) {
                 Ok(order) => {
                     let mut data = Vec::new();
-                    order.push_array(&mut data, self.symbol_name(order.symbol));
+                    order.push_array(&mut data, self.symbol_name(order.symbol), Form::Known);
                     let text = self.order_text("Submitting update to", &order);
                     let note = self.note(account, NoteTime::Ms(ms), "ou-req", data, Ok(&text));
                     self.amend_order(order);
@@ -536,7 +539,7 @@ impl Core {
                 Ok(id) => {
                     let mut data = Vec::new();
                     if let Some(order) = self.orders.get(&id) {
-                        order.push_array(&mut data, self.symbol_name(order.symbol));
+                        order.push_array(&mut data, self.symbol_name(order.symbol), Form::Known);
                     }
                     let text =
                         format!("Submitted for cancellation; waiting for confirmation (ID: {id}).");
@@ -551,7 +554,7 @@ impl Core {
                 let mut data = Vec::new();
                 let orders = found.iter().filter_map(|id| self.orders.get(id));
                 push_list(&mut data, orders, |out, order| {
-                    order.push_array(out, self.symbol_name(order.symbol));
+                    order.push_array(out, self.symbol_name(order.symbol), Form::Known);
                 });
                 let text = format!("Submitting {} order cancellations.", found.len());
                 let note = self.note(account, NoteTime::Ms(ms), "oc_multi-req", data, Ok(&text));

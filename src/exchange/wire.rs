@@ -3,6 +3,7 @@
 use super::account::{OwnTrade, Position, Wallet};
 use super::json::push_text;
 use super::number::{push_float, push_i64, push_number, push_u64};
+use super::order::type_text;
 
 /// Writes `null` or a signed number of 1e-8 units that may be wider than an `i64`.
 pub fn push_wide(out: &mut Vec<u8>, units: i128) {
@@ -24,9 +25,10 @@ pub fn push_own_trade(out: &mut Vec<u8>, trade: &OwnTrade, symbol: &str, complet
         push_number(out, number);
     }
     out.push(b',');
-    push_text(out, &trade.kind);
+    push_text(out, &type_text(trade.kind, trade.wallet));
     out.push(b',');
-    push_number(out, trade.order_px);
+    // The venue shows the execution price here, not the order's own (recorded 2025-08-21).
+    push_number(out, trade.px);
     out.extend_from_slice(if trade.is_maker { b",1," } else { b",-1," });
     if complete {
         push_number(out, -trade.fee);
@@ -55,7 +57,7 @@ pub fn push_position(
     out.push(b'[');
     push_text(out, symbol);
     out.extend_from_slice(if is_open { b",\"ACTIVE\"," } else { b",\"CLOSED\"," });
-    push_number(out, position.qty);
+    push_number(out, if is_open { position.qty } else { 0 });
     out.push(b',');
     push_number(out, position.base_px());
     out.extend_from_slice(b",0,0,");
@@ -160,6 +162,7 @@ pub fn push_note(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::order::Kind;
     use crate::model::Currency;
 
     fn written(write: impl Fn(&mut Vec<u8>)) -> String {
@@ -179,8 +182,8 @@ mod tests {
             order: 111_179_140_333,
             qty: -8_865,
             px: 11_394_000_000_000,
-            kind: "EXCHANGE LIMIT".to_owned(),
-            order_px: 11_394_000_000_000,
+            kind: Kind::Limit,
+            wallet: Wallet::Exchange,
             is_maker: false,
             fee: 606_047,
             fee_currency: Currency::new("USD").unwrap(),
