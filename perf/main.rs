@@ -11,6 +11,7 @@ mod feed;
 mod noise;
 mod report;
 mod rig;
+mod rings;
 mod t1;
 
 use genesis::io::clock::Clock;
@@ -21,11 +22,13 @@ use report::Report;
 struct Options {
     what: Vec<String>,
     seconds: Option<f64>,
+    /// Only the paces whose name begins so.
+    only: String,
     small: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { what: Vec::new(), seconds: None, small: true };
+    let mut options = Options { what: Vec::new(), seconds: None, only: String::new(), small: true };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -37,12 +40,15 @@ fn options() -> Result<Options, String> {
                     format!("--seconds `{text}`: expected a number above 0, at most 3600")
                 })?);
             }
+            "--only" => options.only = words.next().unwrap_or_default(),
             "t1" | "throughput" | "all" => options.what.push(word),
             // What the test runner hands to every target.
             "--test" | "--quiet" | "-q" | "--nocapture" => {}
             other if other.starts_with("--test-threads") => {}
             other => {
-                return Err(format!("`{other}`: expected t1, throughput, all or --seconds S"));
+                return Err(format!(
+                    "`{other}`: expected t1, throughput, all, --seconds S or --only NAME"
+                ));
             }
         }
     }
@@ -71,7 +77,7 @@ fn main() -> std::process::ExitCode {
     let wants = |what: &str| options.what.iter().any(|word| word == what || word == "all");
     let mut report = Report::default();
     if wants("t1") {
-        for pace in t1::PACES {
+        for pace in t1::PACES.into_iter().filter(|pace| pace.name.starts_with(&options.only)) {
             let usual_s = if pace.every_ns < 100_000 { 5.0 } else { 20.0 };
             let (span_s, frames_max) = if options.small {
                 (60.0, 300)

@@ -15,7 +15,7 @@ use genesis::engine::sequencer::{ClockPolicy, Sequencer};
 use genesis::engine::signal::{SignalConfig, SignalStage};
 use genesis::engine::stage::{Direct, Stage};
 use genesis::engine::strategy::{AnyStrategy, Probe, ProbeConfig, ProbeStyle};
-use genesis::io::clock::Clock;
+use genesis::io::clock::{Clock, TurnClock};
 use genesis::io::wal::{Recycle, WalConfig, WalTail, WalWriter};
 use genesis::line::Now;
 use genesis::line::parse::{NoTap, ParseLine};
@@ -27,7 +27,8 @@ use genesis::venue::public::{
 };
 use genesis::venue::sign::ApiKey;
 use genesis::venue::symbols::SymbolTable;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The market-data socket and the trading socket.
 pub const MARKET: ConnId = ConnId(0);
@@ -135,8 +136,8 @@ pub struct Wal {
 impl Wal {
     pub fn open() -> Wal {
         // One after another in one process: each its own directory.
-        static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let base = WalConfig::default().dir;
         let dir = base.with_file_name(format!("genesis-perf-{}-{count}", std::process::id()));
         let config =
@@ -149,6 +150,9 @@ impl Wal {
         self.tail.poll(u32::MAX, |record| assert_eq!(record.kind, WAL_KIND)).expect("tmpfs reads");
         assert_eq!(self.tail.lost(), 0);
         self.tail.release();
+    }
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
     pub fn kept(&self) -> u64 {
         self.writer.seq_next() - 1
@@ -177,6 +181,99 @@ pub struct Sent {
     pub encoded: Tsc,
 }
 
+/// Orders since the driver last looked, and what was refused at the door: a machine that takes the
+/// core away for longer than an order may be old makes some.
+pub struct Done {
+    pub sent: Vec<Sent>,
+    pub refused: Vec<(Command, SendOutcome)>,
+}
+impl Done {
+    pub fn new() -> Done {
+        Done { sent: Vec::with_capacity(1_024), refused: Vec::with_capacity(1_024) }
+    }
+}
+
+/// A line that is driven from memory.
+pub trait Line {
+    /// All messages of `bytes`, as read just now.
+    fn give(&mut self, conn: ConnId, bytes: &[u8]);
+    /// What `send` says of a command.
+    fn report(&mut self, report: SendReport);
+    fn done(&mut self) -> &mut Done;
+    /// What cold threads do meanwhile.
+    fn between(&mut self);
+    fn front(&self) -> &ParseLine;
+    fn risk(&self) -> &RiskStage;
+    fn send_line(&self) -> &SendLine;
+    fn wal(&self) -> &Wal;
+}
+
+/// The other side of a line: the market, and the venue that fills every order at once.
+pub struct Venue {
+    pub feed: Feed,
+    bytes: Vec<u8>,
+    refused: u64,
+    /// Over symbol, price and size of every order: equal feeds give equal work.
+    pub work: u64,
+}
+impl Venue {
+    pub fn new(symbols: usize) -> Venue {
+        let bytes = Vec::with_capacity(1 << 16);
+        Venue { feed: Feed::new(symbols, 1), bytes, refused: 0, work: 0 }
+    }
+    /// Answers the orders that left: what `send` reports, and what the venue says.
+    pub fn settle(&mut self, line: &mut impl Line) {
+        let report = |command: &Command, outcome| SendReport {
+            outcome,
+            of: command.ack_of(),
+            symbol: command.symbol,
+            cid: command.cid(),
+        };
+        let mut place = 0;
+        while let Some(sent) = line.done().sent.get(place).copied() {
+            place += 1;
+            let command = sent.command;
+            if let Action::New(new) = command.action {
+                let mix = |all: u64, word: u64| {
+                    (all ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+                };
+                let words =
+                    [u64::from(command.symbol.0), new.px.raw() as u64, new.qty.raw() as u64];
+                self.work = words.into_iter().fold(self.work, mix);
+            }
+            line.report(report(&command, SendOutcome::Written));
+            self.bytes.clear();
+            self.feed.filled(&command, &mut self.bytes);
+            line.give(TRADING, &self.bytes);
+        }
+        line.done().sent.clear();
+        while let Some((command, outcome)) = line.done().refused.pop() {
+            assert_eq!(outcome, SendOutcome::TooOld, "nothing else is refused at the door");
+            self.refused += 1;
+            line.report(report(&command, outcome));
+        }
+        line.between();
+    }
+    /// What must hold of a line whatever was measured with it.
+    pub fn check(&self, line: &impl Line) {
+        let session = line.front().publics().next().expect("a market socket");
+        let public = session.counters();
+        assert_eq!((public.seq_gaps, public.unknown, public.malformed), (0, 0, 0));
+        assert_eq!((public.book_crossed, public.resyncs), (0, 0));
+        let mouth = line.front().mouth().counters();
+        assert_eq!((mouth.book_conflated, mouth.overflowed), (0, 0));
+        let private = line.front().private().expect("a trading socket").counters();
+        assert_eq!((private.seq_gaps, private.unknown, private.malformed), (0, 0, 0));
+        let sent = line.send_line().sent();
+        assert_eq!(line.send_line().unspeakable(), 0);
+        let ledger = line.risk().ledger();
+        assert_eq!(ledger.alive(), 0, "every order has ended");
+        assert_eq!(ledger.counters().opened, sent + self.refused);
+        assert_eq!(ledger.counters().fills, sent, "each was filled once");
+        assert_eq!(line.wal().kept(), sent, "each was written ahead");
+    }
+}
+
 /// Behind the front by direct calls: signal, risk, send.
 pub struct Back {
     pub signal: SignalStage,
@@ -185,16 +282,14 @@ pub struct Back {
     pub wal: Wal,
     pub clock: Clock,
     pub frame: [u8; ORDER_FRAME_MAX],
-    /// Orders since the driver last looked, and what was refused at the door.
-    pub sent: Vec<Sent>,
-    pub refused: u64,
+    pub done: Done,
     pub events: u64,
 }
 
 impl Back {
     #[inline(always)]
     fn on_event(&mut self, event: &Event) {
-        let Back { signal, risk, send, wal, clock, frame, sent, refused, events } = self;
+        let Back { signal, risk, send, wal, clock, frame, done, events } = self;
         *events += 1;
         signal.on_input(
             event,
@@ -210,8 +305,8 @@ impl Back {
                         let age_ns = clock.span_ns(command.trace.recv, now).unwrap_or(0);
                         let door = Door { rank: 0, ready: true, age_ns };
                         match send.on_command(&command, door, wal, frame) {
-                            Ok(_) => sent.push(Sent { command, encoded: clock.tsc() }),
-                            Err(_) => *refused += 1,
+                            Ok(_) => done.sent.push(Sent { command, encoded: clock.tsc() }),
+                            Err(outcome) => done.refused.push((command, outcome)),
                         }
                     }),
                 );
@@ -230,15 +325,12 @@ impl MouthOut for Back {
     }
 }
 
-/// The whole line by direct calls, signed in and reconciled.
+/// The whole line by direct calls.
 pub struct Rig {
     pub line: ParseLine,
     pub back: Back,
-    pub feed: Feed,
     pub clock: Clock,
-    bytes: Vec<u8>,
-    /// Over symbol, price and size of every order: equal feeds give equal work.
-    pub work: u64,
+    turns: TurnClock,
 }
 
 /// What a reconcile by REST tells the front when nothing is open.
@@ -259,7 +351,8 @@ pub fn reconciled() -> Vec<Body> {
 }
 
 impl Rig {
-    pub fn new(config: RigConfig, clock: Clock) -> Rig {
+    /// Signed in and reconciled.
+    pub fn new(config: RigConfig, clock: Clock) -> (Rig, Venue) {
         let back = Back {
             signal: signal_stage(&config),
             risk: risk_stage(&config),
@@ -267,36 +360,33 @@ impl Rig {
             wal: Wal::open(),
             clock: clock.clone(),
             frame: [0; ORDER_FRAME_MAX],
-            sent: Vec::with_capacity(1_024),
-            refused: 0,
+            done: Done::new(),
             events: 0,
         };
-        let mut rig = Rig {
-            line: parse_line(&config),
-            back,
-            feed: Feed::new(config.symbols, 1),
-            clock,
-            bytes: Vec::with_capacity(1 << 16),
-            work: 0,
-        };
-        rig.sign_in();
-        rig
+        let turns = TurnClock::new(&clock);
+        let mut rig = Rig { line: parse_line(&config), back, turns, clock };
+        let mut venue = Venue::new(config.symbols);
+        rig.sign_in(&mut venue.feed);
+        venue.settle(&mut rig);
+        (rig, venue)
     }
-    fn now(&self) -> Now {
-        Now { mono: self.clock.mono(), wall: self.clock.wall() }
+    #[inline(always)]
+    fn now(&mut self) -> Now {
+        let (mono, wall) = self.turns.now();
+        Now { mono, wall }
     }
-    fn sign_in(&mut self) {
+    fn sign_in(&mut self, feed: &mut Feed) {
         let mut out = vec![0; 4_096];
         for conn in [MARKET, TRADING] {
             let now = self.now();
             self.line.on_open(conn, now, 1_000, &mut self.back, &mut NoTap);
             let mut bytes = Vec::new();
-            self.feed.hello(&mut bytes);
+            feed.hello(&mut bytes);
             self.give(conn, &bytes);
             while let Some(len) = self.line.poll_transmit(conn, now.mono, &mut out) {
                 let (text, _) = client_text(&out[..len]).expect("a whole frame");
                 bytes.clear();
-                self.feed.answer(&text, &mut bytes);
+                feed.answer(&text, &mut bytes);
                 self.give(conn, &bytes);
             }
         }
@@ -306,11 +396,12 @@ impl Rig {
         }
         assert!(self.line.private().is_some_and(|session| session.is_authenticated()));
         assert!(self.back.risk.is_ready(), "signed in and reconciled");
-        self.settle();
     }
-    /// All messages of `bytes`, as read just now.
+}
+
+impl Line for Rig {
     #[inline(always)]
-    pub fn give(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+    fn give(&mut self, conn: ConnId, bytes: &[u8]) {
         let recv = self.clock.tsc();
         let now = self.now();
         let trace = Trace { recv, framed: recv, ..Trace::default() };
@@ -325,54 +416,30 @@ impl Rig {
             &self.clock,
             &mut self.back,
             &mut NoTap,
-        )
+        );
     }
-    /// Answers the orders that left: what `send` reports, and what the venue says.
-    pub fn settle(&mut self) {
-        let mut place = 0;
-        while let Some(sent) = self.back.sent.get(place).copied() {
-            place += 1;
-            if let Action::New(new) = sent.command.action {
-                for word in
-                    [u64::from(sent.command.symbol.0), new.px.raw() as u64, new.qty.raw() as u64]
-                {
-                    self.work =
-                        (self.work ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-                }
-            }
-            let report = SendReport {
-                outcome: SendOutcome::Written,
-                of: sent.command.ack_of(),
-                symbol: sent.command.symbol,
-                cid: sent.command.cid(),
-            };
-            let now = self.now();
-            self.line.on_report(report, now, &mut self.back, &mut NoTap);
-            let mut bytes = std::mem::take(&mut self.bytes);
-            bytes.clear();
-            self.feed.filled(&sent.command, &mut bytes);
-            self.give(TRADING, &bytes);
-            self.bytes = bytes;
-        }
-        self.back.sent.clear();
+    fn report(&mut self, report: SendReport) {
+        let now = self.now();
+        self.line.on_report(report, now, &mut self.back, &mut NoTap);
+    }
+    fn done(&mut self) -> &mut Done {
+        &mut self.back.done
+    }
+    fn between(&mut self) {
         if self.back.wal.is_nearly_full() {
             self.back.wal.drain();
         }
     }
-    /// What must hold of a rig whatever was measured with it.
-    pub fn check(&self) {
-        let session = self.line.publics().next().expect("a market socket");
-        let public = session.counters();
-        assert_eq!((public.seq_gaps, public.unknown, public.malformed), (0, 0, 0));
-        assert_eq!((public.book_crossed, public.resyncs), (0, 0));
-        let private = self.line.private().expect("a trading socket").counters();
-        assert_eq!((private.seq_gaps, private.unknown, private.malformed), (0, 0, 0));
-        assert_eq!(self.back.refused, 0, "nothing is refused at the door");
-        assert_eq!(self.back.send.unspeakable(), 0);
-        let ledger = self.back.risk.ledger();
-        assert_eq!(ledger.alive(), 0, "every order has ended");
-        assert_eq!(ledger.counters().opened, self.back.send.sent());
-        assert_eq!(ledger.counters().fills, self.back.send.sent(), "each was filled once");
-        assert_eq!(self.back.wal.kept(), self.back.send.sent(), "each was written ahead");
+    fn front(&self) -> &ParseLine {
+        &self.line
+    }
+    fn risk(&self) -> &RiskStage {
+        &self.back.risk
+    }
+    fn send_line(&self) -> &SendLine {
+        &self.back.send
+    }
+    fn wal(&self) -> &Wal {
+        &self.back.wal
     }
 }

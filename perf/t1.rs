@@ -4,7 +4,8 @@
 
 use crate::noise::Noise;
 use crate::report::{Report, Spans};
-use crate::rig::{MARKET, Rig, RigConfig};
+use crate::rig::{Line, MARKET, Rig, RigConfig, Venue};
+use crate::rings::Rings;
 use genesis::base::time::Tsc;
 use genesis::io::clock::Clock;
 use serde_json::json;
@@ -20,12 +21,32 @@ pub struct Pace {
     pub every_changes: u32,
     /// p50 to reach, nanoseconds.
     pub reach_ns: u64,
+    /// Through the rings and duties of a fused run, else by direct calls.
+    pub rings: bool,
 }
 
-pub const PACES: [Pace; 3] = [
-    Pace { name: "hot", every_ns: 2_000, evict: false, every_changes: 4, reach_ns: 500 },
-    Pace { name: "paced", every_ns: 200_000, evict: true, every_changes: 1, reach_ns: 1_000 },
-    Pace { name: "paced_warm", every_ns: 200_000, evict: false, every_changes: 1, reach_ns: 1_000 },
+const HOT: Pace = Pace {
+    name: "hot",
+    every_ns: 2_000,
+    evict: false,
+    every_changes: 4,
+    reach_ns: 500,
+    rings: false,
+};
+const PACED: Pace = Pace {
+    name: "paced",
+    every_ns: 200_000,
+    evict: true,
+    every_changes: 1,
+    reach_ns: 1_000,
+    ..HOT
+};
+pub const PACES: [Pace; 5] = [
+    HOT,
+    PACED,
+    Pace { name: "paced_warm", evict: false, ..PACED },
+    Pace { name: "hot_rings", rings: true, ..HOT },
+    Pace { name: "paced_rings", rings: true, ..PACED },
 ];
 
 /// Walks over twice the second-level cache, which holds what the first levels hold.
@@ -78,7 +99,23 @@ impl Schedule {
 /// Measures for `span_s` seconds, or for `frames_max` frames.
 pub fn measure(clock: &Clock, pace: Pace, span_s: f64, frames_max: u64, report: &mut Report) {
     let config = RigConfig { every_changes: pace.every_changes, ..RigConfig::default() };
-    let mut rig = Rig::new(config, clock.clone());
+    if pace.rings {
+        let made = Rings::new(config, clock.clone());
+        drive(clock, pace, made, span_s, frames_max, report);
+    } else {
+        let made = Rig::new(config, clock.clone());
+        drive(clock, pace, made, span_s, frames_max, report);
+    }
+}
+
+fn drive(
+    clock: &Clock,
+    pace: Pace,
+    (mut line, mut venue): (impl Line, Venue),
+    span_s: f64,
+    frames_max: u64,
+    report: &mut Report,
+) {
     let (mut evictor, mut noise) = (Evictor::new(), Noise::new());
     let mut t1 = Spans::new(&format!("T1 {}", pace.name));
     let stages = ["decoded", "signalled", "approved", "encoded"];
@@ -96,9 +133,9 @@ pub fn measure(clock: &Clock, pace: Pace, span_s: f64, frames_max: u64, report: 
         let window = schedule.wait(clock, &mut noise);
         // The kernel has just copied it: the frame itself is warm.
         frame.clear();
-        rig.feed.book_frame(&mut frame);
-        rig.give(MARKET, &frame);
-        for sent in &rig.back.sent {
+        venue.feed.book_frame(&mut frame);
+        line.give(MARKET, &frame);
+        for sent in &line.done().sent {
             let trace = sent.command.trace;
             t1.note(clock.span_ns(trace.framed, sent.encoded).unwrap_or(0));
             let mut from = trace.framed;
@@ -110,7 +147,7 @@ pub fn measure(clock: &Clock, pace: Pace, span_s: f64, frames_max: u64, report: 
             orders += 1;
         }
         let _ = noise.look();
-        rig.settle();
+        venue.settle(&mut line);
         noise.resume();
         if let Some(clean) = window {
             t1.end_window(clean);
@@ -120,12 +157,12 @@ pub fn measure(clock: &Clock, pace: Pace, span_s: f64, frames_max: u64, report: 
     }
     t1.end_window(false);
     parts.iter_mut().for_each(|part| part.end_window(false));
-    rig.check();
-    assert!(orders > 0 && orders == rig.back.send.sent());
+    venue.check(&line);
+    assert!(orders > 0 && orders == line.send_line().sent());
     println!(
         "T1 {}: {frames} frames, {orders} orders, work {:016x}; {}",
         pace.name,
-        rig.work,
+        venue.work,
         noise.label()
     );
     t1.print();

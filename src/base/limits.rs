@@ -48,7 +48,19 @@ pub const MESSAGE_BYTES_MAX: usize = 256;
 pub const STRATEGIES_MAX: usize = 16;
 /// Sides a quote intent may have.
 pub const QUOTE_SIDES: usize = 2;
+/// Rows of the table of REST limits.
+pub const REST_ENDPOINTS_MAX: usize = 64;
+/// REST calls that wait, of one priority: at 90 a minute the last of them waits 43 s, longer than
+/// anything stays fresh.
+pub const REST_QUEUE_MAX: usize = 64;
+/// REST calls in flight at once, all hosts together: one a lane.
+pub const REST_IN_FLIGHT_MAX: usize = 16;
+/// Listed pairs and derivatives: 294 and 93 were listed, with room.
+pub const PAIRS_MAX: usize = 2048;
+/// Currencies known by name: 167 had labels, with room.
+pub const CURRENCIES_MAX: usize = 2048;
 
+const _: () = assert!(PAIRS_MAX >= SYMBOLS_MAX);
 const _: () = assert!(ORDERS_OPEN_MAX <= LEDGER_SLOTS);
 const _: () = assert!(RING_DEPTH_MIN >= BATCH_MAX + BURST_MAX);
 const _: () = assert!(VIEW_LEVELS <= CHECKSUM_LEVELS);

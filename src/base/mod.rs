@@ -9,6 +9,8 @@
 pub mod bounded;
 pub mod ids;
 pub mod limits;
+pub mod nonce;
+pub mod retry;
 pub mod rng;
 pub mod time;
 pub mod units;

@@ -9,7 +9,7 @@ use super::watch::Watch;
 use crate::base::bounded::Text;
 use crate::base::time::{MonoNs, SpanNs, WallNs};
 use crate::base::units::Qty;
-use crate::config::{Config, Environment, MarketSource, OnStop, values_text};
+use crate::config::{Config, Environment, MarketSource, OnStop, Speed, values_text};
 use crate::exchange::{Exchange, Synthetic};
 use crate::io::clock::Clock;
 use crate::io::input_log::{self, InputLogWriter, LogHeader};
@@ -25,6 +25,8 @@ use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, RunDir}
 use crate::ops::view::View;
 use crate::ops::waterfall::WaterfallWriter;
 use crate::ring::Latch;
+use crate::runtime::cold::journal::JournalThread;
+use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
 use crate::runtime::server::{Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording};
 use crate::runtime::topology::{LinkKind, Topology};
@@ -137,6 +139,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         wal,
         topology: topology.clone(),
         input_log,
+        log_stalls: config.market.speed == Speed::Max,
         is_watched: true,
         clock: clock.clone(),
         seed: started_at.0 as u64,
@@ -146,6 +149,15 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let names = instruments.iter().map(|row| row.name.as_str().to_owned()).collect();
     let tracker = OrderTracker::new(clock.clone(), names, Some(writer));
     let watch = Watch::new(&config, &instruments, tracker, clock.clone());
+    let journal_stop = Arc::new(AtomicBool::new(false));
+    let journal = JournalThread {
+        input_log: log_writer,
+        wal: wal_tail,
+        stop: Arc::clone(&journal_stop),
+        stats: Arc::default(),
+    };
+    let journal = cold::spawn("journal", &topology.cold_cpus, move || journal.run());
+    let journal = journal.map_err(failed)?;
     let running = plan.start().map_err(failed)?;
     let mut session = Session {
         config,
@@ -154,8 +166,8 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         running,
         watch,
         venue,
-        log_writer,
-        wal_tail,
+        journal,
+        journal_stop,
         wal_dir,
         run_dir,
         instruments,
@@ -360,8 +372,8 @@ pub(super) struct Session {
     pub(super) running: Running,
     pub(super) watch: Watch,
     venue: Venue,
-    log_writer: Option<InputLogWriter>,
-    wal_tail: wal::WalTail,
+    journal: ColdThread<JournalThread>,
+    journal_stop: Arc<AtomicBool>,
     wal_dir: PathBuf,
     pub(super) run_dir: RunDir,
     pub(super) instruments: Vec<Instrument>,
@@ -372,15 +384,9 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Cold work of one round: taps, input log, write-ahead tail, the seal.
+    /// Cold work of one round: taps, client ids, the seal.
     fn round(&mut self) {
         self.watch.drain(&mut self.running.taps);
-        if let Some(writer) = &mut self.log_writer {
-            // A disk that fails leaves an incomplete log; trading goes on.
-            while matches!(writer.poll(4_096), Ok(count) if count > 0) {}
-        }
-        while matches!(self.wal_tail.poll(4_096, |_| {}), Ok(count) if count > 0) {}
-        self.wal_tail.release();
         self.watch.tracker.flush();
         if let Some(account) = self.watch.account()
             && let Err(words) = self.cids.keep_ahead(account.orders.opened)
@@ -422,6 +428,7 @@ impl Session {
         let ending = loop {
             self.round();
             if view.is_due() {
+                self.watch.on_threads(&self.topology, self.running.threads());
                 view.show(self.watch.model());
             }
             let elapsed = self.clock.mono() - MonoNs(0);
@@ -479,6 +486,7 @@ impl Session {
             let left = account.map_or(0, |account| account.orders_alive);
             self.watch.notice(&format!("stopping: {left} own orders left to cancel"), true);
             if view.is_due() {
+                self.watch.on_threads(&self.topology, self.running.threads());
                 view.show(self.watch.model());
             }
             if (self.clock.mono() - begun).as_ms() > limit_ms {
@@ -497,7 +505,9 @@ impl Session {
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
         self.watch.drain(&mut taps);
         self.watch.tracker.close();
-        if let Some(writer) = self.log_writer.take()
+        self.journal_stop.store(true, Ordering::Release);
+        let journal = self.journal.join();
+        if let Some(writer) = journal.and_then(|journal| journal.input_log)
             && let Err(error) = writer.finish(stopped.send.line.decision_hash())
         {
             log::warn!("input log: {error}");
@@ -518,7 +528,6 @@ impl Session {
         });
         drop(stopped);
         // The run ended by itself: its write-ahead log has done its work.
-        drop(self.wal_tail);
         let _ = std::fs::remove_dir_all(&self.wal_dir);
         Ok(report)
     }

@@ -14,7 +14,9 @@ use crate::ops::logger;
 use crate::ops::view::{BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel};
 use crate::runtime::engine::Taps;
 use crate::runtime::observe::ParseRow;
+use crate::runtime::placement::ThreadHandle;
 use crate::runtime::taps::{RiskRow, SignalRow};
+use crate::runtime::topology::Topology;
 
 /// Lines of the log that the view shows.
 const LOG_LINES: usize = 6;
@@ -43,6 +45,10 @@ pub(super) struct Watch {
     frames_before: (u64, MonoNs),
     /// When the count of frames last changed.
     moved_at: MonoNs,
+    /// By thread: busy and all time so far, ns; share since the last look.
+    busy: Vec<(u64, u64, f64)>,
+    /// Thread of each stage.
+    thread_of: Vec<(&'static str, usize)>,
     clock: Clock,
 }
 
@@ -83,6 +89,8 @@ impl Watch {
             stale_after: SpanNs::from_ms(config.risk.book_stale_ms as i64),
             frames_before: (0, MonoNs(0)),
             moved_at: MonoNs(0),
+            busy: Vec::new(),
+            thread_of: Vec::new(),
             clock,
         }
     }
@@ -237,6 +245,31 @@ impl Watch {
     pub(super) fn reconnects(&self) -> u64 {
         self.model.counts.reconnects
     }
+    /// How busy each stage's thread was since the last call.
+    pub(super) fn on_threads(&mut self, topology: &Topology, threads: &[ThreadHandle]) {
+        self.busy.resize(threads.len(), (0, 0, 0.0));
+        for (thread, place) in threads.iter().zip(&mut self.busy) {
+            let stats = thread.stats();
+            let total = stats.busy_ns + stats.idle_ns + stats.blocked_ns;
+            let (busy_before, total_before, _) = *place;
+            if total > total_before {
+                let share = (stats.busy_ns - busy_before) as f64 / (total - total_before) as f64;
+                *place = (stats.busy_ns, total, share);
+            }
+        }
+        self.thread_of = topology
+            .threads
+            .iter()
+            .enumerate()
+            .flat_map(|(at, plan)| plan.stages.iter().map(move |stage| (stage.name(), at)))
+            .collect();
+    }
+    /// Share of its thread's time; the two rows of `send` are one stage.
+    fn busy_of(&self, stage: &str) -> f64 {
+        let stage = if matches!(stage, "encode" | "write") { "send" } else { stage };
+        let thread = self.thread_of.iter().find(|(name, _)| *name == stage);
+        thread.and_then(|(_, at)| self.busy.get(*at)).map_or(0.0, |(_, _, share)| *share)
+    }
     pub(super) fn notice(&mut self, words: &str, is_stopping: bool) {
         words.clone_into(&mut self.model.notice);
         self.model.is_stopping = is_stopping;
@@ -288,7 +321,7 @@ impl Watch {
             .map(|(name, histo)| StageRow {
                 name: name.to_owned(),
                 latency: histo.percentiles(),
-                ..StageRow::default()
+                busy: self.busy_of(name),
             })
             .to_vec();
         self.model.t1 = board.t1.percentiles();

@@ -264,7 +264,7 @@ mod tests {
             .iter()
             .map(|each| format!("{} {}", each.kind.name(), each.symbols.join(" ")))
             .collect();
-        assert_eq!(kinds, ["maker tBTCUSD", "maker tETHUSD", "classic tADAUSD", "classic tDOTUSD"]);
+        assert_eq!(kinds, ["maker tBTCUSD", "maker tETHUSD", "probe tADAUSD", "classic tDOTUSD"]);
         let StrategyKind::Maker(eth) = &config.strategies[1].kind else { panic!() };
         assert_eq!(eth.inventory_max, 200_000_000);
     }

@@ -279,7 +279,7 @@ impl Defaults {
         const SIZES: [(&str, &str, &str, &str); 4] = [
             ("maker", "tBTCUSD", "0.01", "0.1"),
             ("maker", "tETHUSD", "0.2", "2"),
-            ("classic", "tADAUSD", "400", ""),
+            ("probe", "tADAUSD", "40", ""),
             ("classic", "tDOTUSD", "40", ""),
         ];
         let table = |kind: &str, symbol: &str, qty: &str, inventory: &str| {
@@ -289,6 +289,10 @@ impl Defaults {
             table.insert("qty".to_owned(), qty.into());
             if !inventory.is_empty() {
                 table.insert("inventory_max".to_owned(), inventory.into());
+            }
+            if kind == "probe" {
+                // Two or three orders a second on the default market: every stage has samples.
+                table.insert("every_changes".to_owned(), 50.into());
             }
             table
         };

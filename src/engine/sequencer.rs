@@ -9,7 +9,7 @@ use crate::model::{Body, Event, Stamp, Trace};
 
 /// A market clock that steps back further than this has been restarted: its monotonic part goes on
 /// from where it was. Less than this is two sockets interleaved, and is held still.
-const MARKET_RESTART: SpanNs = SpanNs::from_s(10);
+pub const MARKET_RESTART: SpanNs = SpanNs::from_s(10);
 
 /// Where stamps take their time from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,9 @@ impl Sequencer {
         self.now = self.now.max(mono);
         self.wall = self.wall.max(wall);
         self.tick_due(self.now.0 as i64)
+    }
+    pub fn policy(&self) -> ClockPolicy {
+        self.policy
     }
     /// A market time from a frame. True when a `Tick` is due; ignored under `Host`.
     #[inline]

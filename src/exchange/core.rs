@@ -127,6 +127,8 @@ pub struct Core {
     /// REST calls by endpoint class: start of the minute (ms) and count.
     pub(super) rest_calls: BTreeMap<&'static str, (i64, u32)>,
     pub(super) ticks: Ticks,
+    /// Symbols whose books the house changed in the running step of the market.
+    pub(super) unsent_books: Vec<u16>,
     pub(super) scratch: Scratch,
 }
 
@@ -231,6 +233,7 @@ impl Core {
             has_started: false,
             rest_calls: BTreeMap::new(),
             ticks: config_ticks,
+            unsent_books: Vec::new(),
             scratch: Scratch::default(),
         };
         core.list_recorded_feeds();

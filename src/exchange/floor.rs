@@ -56,20 +56,20 @@ impl Floor for Core {
             self.listings[symbol].depth.rest(order);
             rested = Some(id);
         }
-        self.book_changed(symbol as u16);
+        self.book_will_change(symbol as u16);
         self.run_stops(symbol as u16);
         rested
     }
     fn house_take(&mut self, symbol: usize, side: Side, qty: i64) -> i64 {
         let left = self.house_execute(symbol, side, None, qty.max(0));
-        self.book_changed(symbol as u16);
+        self.book_will_change(symbol as u16);
         self.run_stops(symbol as u16);
         qty.max(0) - left
     }
     fn house_cancel(&mut self, symbol: usize, id: u64) -> bool {
         let removed = self.listings[symbol].depth.remove(id).is_some();
         if removed {
-            self.book_changed(symbol as u16);
+            self.book_will_change(symbol as u16);
         }
         removed
     }

@@ -146,6 +146,9 @@ pub enum Class<'a> {
     Wallet(&'a str, &'a str),
     Balance,
     Notify,
+    /// A notification that answers a request (`…-req`) with success, or with an error.
+    Granted,
+    Refused,
     Funding,
 }
 
@@ -166,7 +169,7 @@ impl Filters {
                 filter == "wallet" || rest == Some((wallet, currency))
             }
             Class::Balance => filter == "balance",
-            Class::Notify => filter == "notify",
+            Class::Notify | Class::Granted | Class::Refused => filter == "notify",
             Class::Funding => filter.starts_with("funding"),
         })
     }
@@ -462,19 +465,31 @@ impl Hub {
         if auth.account != account || !auth.filters.wants(class) {
             return;
         }
-        if counted && class != Class::Notify {
+        let is_note = matches!(class, Class::Notify | Class::Granted | Class::Refused);
+        if counted && !is_note {
             auth.seq += 1;
         }
         let auth_seq = auth.seq;
         let out = &mut outbox.bytes;
         out.extend_from_slice(b"[0,");
         out.extend_from_slice(body);
-        session.seq += 1;
+        // The one form that the audits of both official clients take (WSv2 of bitfinex-api-node
+        // counts no public number for any answer, bfx-api-node-plugin-seq-audit none for errors):
+        // answers do not advance the public number, and carry the account's only where they
+        // grant.
+        let numbers: &[u64] = match class {
+            Class::Granted => &[auth_seq],
+            Class::Refused => &[],
+            _ => {
+                session.seq += 1;
+                &[session.seq, auth_seq]
+            }
+        };
         if session.flags & FLAG_SEQ != 0 {
-            out.push(b',');
-            push_u64(out, session.seq);
-            out.push(b',');
-            push_u64(out, auth_seq);
+            for number in numbers {
+                out.push(b',');
+                push_u64(out, *number);
+            }
         }
         push_tail_time(out, session.flags, now);
         outbox.end(session.conn);
@@ -574,6 +589,8 @@ mod tests {
         hub.send_private_to(1, Class::Trading("tBTCUSD"), b"\"os\",[]", false, NOW);
         hub.send_private(1, Class::Notify, b"\"n\",[]", NOW);
         hub.send_private(1, Class::Trading("tBTCUSD"), b"\"on\",[]", NOW);
+        hub.send_private(1, Class::Granted, b"\"n\",[1]", NOW);
+        hub.send_private(1, Class::Refused, b"\"n\",[2]", NOW);
         hub.send_private(1, Class::Wallet("exchange", "BTC"), b"\"wu\",[]", NOW);
         hub.send_private(2, Class::Notify, b"\"n\",[]", NOW);
         hub.beat(WallNs::from_ms(16_000), false);
@@ -582,6 +599,8 @@ mod tests {
             "[0,\"os\",[],1,0,1000]",
             "[0,\"n\",[],2,0,1000]",
             "[0,\"on\",[],3,1,1000]",
+            "[0,\"n\",[1],1,1000]",
+            "[0,\"n\",[2],1000]",
             "[0,\"hb\",4,16000]",
         ];
         assert_eq!(texts, expected);

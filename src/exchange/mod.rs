@@ -126,6 +126,7 @@ impl Exchange {
             self.core.set_now(at);
             if market.is_some() {
                 self.source.step(&mut self.core);
+                self.core.publish_changed_books();
                 self.core.stats.steps += 1;
             } else {
                 let recording_runs = self.source.is_recording() && !self.source.is_finished();

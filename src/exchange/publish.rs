@@ -28,6 +28,18 @@ impl Core {
             }
         }
     }
+    /// The house changed a book: published once, at the end of the market's step. The venue, too,
+    /// publishes what is different after a tick of its own, not every order that came and went.
+    pub(super) fn book_will_change(&mut self, symbol: u16) {
+        if !self.unsent_books.contains(&symbol) {
+            self.unsent_books.push(symbol);
+        }
+    }
+    pub(super) fn publish_changed_books(&mut self) {
+        while let Some(symbol) = self.unsent_books.pop() {
+            self.book_changed(symbol);
+        }
+    }
     /// Publishes the difference between what a book feed shows and what it should show.
     fn publish_book(&mut self, feed: usize) {
         let key = self.hub.feeds()[feed].key;

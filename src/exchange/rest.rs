@@ -454,9 +454,12 @@ impl Core {
             }
             ["info", "user"] => {
                 let text = format!(
-                    "[{account},\"user{account}@example.com\",\"user{account}\",1500000000000,1,4,null,\"UTC\",\"en\",\"bitfinex\",1,null,null,null,null,null,null,null,null,null,null,0,null,0]"
+                    "[{account},\"user{account}@example.com\",\"user{account}\",1500000000000,1,4,null,\"UTC\",\"en\",\"bitfinex\",1,null,null,null,null,null,null,null,null,null,null,0,null,0,0,0,[]"
                 );
                 out.extend_from_slice(text.as_bytes());
+                // Documented up to 54; bitfinex-api-py wants all of it.
+                (27..55).for_each(|_| out.extend_from_slice(b",null"));
+                out.push(b']');
             }
             ["summary"] => {
                 let rate = |out: &mut Vec<u8>, e6: i64| super::number::push_number(out, e6 * 100);

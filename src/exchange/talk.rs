@@ -596,7 +596,8 @@ impl Core {
         let mut note = Vec::with_capacity(data.len() + 128);
         push_note(&mut note, at, kind, &data, is_success, text);
         let body = [b"\"n\",", &note[..]].concat();
-        self.hub.send_private(account, Class::Notify, &body, self.now);
+        let class = if is_success { Class::Granted } else { Class::Refused };
+        self.hub.send_private(account, class, &body, self.now);
         (note, is_success)
     }
     /// `Submitting exchange limit buy order for 0.1 BTC.`

@@ -141,6 +141,81 @@ impl Clock {
     }
 }
 
+/// Counter ticks are turned into both other clocks for this long before the kernel is asked again, ns.
+/// An error of the counter's rate of 100 parts in a million makes 100 ns in it.
+const ANCHOR_FOR_NS: u64 = 1_000_000;
+/// An anchor whose readings took longer is taken again, ns; and how often at most.
+const ANCHOR_READ_NS_MAX: u64 = 2_000;
+const ANCHOR_TRIES_MAX: u32 = 4;
+/// The wall may stand still for this long rather than go back: what the counter ran ahead, ns.
+const WALL_JITTER_NS: i64 = 100_000;
+
+/// The clocks of one thread that asks once a turn: one counter reading of 10 ns instead of two calls of
+/// 24 ns each. Monotonic time and wall are the kernel's at the last anchor, plus the counter's ticks
+/// since. Where the counter is not trusted the kernel is asked every time.
+#[derive(Clone, Debug)]
+pub struct TurnClock {
+    clock: Clock,
+    anchor: Tsc,
+    anchor_ticks: u64,
+    mono_at_anchor: MonoNs,
+    wall_at_anchor: WallNs,
+    mono_last: MonoNs,
+    wall_last: WallNs,
+}
+
+impl TurnClock {
+    pub fn new(clock: &Clock) -> TurnClock {
+        let mut made = TurnClock {
+            anchor: Tsc(0),
+            anchor_ticks: clock.ticks_of_ns(ANCHOR_FOR_NS),
+            mono_at_anchor: MonoNs(0),
+            wall_at_anchor: clock.wall(),
+            mono_last: MonoNs(0),
+            wall_last: WallNs(i64::MIN / 2),
+            clock: clock.clone(),
+        };
+        made.ask_kernel();
+        made
+    }
+    /// Monotonic time, which never runs backwards, and the wall, which goes back only where somebody
+    /// set it back.
+    #[inline(always)]
+    pub fn now(&mut self) -> (MonoNs, WallNs) {
+        let now = self.clock.tsc();
+        let ticks = now.0.wrapping_sub(self.anchor.0);
+        if ticks >= self.anchor_ticks || self.clock.source != Source::Tsc {
+            return self.ask_kernel();
+        }
+        let since = self.clock.counter.delta_as_nanos(self.anchor.0, now.0);
+        self.mono_last = self.mono_last.max(MonoNs(self.mono_at_anchor.0 + since));
+        self.wall_last = self.wall_last.max(WallNs(self.wall_at_anchor.0 + since as i64));
+        (self.mono_last, self.wall_last)
+    }
+    #[cold]
+    #[inline(never)]
+    fn ask_kernel(&mut self) -> (MonoNs, WallNs) {
+        // The core may be taken away between the readings: then they are of different moments.
+        for _ in 0..ANCHOR_TRIES_MAX {
+            let before = self.clock.tsc();
+            let (mono, wall) = (self.clock.mono(), self.clock.wall());
+            let after = self.clock.tsc();
+            // The later counter: an error then makes this clock late, never early.
+            (self.anchor, self.mono_at_anchor, self.wall_at_anchor) = (after, mono, wall);
+            if self.clock.span_ns(before, after).is_some_and(|ns| ns < ANCHOR_READ_NS_MAX) {
+                break;
+            }
+        }
+        let (mono, wall) = (self.mono_at_anchor, self.wall_at_anchor);
+        self.mono_last = self.mono_last.max(mono);
+        let is_jitter = wall < self.wall_last && (self.wall_last - wall).0 < WALL_JITTER_NS;
+        if !is_jitter {
+            self.wall_last = wall;
+        }
+        (self.mono_last, self.wall_last)
+    }
+}
+
 fn host_trusts_tsc() -> Result<(), TscDoubt> {
     let info = std::fs::read_to_string("/proc/cpuinfo").map_err(|_| TscDoubt::Unknown)?;
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -264,6 +339,30 @@ mod tests {
         let slack_ns = mono_ns / 1_000;
         assert!(inner_ns <= mono_ns + slack_ns, "{inner_ns} {mono_ns}");
         assert!(outer_ns + slack_ns >= mono_ns, "{outer_ns} {mono_ns}");
+    }
+
+    /// Goal: the clock of turns is the kernel's, to the rate error of one anchor, and never goes back.
+    #[test]
+    fn the_clock_of_turns_follows_the_kernel() {
+        for clock in [
+            Clock::start_unchecked(),
+            Clock { source: Source::Monotonic(TscDoubt::Unknown), ..Clock::start_unchecked() },
+        ] {
+            let mut turns = TurnClock::new(&clock);
+            let (mut last_mono, mut last_wall) = turns.now();
+            let mut off_ns_max = 0;
+            while last_mono.0 < 10_000_000 {
+                let before = clock.mono();
+                let (mono, wall) = turns.now();
+                let after = clock.mono();
+                assert!(mono >= last_mono);
+                assert!(wall >= last_wall || (last_wall - wall).0 >= WALL_JITTER_NS);
+                let off_ns = (before - mono).0.max((mono - after).0).max(0);
+                off_ns_max = off_ns_max.max(off_ns);
+                (last_mono, last_wall) = (mono, wall);
+            }
+            assert!(off_ns_max < 20_000, "{off_ns_max} ns off");
+        }
     }
 
     #[test]

@@ -66,6 +66,10 @@ impl InputTap {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
+    /// Events that find room now.
+    pub fn free(&mut self) -> usize {
+        self.tx.free()
+    }
     /// Events lost so far.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)

@@ -14,13 +14,18 @@ pub mod clock;
 pub mod files;
 pub mod input_log;
 pub mod map;
+pub mod nonce;
 pub mod syscall;
 pub mod wal;
 
 #[cfg(feature = "net")]
 pub mod dial;
 #[cfg(feature = "net")]
+pub mod http;
+#[cfg(feature = "net")]
 pub mod rest;
+#[cfg(feature = "http2")]
+pub mod rest_curl;
 #[cfg(feature = "net")]
 pub mod socket;
 #[cfg(feature = "net")]

@@ -1,13 +1,15 @@
-//! The HTTP transport of the REST plane: one blocking call at a time over kept-alive connections,
-//! with a hard deadline for each phase and in total, and a record of where the time went. It never
-//! repeats a call and never follows a redirect: both are decisions of the layers above.
+//! HTTP/1.1 by `ureq`: one blocking call at a time over kept-alive connections, with a hard deadline
+//! for each phase and in total, and a record of where the time went.
 
 #![allow(
     clippy::disallowed_methods,
     reason = "the edge: deadlines and clocks of real sockets and disks"
 )]
 
-use crate::base::time::{SpanNs, WallNs};
+pub use super::http::*;
+
+use crate::base::retry::parse_retry_after;
+use crate::base::time::SpanNs;
 use crate::io::tls::{Trust, TrustError, ca_certificates};
 use std::fmt;
 use std::io;
@@ -19,162 +21,22 @@ use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
-    ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector, Transport,
+    Buffers, ConnectionDetails, Connector, NextTimeout, RustlsConnector, TcpConnector,
+    Transport as Wire,
 };
 use ureq::{Agent, Timeout};
 
-/// Longest answer head, bytes.
-const HEAD_SIZE_MAX: usize = 32 * 1024;
 /// Kept-alive connections a host: calls are made one at a time.
 const IDLE_PER_HOST: usize = 2;
-
-/// What one transport may do and how long.
-#[derive(Clone, Debug)]
-pub struct RestConfig {
-    pub trust: Trust,
-    /// Refuse every address that is not this machine's own.
-    pub loopback_only: bool,
-    pub user_agent: String,
-    /// Name to address.
-    pub resolve_max: Duration,
-    /// TCP and TLS together.
-    pub connect_max: Duration,
-    /// Request head and body.
-    pub send_max: Duration,
-    /// From the sent request to the answer's head.
-    pub answer_max: Duration,
-    /// The whole call, body included; a call may ask for less or more.
-    pub total_max: Duration,
-    /// Longest answer body, bytes.
-    pub body_size_max: usize,
-    /// Idle connections older than this are not used again. Servers often close after 60 s.
-    pub idle_max: Duration,
-}
-impl Default for RestConfig {
-    /// 10 s in total, bodies up to 8 MiB, connections kept for 50 s.
-    fn default() -> Self {
-        Self {
-            trust: Trust::WebRoots,
-            loopback_only: false,
-            user_agent: "genesis".to_owned(),
-            resolve_max: Duration::from_secs(3),
-            connect_max: Duration::from_secs(5),
-            send_max: Duration::from_secs(5),
-            answer_max: Duration::from_secs(8),
-            total_max: Duration::from_secs(10),
-            body_size_max: 8 << 20,
-            idle_max: Duration::from_secs(50),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    Get,
-    Post,
-}
-
-/// One call. The body is sent with POST only.
-#[derive(Clone, Copy, Debug)]
-pub struct RestRequest<'a> {
-    pub method: Method,
-    /// `http://…` or `https://…`, whole.
-    pub url: &'a str,
-    pub headers: &'a [(&'a str, &'a str)],
-    pub body: &'a [u8],
-    /// Instead of the config's `total_max`.
-    pub total_max: Option<Duration>,
-}
-
-/// Where the time of a call went. Spans of phases that did not happen are zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RestTimings {
-    pub resolve: SpanNs,
-    pub connect: SpanNs,
-    pub tls: SpanNs,
-    /// From the call to the answer's head.
-    pub first_byte: SpanNs,
-    pub total: SpanNs,
-    /// No new connection was made.
-    pub pooled: bool,
-}
-
-/// How long the server asks to be left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryAfter {
-    Seconds(u64),
-    At(WallNs),
-}
-
-/// An answer, whatever its status.
-#[derive(Clone, Debug)]
-pub struct RestReply {
-    pub status: u16,
-    pub body: Vec<u8>,
-    pub content_type: String,
-    pub etag: String,
-    pub retry_after: Option<RetryAfter>,
-    pub timings: RestTimings,
-}
-
-/// Whether the server may have acted on a call that failed. What decides if an order's outcome is
-/// unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// Not one byte of the request has left.
-    No,
-    Maybe,
-}
-/// What went wrong. Texts of libraries are not kept: nothing may branch on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RestFault {
-    /// The URL or a header cannot be sent.
-    BadRequest,
-    NotLoopback,
-    Resolve,
-    Connect,
-    Tls,
-    DeadlineResolve,
-    DeadlineConnect,
-    DeadlineSend,
-    DeadlineAnswer,
-    DeadlineTotal,
-    /// The connection broke, or was shut down by `Stopper`.
-    Broken(io::ErrorKind),
-    /// Not HTTP/1.1.
-    Protocol,
-    /// The answer's head or body is longer than allowed.
-    TooLong,
-    Other,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestError {
-    pub fault: RestFault,
-    pub sent: Sent,
-    pub timings: RestTimings,
-}
-impl fmt::Display for RestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = if self.sent == Sent::No { "not sent" } else { "may have been sent" };
-        write!(f, "{:?} ({sent}, after {} ms)", self.fault, self.timings.total.as_ms())
-    }
-}
-
-/// Ends a call in flight from another thread, and all later ones.
-#[derive(Clone)]
-pub struct Stopper(Agent);
-impl Stopper {
-    pub fn stop(self) {
-        self.0.shutdown();
-    }
-}
 
 /// One lane of calls with its own connections. For calls at the same time make several.
 pub struct RestTransport {
     agent: Agent,
     probe: Arc<Probe>,
     total_max: Duration,
+    read_max: Duration,
     body_size_max: usize,
+    stopped: Arc<AtomicU64>,
 }
 
 impl RestTransport {
@@ -213,7 +75,7 @@ impl RestTransport {
             .timeout_send_request(Some(config.send_max))
             .timeout_send_body(Some(config.send_max))
             .timeout_recv_response(Some(config.answer_max))
-            .timeout_recv_body(Some(config.total_max))
+            .timeout_recv_body(Some(config.read_max))
             .timeout_global(Some(config.total_max))
             .build();
         let probe = Arc::new(Probe::new());
@@ -221,7 +83,8 @@ impl RestTransport {
             .chain(TcpConnector::default())
             .chain(Mark { probe: probe.clone(), at: At::Connected })
             .chain(RustlsConnector::default())
-            .chain(Mark { probe: probe.clone(), at: At::Secured });
+            .chain(Mark { probe: probe.clone(), at: At::Secured })
+            .chain(Count { probe: probe.clone() });
         let resolver = TimedResolver {
             inner: DefaultResolver::default(),
             probe: probe.clone(),
@@ -231,52 +94,46 @@ impl RestTransport {
             agent: Agent::with_parts(agent_config, connector, resolver),
             probe,
             total_max: config.total_max,
+            read_max: config.read_max,
             body_size_max: config.body_size_max,
+            stopped: Arc::new(AtomicU64::new(0)),
         })
     }
-    /// To interrupt a call from another thread.
+    /// See `Transport`.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.agent.clone())
+        let (agent, stopped) = (self.agent.clone(), self.stopped.clone());
+        Stopper::new(move || {
+            stopped.store(1, Ordering::Release);
+            agent.clone().shutdown();
+        })
     }
-    /// Makes the call and waits for the whole answer; every status is an answer. Blocks up to the
-    /// deadline.
+    /// See `Transport`.
     ///
     /// # Errors
     /// `RestError`, which says whether the server may have acted.
     pub fn call(&mut self, request: &RestRequest<'_>) -> Result<RestReply, RestError> {
         self.probe.begin();
         let started = Instant::now();
-        let result = self.call_inner(request, started);
+        let result = self.call_inner(request);
         let mut timings = self.probe.timings();
         timings.total = span_of(started);
         match result {
             Ok(mut reply) => {
-                timings.first_byte = reply.timings.first_byte;
+                timings.spoken = Spoken::Http11;
                 reply.timings = timings;
                 Ok(reply)
             }
             Err(fault) => {
-                let sent = if self.probe.is_connected() { Sent::Maybe } else { Sent::No };
-                let sent = match fault {
-                    RestFault::BadRequest
-                    | RestFault::NotLoopback
-                    | RestFault::Resolve
-                    | RestFault::Connect
-                    | RestFault::Tls
-                    | RestFault::DeadlineResolve
-                    | RestFault::DeadlineConnect => Sent::No,
-                    _ => sent,
-                };
+                let is_unsent = fault.is_before_sending() || !self.probe.is_connected();
+                let stopped = self.stopped.load(Ordering::Acquire) != 0;
+                let fault = if stopped { RestFault::Stopped } else { fault };
+                let sent = if is_unsent { Sent::No } else { Sent::Maybe };
                 Err(RestError { fault, sent, timings })
             }
         }
     }
 
-    fn call_inner(
-        &self,
-        request: &RestRequest<'_>,
-        started: Instant,
-    ) -> Result<RestReply, RestFault> {
+    fn call_inner(&self, request: &RestRequest<'_>) -> Result<RestReply, RestFault> {
         let mut builder =
             ureq::http::Request::builder().uri(request.url).method(match request.method {
                 Method::Get => ureq::http::Method::GET,
@@ -297,7 +154,7 @@ impl RestTransport {
                         self.agent
                             .configure_request(request)
                             .timeout_global(Some(total))
-                            .timeout_recv_body(Some(total))
+                            .timeout_recv_body(Some(self.read_max.max(total)))
                             .build(),
                     ),
                 }
@@ -310,14 +167,13 @@ impl RestTransport {
                         self.agent
                             .configure_request(request)
                             .timeout_global(Some(total))
-                            .timeout_recv_body(Some(total))
+                            .timeout_recv_body(Some(self.read_max.max(total)))
                             .build(),
                     ),
                 }
             }
         };
         let mut response = response.map_err(|error| self.classify(&error))?;
-        let first_byte = span_of(started);
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or("").to_owned()
@@ -331,13 +187,13 @@ impl RestTransport {
             .limit(self.body_size_max as u64)
             .read_to_vec()
             .map_err(|error| self.classify(&error))?;
-        let timings = RestTimings { first_byte, ..RestTimings::default() };
+        let timings = RestTimings::default();
         Ok(RestReply { status, body, content_type, etag, retry_after, timings })
     }
 
     fn classify(&self, error: &ureq::Error) -> RestFault {
         use ureq::Error;
-        if self.probe.was_far() {
+        if self.probe.has(At::Far) {
             return RestFault::NotLoopback;
         }
         match error {
@@ -357,7 +213,7 @@ impl RestTransport {
                 if self.probe.is_connected() { RestFault::Protocol } else { RestFault::Tls }
             }
             Error::Io(error) => {
-                if !self.probe.is_resolved() {
+                if !self.probe.has(At::Resolved) {
                     RestFault::Resolve
                 } else if !self.probe.is_connected() {
                     RestFault::Connect
@@ -376,99 +232,61 @@ fn span_of(started: Instant) -> SpanNs {
     SpanNs(started.elapsed().as_nanos() as i64)
 }
 
-/// `Retry-After` in both forms: seconds, or a date like `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for
-/// anything else.
-pub fn parse_retry_after(text: &str) -> Option<RetryAfter> {
-    let text = text.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(RetryAfter::Seconds(seconds));
-    }
-    let mut words = text.split_once(", ")?.1.split(' ');
-    let day: i64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let month = words.next()?;
-    let months =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = months.iter().position(|name| *name == month)? as i64 + 1;
-    let year: i64 = words.next()?.parse().ok().filter(|year| (1970..=9999).contains(year))?;
-    let mut time = words.next()?.split(':');
-    let mut part = |max: i64| time.next()?.parse().ok().filter(|value| (0..=max).contains(value));
-    let (hour, minute, second): (i64, i64, i64) = (part(23)?, part(59)?, part(60)?);
-    if words.next()? != "GMT" {
-        return None;
-    }
-    // Howard Hinnant, "chrono-compatible low-level date algorithms", days_from_civil.
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year - era * 400;
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
-    Some(RetryAfter::At(WallNs::from_ms(seconds * 1_000)))
-}
-
-/// Points of the call in flight, ns since `zero`; 0 = not reached. A pooled call reaches `resolved`
-/// only.
+/// Points of the call in flight, ns since `zero`; 0 = not reached. A pooled call skips those of the
+/// connection.
 #[derive(Debug)]
 struct Probe {
     zero: Instant,
-    resolve_from: AtomicU64,
-    resolved: AtomicU64,
-    connecting: AtomicU64,
-    connected: AtomicU64,
-    secured: AtomicU64,
-    /// An address was refused by `loopback_only`.
-    far: AtomicU64,
+    points: [AtomicU64; At::COUNT],
+    bytes_out: AtomicU64,
+    bytes_in: AtomicU64,
 }
 impl Probe {
     fn new() -> Probe {
-        let none = || AtomicU64::new(0);
         Probe {
             zero: Instant::now(),
-            resolve_from: none(),
-            resolved: none(),
-            connecting: none(),
-            connected: none(),
-            secured: none(),
-            far: none(),
+            points: [const { AtomicU64::new(0) }; At::COUNT],
+            bytes_out: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
         }
     }
     fn begin(&self) {
-        for point in [
-            &self.resolve_from,
-            &self.resolved,
-            &self.connecting,
-            &self.connected,
-            &self.secured,
-            &self.far,
-        ] {
-            point.store(0, Ordering::Relaxed);
-        }
+        self.points.iter().for_each(|point| point.store(0, Ordering::Relaxed));
+        self.bytes_out.store(0, Ordering::Relaxed);
+        self.bytes_in.store(0, Ordering::Relaxed);
+        self.mark(At::Begun);
     }
-    fn mark(&self, point: &AtomicU64) {
-        point.store(self.zero.elapsed().as_nanos() as u64 | 1, Ordering::Relaxed);
+    fn mark(&self, at: At) {
+        let now = self.zero.elapsed().as_nanos() as u64 | 1;
+        self.points[at as usize].store(now, Ordering::Relaxed);
     }
-    fn is_resolved(&self) -> bool {
-        self.resolved.load(Ordering::Relaxed) > 0
+    fn at(&self, at: At) -> u64 {
+        self.points[at as usize].load(Ordering::Relaxed)
+    }
+    fn has(&self, at: At) -> bool {
+        self.at(at) > 0
     }
     /// Pooled connections count: they were never opened in this call, and may have carried bytes.
     fn is_connected(&self) -> bool {
-        let opening = self.connecting.load(Ordering::Relaxed) > 0;
-        self.is_resolved() && (!opening || self.secured.load(Ordering::Relaxed) > 0)
-    }
-    fn was_far(&self) -> bool {
-        self.far.load(Ordering::Relaxed) > 0
+        self.has(At::Resolved) && (!self.has(At::Connecting) || self.has(At::Secured))
     }
     fn timings(&self) -> RestTimings {
-        let at = |point: &AtomicU64| point.load(Ordering::Relaxed);
-        let span =
-            |from: u64, to: u64| SpanNs(if from > 0 { to.saturating_sub(from) } else { 0 } as i64);
+        let span = |from: At, to: At| {
+            let (from, to) = (self.at(from), self.at(to));
+            SpanNs(if from > 0 { to.saturating_sub(from) } else { 0 } as i64)
+        };
         RestTimings {
-            resolve: span(at(&self.resolve_from), at(&self.resolved)),
-            connect: span(at(&self.resolved), at(&self.connected)),
-            tls: span(at(&self.connected), at(&self.secured)),
-            pooled: self.is_resolved() && at(&self.connecting) == 0,
-            ..RestTimings::default()
+            resolve: span(At::Resolving, At::Resolved),
+            connect: span(At::Connecting, At::Connected),
+            // Plain connections are "secured" at once.
+            tls: span(At::Connected, At::Secured),
+            sent: span(At::Begun, At::Sent),
+            first_byte: span(At::Begun, At::FirstByte),
+            total: SpanNs::ZERO,
+            pooled: self.has(At::Resolved) && !self.has(At::Connecting),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            spoken: Spoken::Unknown,
         }
     }
 }
@@ -491,22 +309,32 @@ impl Resolver for TimedResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        self.probe.mark(&self.probe.resolve_from);
+        self.probe.mark(At::Resolving);
         let found = self.inner.resolve(uri, config, timeout)?;
         if self.loopback_only && found.iter().any(|address| !address.ip().is_loopback()) {
-            self.probe.mark(&self.probe.far);
+            self.probe.mark(At::Far);
             return Err(ureq::Error::HostNotFound);
         }
-        self.probe.mark(&self.probe.resolved);
+        self.probe.mark(At::Resolved);
         Ok(found)
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 enum At {
+    Begun,
+    Resolving,
+    Resolved,
+    /// An address was refused by `loopback_only`.
+    Far,
     Connecting,
     Connected,
     Secured,
+    Sent,
+    FirstByte,
+}
+impl At {
+    const COUNT: usize = At::FirstByte as usize + 1;
 }
 /// A link of the connector chain that notes when it was reached.
 #[derive(Debug)]
@@ -514,235 +342,81 @@ struct Mark {
     probe: Arc<Probe>,
     at: At,
 }
-impl<In: Transport> Connector<In> for Mark {
+impl<In: Wire> Connector<In> for Mark {
     type Out = In;
     fn connect(
         &self,
         _: &ConnectionDetails<'_>,
         chained: Option<In>,
     ) -> Result<Option<In>, ureq::Error> {
-        match self.at {
-            At::Connecting => self.probe.mark(&self.probe.connecting),
-            At::Connected if chained.is_some() => self.probe.mark(&self.probe.connected),
-            At::Secured if chained.is_some() => self.probe.mark(&self.probe.secured),
-            At::Connected | At::Secured => {}
+        if matches!(self.at, At::Connecting) || chained.is_some() {
+            self.probe.mark(self.at);
         }
         Ok(chained)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::io::tls::test_server::{TestAuthority, accept, authority};
-    use std::io::{BufRead, BufReader, Read, Write};
-    use std::net::TcpListener;
-
-    trait Conn: Read + Write {}
-    impl<T: Read + Write> Conn for T {}
-
-    /// Answers requests on one connection after another with `answer(request head + body)`; an
-    /// empty answer closes, `None` is silence.
-    fn serve(
-        tls: Option<&TestAuthority>,
-        mut answer: impl FnMut(&str) -> Option<Vec<u8>> + Send + 'static,
-    ) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let config = tls.map(|authority| authority.server.clone());
-        std::thread::spawn(move || {
-            for tcp in listener.incoming() {
-                let tcp = tcp.unwrap();
-                let conn: Box<dyn Conn> = match &config {
-                    Some(config) => Box::new(accept(config, tcp)),
-                    None => Box::new(tcp),
-                };
-                let mut conn = BufReader::new(conn);
-                'requests: loop {
-                    let mut request = String::new();
-                    while !request.ends_with("\r\n\r\n") {
-                        if conn.read_line(&mut request).unwrap_or(0) == 0 {
-                            break 'requests;
-                        }
-                    }
-                    let length = request
-                        .lines()
-                        .find_map(|line| {
-                            line.to_ascii_lowercase()
-                                .strip_prefix("content-length: ")
-                                .map(str::to_owned)
-                        })
-                        .and_then(|text| text.parse().ok())
-                        .unwrap_or(0);
-                    let mut body = vec![0; length];
-                    conn.read_exact(&mut body).unwrap();
-                    request.push_str(std::str::from_utf8(&body).unwrap());
-                    match answer(&request) {
-                        None => std::thread::sleep(Duration::from_secs(2)),
-                        Some(bytes) if bytes.is_empty() => break,
-                        Some(bytes) => {
-                            conn.get_mut().write_all(&bytes).unwrap();
-                            conn.get_mut().flush().unwrap();
-                        }
-                    }
-                }
-            }
-        });
-        port
-    }
-    fn reply(status: &str, headers: &str, body: &str) -> Option<Vec<u8>> {
-        Some(
-            format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
-                .into_bytes(),
-        )
-    }
-    fn config() -> RestConfig {
-        RestConfig { loopback_only: true, ..RestConfig::default() }
-    }
-    fn get(url: &str) -> RestRequest<'_> {
-        RestRequest { method: Method::Get, url, headers: &[], body: b"", total_max: None }
-    }
-
-    #[test]
-    fn a_call_carries_headers_and_body_and_every_status_is_an_answer() {
-        for tls in [false, true] {
-            let authority = authority();
-            let port = serve(tls.then_some(&authority), |request| {
-                assert!(request.contains("bfx-nonce: 12\r\n"), "{request}");
-                assert!(request.ends_with("{\"id\":1}"), "{request}");
-                assert!(request.starts_with("POST /v2/auth/r/orders?x=1 HTTP/1.1\r\n"));
-                let headers =
-                    "content-type: application/json\r\nETag: \"abc\"\r\nRetry-After: 7\r\n";
-                reply("500 Internal Server Error", headers, "[\"error\",10100,\"nonce: small\"]")
-            });
-            let mut config = config();
-            config.trust = authority.trust.clone();
-            let mut transport = RestTransport::new(&config).unwrap();
-            let scheme = if tls { "https" } else { "http" };
-            let url = format!("{scheme}://127.0.0.1:{port}/v2/auth/r/orders?x=1");
-            let request = RestRequest {
-                method: Method::Post,
-                url: &url,
-                headers: &[("bfx-nonce", "12"), ("content-type", "application/json")],
-                body: b"{\"id\":1}",
-                total_max: None,
-            };
-            for pooled in [false, true] {
-                let found = transport.call(&request).unwrap();
-                assert_eq!(found.status, 500);
-                assert_eq!(found.body, b"[\"error\",10100,\"nonce: small\"]");
-                assert_eq!(
-                    (found.content_type.as_str(), found.etag.as_str()),
-                    ("application/json", "\"abc\"")
-                );
-                assert_eq!(found.retry_after, Some(RetryAfter::Seconds(7)));
-                let timings = found.timings;
-                assert_eq!(timings.pooled, pooled);
-                assert!(timings.first_byte.0 > 0 && timings.total >= timings.first_byte);
-                assert_eq!(timings.connect.0 > 0, !pooled);
-                assert!(timings.tls.0 > 100_000 || pooled || !tls, "{timings:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn redirects_are_answers_and_are_not_followed() {
-        let port = serve(None, |_| reply("302 Found", "location: http://127.0.0.1:1/\r\n", ""));
-        let mut transport = RestTransport::new(&config()).unwrap();
-        let url = format!("http://127.0.0.1:{port}/");
-        assert_eq!(transport.call(&get(&url)).unwrap().status, 302);
-    }
-
-    #[test]
-    fn a_silent_server_meets_the_deadline_and_the_call_may_have_been_sent() {
-        let port = serve(None, |_| None);
-        let mut transport = RestTransport::new(&config()).unwrap();
-        let url = format!("http://127.0.0.1:{port}/");
-        let mut request = get(&url);
-        request.total_max = Some(Duration::from_millis(80));
-        let error = transport.call(&request).unwrap_err();
-        assert!(
-            matches!(error.fault, RestFault::DeadlineTotal | RestFault::DeadlineAnswer),
-            "{error}"
-        );
-        assert_eq!(error.sent, Sent::Maybe);
-        assert!(error.timings.total.as_ms() >= 80 && error.timings.total.as_ms() < 1_500);
-    }
-
-    #[test]
-    fn failures_before_the_request_say_that_nothing_was_sent() {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let ours = authority();
-        let stranger = serve(Some(&authority()), |_| reply("200 OK", "", ""));
-        let mut config = config();
-        config.trust = ours.trust.clone();
-        let mut transport = RestTransport::new(&config).unwrap();
-        for (url, fault) in [
-            (format!("http://127.0.0.1:{closed}/"), RestFault::Connect),
-            (format!("https://127.0.0.1:{stranger}/"), RestFault::Tls),
-            ("http://192.0.2.1/".to_owned(), RestFault::NotLoopback),
-            ("not a url".to_owned(), RestFault::BadRequest),
-        ] {
-            let error = transport.call(&get(&url)).unwrap_err();
-            assert_eq!((error.fault, error.sent), (fault, Sent::No), "{url}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_connection_that_dies_in_the_answer_may_have_acted() {
-        for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", "rubbish\r\n\r\n"]
-        {
-            let mut first = true;
-            let port = serve(None, move |_| {
-                let bytes = if first { answer.as_bytes().to_vec() } else { Vec::new() };
-                first = false;
-                Some(bytes)
-            });
-            let mut transport = RestTransport::new(&config()).unwrap();
-            let url = format!("http://127.0.0.1:{port}/");
-            let mut request = get(&url);
-            request.total_max = Some(Duration::from_millis(300));
-            let error = transport.call(&request).unwrap_err();
-            assert_eq!(error.sent, Sent::Maybe, "{answer:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn an_answer_that_is_too_long_is_cut_off() {
-        let port = serve(None, |_| reply("200 OK", "", &"x".repeat(20_000)));
-        let mut config = config();
-        config.body_size_max = 10_000;
-        let mut transport = RestTransport::new(&config).unwrap();
-        let url = format!("http://127.0.0.1:{port}/");
-        assert_eq!(transport.call(&get(&url)).unwrap_err().fault, RestFault::TooLong);
-    }
-
-    #[test]
-    fn a_stopper_ends_a_call_in_flight() {
-        let port = serve(None, |_| None);
-        let mut transport = RestTransport::new(&config()).unwrap();
-        let stopper = transport.stopper();
-        let url = format!("http://127.0.0.1:{port}/");
-        let from = Instant::now();
-        let thread = std::thread::spawn(move || transport.call(&get(&url)).unwrap_err());
-        std::thread::sleep(Duration::from_millis(100));
-        stopper.stop();
-        let error = thread.join().unwrap();
-        assert!(from.elapsed() < Duration::from_millis(1_500), "{error}");
-        assert_eq!(error.sent, Sent::Maybe);
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let at = |ms| Some(RetryAfter::At(WallNs::from_ms(ms)));
-        assert_eq!(parse_retry_after(" 120 "), Some(RetryAfter::Seconds(120)));
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), at(784_111_777_000));
-        assert_eq!(parse_retry_after("Thu, 01 Jan 1970 00:00:00 GMT"), at(0));
-        assert_eq!(parse_retry_after("Tue, 29 Feb 2028 23:59:60 GMT"), at(1_835_481_600_000));
-        for bad in
-            ["", "soon", "-1", "1.5", "Sun, 06 Nov 1994 08:49:37", "Sun, 41 Nov 1994 08:49:37 GMT"]
-        {
-            assert_eq!(parse_retry_after(bad), None, "{bad}");
-        }
+/// The last link: counts the bytes of requests and answers, and notes when they pass. It stays with
+/// its connection in the pool.
+#[derive(Debug)]
+struct Count {
+    probe: Arc<Probe>,
+}
+impl<In: Wire> Connector<In> for Count {
+    type Out = Counted<In>;
+    fn connect(
+        &self,
+        _: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Counted<In>>, ureq::Error> {
+        Ok(chained.map(|inner| Counted { inner, probe: self.probe.clone() }))
     }
 }
+#[derive(Debug)]
+struct Counted<In> {
+    inner: In,
+    probe: Arc<Probe>,
+}
+impl<In: Wire> Wire for Counted<In> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.inner.transmit_output(amount, timeout)?;
+        self.probe.bytes_out.fetch_add(amount as u64, Ordering::Relaxed);
+        self.probe.mark(At::Sent);
+        Ok(())
+    }
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let before = self.inner.buffers().input().len();
+        let progress = self.inner.await_input(timeout)?;
+        let added = self.inner.buffers().input().len().saturating_sub(before);
+        if added > 0 && !self.probe.has(At::FirstByte) {
+            self.probe.mark(At::FirstByte);
+        }
+        self.probe.bytes_in.fetch_add(added as u64, Ordering::Relaxed);
+        Ok(progress)
+    }
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}
+
+impl Transport for RestTransport {
+    fn call(&mut self, request: &RestRequest<'_>) -> Result<RestReply, RestError> {
+        RestTransport::call(self, request)
+    }
+    fn stopper(&self) -> Stopper {
+        RestTransport::stopper(self)
+    }
+    fn name(&self) -> &'static str {
+        "ureq"
+    }
+}
+
+#[cfg(test)]
+#[path = "rest_tests.rs"]
+mod tests;

@@ -162,7 +162,8 @@ impl SocketSet {
         }
     }
     /// Sleeps until one of them is ready, a signal comes or `max` has passed. In nanoseconds: a
-    /// poller that counts in milliseconds would let what comes through rings wait five times longer.
+    /// poller that counts in milliseconds would let what comes through rings wait five times
+    /// longer.
     pub fn wait(&mut self, max: Duration) {
         let limit = libc::timespec {
             tv_sec: max.as_secs() as libc::time_t,
@@ -182,8 +183,8 @@ impl SocketSet {
 }
 
 /// Makes every page of private writable memory that is mapped now present, so that a hot thread
-/// does not fault on its first touch of a large table; bytes so treated. Best effort: kernels before
-/// 5.14 do not know how, and ranges that go away meanwhile are passed over.
+/// does not fault on its first touch of a large table; bytes so treated. Best effort: kernels
+/// before 5.14 do not know how, and ranges that go away meanwhile are passed over.
 pub fn populate_memory() -> u64 {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return 0 };
     let mut populated = 0;

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod connect;
 pub mod nonce;
 pub mod parse;
+pub mod rest;
 pub mod send;
 
 use crate::base::time::{MonoNs, Tsc, WallNs};

@@ -1,7 +1,8 @@
-//! Nonces of one API key, for websocket and REST together: strictly growing, in microseconds, below
-//! 2^53.
+//! Nonces of one API key within one process, for websocket and REST together. Where several
+//! processes may use the key, or a restart must not begin lower, `io::nonce` keeps the mark in a
+//! file; this one is for the world, for tests and for keys that live as long as the process.
 
-use crate::base::limits::NONCE_MAX;
+use crate::base::nonce::nonce_after;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,14 +15,14 @@ impl NonceAllocator {
     pub fn new(last: u64) -> Self {
         Self(Arc::new(AtomicU64::new(last)))
     }
-    /// `max(last + 1, now in microseconds)`; a clock that steps back does no harm.
+    /// Larger than every one before; `now_us` where the clock is ahead of them.
+    ///
+    /// Panics where the range is used up: clocks beyond the year 2200 are not believed, so that
+    /// takes a made-up `last`.
     pub fn next(&self, now_us: u64) -> u64 {
-        let step = |last: u64| (last + 1).max(now_us).min(NONCE_MAX);
-        let previous =
-            self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(step(last)));
-        match previous {
-            Ok(last) | Err(last) => step(last),
-        }
+        let step = |last: u64| nonce_after(last, now_us);
+        let previous = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+        previous.ok().and_then(step).expect("nonces below 2^53 are left")
     }
     pub fn last(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -39,6 +40,34 @@ mod tests {
         assert_eq!(nonces.next(100), 100);
         assert_eq!(nonces.next(100), 101);
         assert_eq!(nonces.next(0), 102);
-        assert!(NonceAllocator::new(NONCE_MAX - 1).next(1) <= NONCE_MAX);
+        assert_eq!(nonces.clone().next(0), 103);
+        assert_eq!(nonces.last(), 103);
+    }
+
+    #[test]
+    fn eight_threads_never_meet() {
+        const EACH: u64 = 125_000;
+        let nonces = NonceAllocator::new(0);
+        let lists: Vec<Vec<u64>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8u64)
+                .map(|thread| {
+                    let nonces = nonces.clone();
+                    // Every thread's clock runs differently, half of them backwards.
+                    scope.spawn(move || {
+                        let clock = |index: u64| match thread % 2 {
+                            0 => 1_000 + index * thread,
+                            _ => 2_000_000 - index,
+                        };
+                        (0..EACH).map(|index| nonces.next(clock(index))).collect()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(lists.iter().all(|list| list.windows(2).all(|pair| pair[0] < pair[1])));
+        let mut all = lists.concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len() as u64, 8 * EACH);
     }
 }

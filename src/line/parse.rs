@@ -3,9 +3,11 @@
 
 use super::{Now, Probe};
 use crate::base::ids::{ConnId, SymbolId};
+use crate::base::limits::SOCKETS_MAX;
 use crate::base::time::{MonoNs, Tsc, WallNs};
 use crate::engine::bars::BarBuilder;
 use crate::engine::mouth::{Mouth, MouthOut};
+use crate::engine::sequencer::{ClockPolicy, MARKET_RESTART};
 use crate::model::{
     Bar, Body, BookView, ChannelKind, ChannelQuiet, DerivStatus, LinkEvent, LinkState,
     OperatorCommand, SendReport, SymbolSync, Ticker, Trace, TradeAgg,
@@ -89,6 +91,40 @@ struct Front {
     bars: BarBuilder,
     mouth: Mouth,
     counters: ParseCounters,
+    market: MarketClock,
+}
+
+/// How far each market-data socket has been read, in market time. The market's clock is the least
+/// of them: at full speed sockets are read unevenly, and what is still to come on one must not find
+/// its bars closed because another is ahead. Sockets of the account do not count for the same
+/// reason, and because they say nothing about trades.
+struct MarketClock {
+    /// By `ConnId`; `None` = closed, or not heard yet.
+    read_to: [Option<WallNs>; SOCKETS_MAX],
+    told: WallNs,
+}
+impl MarketClock {
+    /// Moves on with a frame's time; the clock's new time, if it moved.
+    fn on_frame(&mut self, conn: ConnId, at: WallNs) -> Option<WallNs> {
+        let place = self.read_to.get_mut(conn.index())?;
+        if place.is_some_and(|before| before - at > MARKET_RESTART) {
+            // Begun again: the sequencer knows what to do with it.
+            *self = MarketClock { read_to: [None; SOCKETS_MAX], told: at };
+            self.read_to[conn.index()] = Some(at);
+            return Some(at);
+        }
+        *place = Some(place.map_or(at, |before| before.max(at)));
+        let least = self.read_to.iter().flatten().min().copied()?;
+        (least > self.told).then(|| {
+            self.told = least;
+            least
+        })
+    }
+    fn on_close(&mut self, conn: ConnId) {
+        if let Some(place) = self.read_to.get_mut(conn.index()) {
+            *place = None;
+        }
+    }
 }
 
 impl Front {
@@ -109,7 +145,7 @@ impl Front {
     /// The clock of the stamps passed a tick: bar ends first, then the tick itself.
     #[cold]
     fn tick(&mut self, out: &mut impl MouthOut, tap: &mut impl ParseTap) {
-        let Front { bars, mouth, counters } = self;
+        let Front { bars, mouth, counters, .. } = self;
         let (_, wall) = mouth.sequencer().now();
         bars.on_time(wall, &mut |bar: Bar| {
             counters.bar_closed += 1;
@@ -126,7 +162,12 @@ impl ParseLine {
     pub fn new(bars: BarBuilder, mouth: Mouth, mask_seed: u64) -> Self {
         Self {
             sockets: Vec::new(),
-            front: Front { bars, mouth, counters: ParseCounters::default() },
+            front: Front {
+                bars,
+                mouth,
+                counters: ParseCounters::default(),
+                market: MarketClock { read_to: [None; SOCKETS_MAX], told: WallNs(0) },
+            },
             mask: crate::base::rng::Rng::new(mask_seed),
         }
     }
@@ -213,6 +254,7 @@ impl ParseLine {
             return;
         }
         socket.open = false;
+        self.front.market.on_close(conn);
         let trading = matches!(socket.protocol, Protocol::Private(_));
         let front = &mut self.front;
         let (probe, trace) = (&NO_PROBE, Trace::default());
@@ -463,7 +505,7 @@ impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
         let front = &mut *self.front;
         front.counters.trade += 1;
         let trace = Trace { decoded: self.probe.tsc(), ..self.trace };
-        let Front { bars, mouth, counters } = front;
+        let Front { bars, mouth, counters, .. } = front;
         let (tap, out) = (&mut *self.tap, &mut *self.out);
         // A trade of the next minute ends the bar before it is counted itself.
         bars.on_trade(symbol, trade.at, trade.px, trade.qty, &mut |bar: Bar| {
@@ -504,7 +546,13 @@ impl<O: MouthOut, T: ParseTap, P: Probe> FeedSink for Sink<'_, O, T, P> {
     }
     #[inline(always)]
     fn market_time(&mut self, at: WallNs) {
-        if self.front.mouth.sequencer_mut().on_market_time(at) {
+        let sequencer = self.front.mouth.sequencer();
+        if self.trading || sequencer.policy() != ClockPolicy::Market {
+            return;
+        }
+        if let Some(at) = self.front.market.on_frame(self.conn, at)
+            && self.front.mouth.sequencer_mut().on_market_time(at)
+        {
             self.front.tick(self.out, self.tap);
         }
     }

@@ -6,7 +6,7 @@ use crate::engine::send::{DecisionHash, Gate};
 use crate::model::{Action, Command, NewOrder, SendOutcome};
 use crate::venue::encode;
 use crate::venue::symbols::SymbolTable;
-use crate::venue::ws::{Opcode, encode_frame};
+use crate::venue::ws::{Opcode, PAYLOAD_AT, frame_in_place};
 
 /// Bytes of one write-ahead record: fixed, so that a torn tail is found by its checksum alone.
 pub const WAL_RECORD_SIZE: usize = 128;
@@ -14,7 +14,7 @@ pub const WAL_RECORD_SIZE: usize = 128;
 /// ids.
 pub const ORDER_TEXT_MAX: usize = 640;
 /// Longest order-entry frame: text, header and mask.
-pub const ORDER_FRAME_MAX: usize = ORDER_TEXT_MAX + 14;
+pub const ORDER_FRAME_MAX: usize = PAYLOAD_AT + ORDER_TEXT_MAX;
 
 /// Keeps a record where `kill -9` cannot reach it, before its bytes leave.
 pub trait WriteAhead {
@@ -88,7 +88,8 @@ impl SendLine {
         &self.gate
     }
 
-    /// Length of the websocket frame now in `frame`, ready to write.
+    /// Length of the websocket frame now in `frame`, ready to write. `frame` is `ORDER_FRAME_MAX`
+    /// bytes long and need not be cleared: what was there is written over.
     ///
     /// # Errors
     /// Why nothing may leave.
@@ -105,8 +106,10 @@ impl SendLine {
             return Err(SendOutcome::LinkDown);
         }
         self.gate.check(command, door.rank, door.age_ns)?;
-        let mut text = [0; ORDER_TEXT_MAX];
-        let Ok(len) = encode::command(command, &self.table, self.gid, &mut text) else {
+        // The text is written where it will leave from.
+        let end = frame.len().min(ORDER_FRAME_MAX);
+        let text = frame.get_mut(PAYLOAD_AT..end).unwrap_or_default();
+        let Ok(len) = encode::command(command, &self.table, self.gid, text) else {
             self.unspeakable += 1;
             return Err(SendOutcome::LinkDown); // nothing left: as if there were no socket
         };
@@ -114,7 +117,7 @@ impl SendLine {
             return Err(SendOutcome::JournalFull);
         }
         let mask = (self.mask.next_u64() as u32).to_le_bytes();
-        let Some(len) = encode_frame(Opcode::Text, &text[..len], mask, frame) else {
+        let Some(len) = frame_in_place(Opcode::Text, frame, len, mask) else {
             self.unspeakable += 1;
             return Err(SendOutcome::LinkDown);
         };

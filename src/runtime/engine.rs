@@ -1,5 +1,6 @@
-//! Puts an engine together from a plan and runs it: rings, duties, threads, and the cold threads beside
-//! them. Which stages exist and the type on each ring is this one function; where they run is data.
+//! Puts an engine together from a plan and runs it: rings, duties, threads, and the cold threads
+//! beside them. Which stages exist and the type on each ring is this one function; where they run
+//! is data.
 
 use super::cold::dial::{DialRoute, DialStats, Dialler};
 use super::cold::rest::{RestStats, RestThread};
@@ -48,7 +49,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Buffers of one socket owner: enough for a burst of 2 MiB, few enough to stay in the cache when idle.
+/// Buffers of one socket: enough for a burst of half a MiB; the last one used is taken first, so
+/// that an idle socket stays in the cache.
 const CHUNKS_PER_SOCKET: usize = 16;
 const _: () = assert!(CHUNKS_PER_SOCKET * CHUNK_SIZE <= 1 << 20);
 
@@ -65,7 +67,8 @@ pub struct TradingPlan {
     pub connect: ConnectConfig,
 }
 
-/// Everything an engine is made of; built by the command line from the config, by harnesses directly.
+/// Everything an engine is made of; built by the command line from the config, by harnesses
+/// directly.
 pub struct EnginePlan {
     pub instruments: Vec<Instrument>,
     pub sockets: Vec<Vec<Subscription>>,
@@ -87,6 +90,9 @@ pub struct EnginePlan {
     pub wal: WalWriter,
     pub topology: Topology,
     pub input_log: Option<InputTap>,
+    /// A full input log holds the front up instead of losing events: where the market waits for its
+    /// readers anyway (speed `max`).
+    pub log_stalls: bool,
     /// Nobody looks: no rows are published (harnesses).
     pub is_watched: bool,
     pub clock: Clock,
@@ -223,7 +229,11 @@ impl EnginePlan {
             line,
             market: SocketSide::new(read_parse_rx, parse_read_tx),
             trading: SocketSide::new(send_parse_rx, parse_send_tx),
-            out: Delivery { ring: parse_signal_tx, log: self.input_log },
+            out: Delivery {
+                ring: parse_signal_tx,
+                log: self.input_log,
+                log_stalls: self.log_stalls,
+            },
             rest: rest_parse_rx,
             operator: operator_rx,
             tap: observer,
@@ -392,7 +402,9 @@ impl Running {
         // In the order of the line: each hands on what it holds before the next is told.
         let mut threads: Vec<ThreadEnd> = self.hot.drain(..).map(ThreadHandle::join).collect();
         self.cold_stop.store(true, Ordering::Release);
-        self.cold.drain(..).for_each(ColdThread::join);
+        for thread in self.cold.drain(..) {
+            let _ = thread.join();
+        }
         let mut duties: Vec<Box<dyn Duty>> =
             threads.iter_mut().flat_map(|thread| std::mem::take(&mut thread.duties)).collect();
         let missing = || "a stage is missing after the stop".to_owned();

@@ -132,13 +132,6 @@ impl RestCall {
             RestCall::CancelMulti { .. } | RestCall::CancelAll => "auth/w/order/cancel/multi",
         }
     }
-    /// The venue's limit of the endpoint, calls a minute.
-    pub const fn calls_per_minute(&self) -> u16 {
-        match self {
-            RestCall::PlatformStatus | RestCall::CandlesHist { .. } => 30,
-            _ => 90,
-        }
-    }
 
     /// Path behind `/v2/` with its query; for private calls it is also the path that is signed.
     ///

@@ -338,6 +338,32 @@ pub fn seal_frame(opcode: Opcode, buffer: &mut [u8], len: usize, mask: [u8; 4]) 
     start..end
 }
 
+/// Where the payload of `frame_in_place` begins: behind the header of a payload of 126 to 65,535
+/// bytes.
+pub const PAYLOAD_AT: usize = 8;
+
+/// Makes a masked client frame of the `len` payload bytes that stand in `buffer` from `PAYLOAD_AT` on;
+/// the frame begins at 0. Only short payloads are moved. Returns the frame's length, `None` where the
+/// payload is not in the buffer or longer than 65,535 bytes.
+#[inline]
+pub fn frame_in_place(
+    opcode: Opcode,
+    buffer: &mut [u8],
+    len: usize,
+    mask: [u8; 4],
+) -> Option<usize> {
+    let (head, size) = client_head(opcode, len, mask);
+    if size > PAYLOAD_AT || buffer.len() < PAYLOAD_AT + len {
+        return None;
+    }
+    if size < PAYLOAD_AT {
+        buffer.copy_within(PAYLOAD_AT..PAYLOAD_AT + len, size);
+    }
+    buffer[..size].copy_from_slice(&head[..size]);
+    apply_mask(&mut buffer[size..size + len], mask);
+    Some(size + len)
+}
+
 #[inline]
 fn client_head(opcode: Opcode, len: usize, mask: [u8; 4]) -> ([u8; CLIENT_HEADER_MAX], usize) {
     let mut head = [0u8; CLIENT_HEADER_MAX];
@@ -417,6 +443,24 @@ mod tests {
         }
         assert_eq!(pos, chunk.len());
         Ok(messages)
+    }
+
+    #[test]
+    fn a_frame_made_in_place_is_the_frame_made_by_copying() {
+        for len in [0, 1, 2, 125, 126, 300, 65_535, 65_536] {
+            let payload: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let mask = [1, 200, 3, 77];
+            let mut copied = vec![0; len + CLIENT_HEADER_MAX];
+            let size = encode_frame(Opcode::Text, &payload, mask, &mut copied).unwrap();
+            let mut buffer = vec![0; PAYLOAD_AT + len];
+            buffer[PAYLOAD_AT..].copy_from_slice(&payload);
+            let found = frame_in_place(Opcode::Text, &mut buffer, len, mask);
+            assert_eq!(found, (len < 65_536).then_some(size));
+            if found.is_some() {
+                assert_eq!(buffer[..size], copied[..size]);
+            }
+            assert_eq!(frame_in_place(Opcode::Text, &mut buffer, len + 1, mask), None);
+        }
     }
 
     /// A random stream, cut at random places, gives the same messages as uncut.

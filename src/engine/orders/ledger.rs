@@ -54,6 +54,8 @@ pub struct Ledger {
     pub(super) cids: CidSource,
     pub(super) orders: Box<[Order]>,
     used: usize,
+    /// The slot of the next order, made free and brought near before that order comes.
+    ready: Option<Slot>,
     by_cid: Index,
     by_id: Index,
     pub(super) trades: TradeIds,
@@ -130,6 +132,7 @@ impl Ledger {
             cids: CidSource::new(config.cid_used),
             orders: vec![blank(); LEDGER_SLOTS].into_boxed_slice(),
             used: 0,
+            ready: None,
             by_cid: Index::new(LEDGER_SLOTS),
             by_id: Index::new(LEDGER_SLOTS),
             trades: TradeIds::new(symbols),
@@ -222,7 +225,7 @@ impl Ledger {
         }
         let slot = self.free_slot().ok_or(OpenError::Full)?;
         let Some((cid, day)) = self.cids.next(wall) else {
-            self.give_back(slot);
+            self.ready = Some(slot);
             return Err(OpenError::CidSpace);
         };
         (new.cid, new.cid_day) = (cid, day);
@@ -371,6 +374,7 @@ impl Ledger {
     pub fn on_report(&mut self, report: &SendReport, now: MonoNs) {
         let Some(slot) = self.by_cid.get(report.cid.0) else { return };
         let replaces = self.by_cid.get(self.orders[slot as usize].replaces.0);
+        self.prepare_slot();
         match (report.outcome, report.of) {
             (SendOutcome::Written, _) => {}
             (SendOutcome::Broken, of) => {
@@ -602,6 +606,21 @@ impl Ledger {
     }
     /// A slot that nobody needs any more; the order that ended first is forgotten.
     fn free_slot(&mut self) -> Option<Slot> {
+        self.ready.take().or_else(|| self.find_free_slot())
+    }
+    /// Between orders: finds the slot of the next one and reads it, so that its lines are in the cache
+    /// when an order waits for them. The table is larger than the second-level cache, and the slot that
+    /// is used next is the one that was not touched for longest.
+    fn prepare_slot(&mut self) {
+        if self.ready.is_none() {
+            self.ready = self.find_free_slot();
+        }
+        if let Some(slot) = self.ready {
+            let order = &self.orders[slot as usize];
+            std::hint::black_box(*order);
+        }
+    }
+    fn find_free_slot(&mut self) -> Option<Slot> {
         if self.used < LEDGER_SLOTS {
             self.used += 1;
             return Some((self.used - 1) as Slot);
@@ -618,11 +637,6 @@ impl Ledger {
             }
         }
         None
-    }
-    fn give_back(&mut self, slot: Slot) {
-        self.orders[slot as usize] = blank();
-        self.orders[slot as usize].in_ended_queue = true;
-        self.ended.push_back(slot);
     }
     fn place(&mut self, slot: Slot, order: Order) {
         self.orders[slot as usize] = order;

@@ -514,7 +514,6 @@ fn history_and_trades_tell_what_happened_while_the_link_was_down() {
 }
 
 #[test]
-#[ignore = "open: an order that comes back after it was declared absent stays in doubt"]
 fn absence_is_an_answer_only_after_a_cancel_two_rounds_and_the_time() {
     let mut b = Bench::new();
     let slot = b.open(1, 100);

@@ -104,9 +104,6 @@ pub struct StageRow {
     pub name: String,
     /// ns.
     pub latency: Percentiles,
-    /// Most slots of its input ring ever used, and its depth.
-    pub ring_used_max: u64,
-    pub ring_depth: u64,
     /// Share of the thread's time that did work, 0 … 1.
     pub busy: f64,
 }

@@ -264,13 +264,10 @@ fn draw_stages(frame: &mut ratatui::Frame<'_>, area: Rect, model: &ViewModel) {
         max: p.max.map(|ms| ms * 1e6),
         ..*p
     };
-    let stages = model.stages.iter().map(|stage| {
-        let ring = match stage.ring_depth {
-            0 => String::new(),
-            depth => format!(" ring {}/{depth}", stage.ring_used_max),
-        };
-        row(&stage.name, &stage.latency, format!("{:.0} %{ring}", stage.busy * 100.0))
-    });
+    let stages = model
+        .stages
+        .iter()
+        .map(|stage| row(&stage.name, &stage.latency, format!("{:.0} %", stage.busy * 100.0)));
     let totals = [
         row("T1", &model.t1, "frame → order".to_owned()),
         row("T2", &model.t2, "read → write".to_owned()),

@@ -1,25 +1,30 @@
 //! Threads that may block. They never touch the line but by its rings.
 
 pub mod dial;
+pub mod journal;
 pub mod rest;
 
 use crate::io::syscall;
 use std::thread::JoinHandle;
 
-/// A running cold thread; it ends by the flag that it was given.
-pub struct ColdThread {
+/// A running cold thread; it ends by the flag that it was given, and gives back a `T`.
+pub struct ColdThread<T = ()> {
     name: &'static str,
-    join: JoinHandle<()>,
+    join: JoinHandle<T>,
 }
-impl ColdThread {
+impl<T> ColdThread<T> {
     pub fn is_finished(&self) -> bool {
         self.join.is_finished()
     }
-    /// Waits for its end; a panic is told, nothing depends on it any more.
-    pub fn join(self) {
-        if self.join.join().is_err() {
+    /// Wakes it, should it be parked, and waits for its end; a panic is told, nothing depends on it
+    /// any more.
+    pub fn join(self) -> Option<T> {
+        self.join.thread().unpark();
+        let ended = self.join.join().ok();
+        if ended.is_none() {
             log::error!("cold thread {} ended in a panic", self.name);
         }
+        ended
     }
 }
 
@@ -27,11 +32,11 @@ impl ColdThread {
 ///
 /// # Errors
 /// The kernel's word.
-pub fn spawn(
+pub fn spawn<T: Send + 'static>(
     name: &'static str,
     cpus: &[usize],
-    work: impl FnOnce() + Send + 'static,
-) -> Result<ColdThread, String> {
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<ColdThread<T>, String> {
     let cpus = cpus.to_vec();
     let body = move || {
         if !cpus.is_empty()
@@ -39,7 +44,7 @@ pub fn spawn(
         {
             log::warn!("cold thread {name} runs anywhere: {error}");
         }
-        work();
+        work()
     };
     let join = std::thread::Builder::new()
         .name(name.to_owned())

@@ -1,5 +1,5 @@
-//! The REST thread: reads the account when the line asks for a reconcile, and pushes what it learned
-//! back through the front, item by item. Orders and prices never come from here.
+//! The REST thread: reads the account when the line asks for a reconcile, and pushes what it
+//! learned back through the front, item by item. Orders and prices never come from here.
 
 use crate::base::ids::ConnId;
 use crate::base::time::WallNs;
@@ -75,7 +75,7 @@ impl RestThread {
             }
             match wanted {
                 Some(RestWant::Reconcile { since }) => self.reconcile(since),
-                None => std::thread::sleep(LOOK_EVERY),
+                None => std::thread::park_timeout(LOOK_EVERY),
             }
         }
     }
@@ -129,7 +129,7 @@ impl RestThread {
                 Ok(()) => return,
                 Err(back) => {
                     body = back;
-                    std::thread::sleep(LOOK_EVERY);
+                    std::thread::park_timeout(LOOK_EVERY);
                 }
             }
         }
@@ -144,7 +144,7 @@ impl RestThread {
                 break;
             }
             if attempt > 0 {
-                std::thread::sleep(Duration::from_millis(100 << attempt.min(5)));
+                std::thread::park_timeout(Duration::from_millis(100 << attempt.min(5)));
             }
             self.stats.calls.fetch_add(1, Ordering::Relaxed);
             match self.read_once(call) {

@@ -59,6 +59,8 @@ pub struct Delivery {
     pub ring: Tx<Event>,
     /// The input log; `None` = off. A log that cannot keep up is incomplete, trading goes on.
     pub log: Option<InputTap>,
+    /// A full log counts as a full ring.
+    pub log_stalls: bool,
 }
 
 impl Delivery {
@@ -71,7 +73,11 @@ impl Delivery {
 impl MouthOut for Delivery {
     #[inline(always)]
     fn free(&mut self) -> usize {
-        self.ring.free()
+        let free = self.ring.free();
+        match &mut self.log {
+            Some(log) if self.log_stalls => free.min(log.free()),
+            _ => free,
+        }
     }
     #[inline(always)]
     fn deliver(&mut self, event: Event) {

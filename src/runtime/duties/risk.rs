@@ -78,7 +78,8 @@ impl RiskDuty {
                 // A new session begins: what it is told at log-in must be confirmed at once.
                 LinkState::Authenticated => self.reconcile_at = Tsc(0),
                 LinkState::Reconciled | LinkState::ReconcileFailed => {
-                    // Each round reads from before the last good one on: together they have no hole.
+                    // Each round reads from before the last good one on: together they have no
+                    // hole.
                     if link.state == LinkState::Reconciled {
                         self.since = Some(event.stamp.wall + SpanNs(-RECONCILE_BACK.0));
                     }

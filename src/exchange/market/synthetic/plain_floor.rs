@@ -27,6 +27,10 @@ impl PlainFloor {
     pub fn account_limit(&mut self, symbol: usize, side: Side, px: i64, qty: i64) -> u64 {
         self.limit(symbol, 1, side, px, qty).expect("it rests")
     }
+    /// A market order of account 1.
+    pub fn account_take(&mut self, symbol: usize, side: Side, qty: i64) {
+        self.execute(symbol, side, None, qty);
+    }
     fn limit(&mut self, symbol: usize, owner: u32, side: Side, px: i64, qty: i64) -> Option<u64> {
         let left = self.execute(symbol, side, Some(px), qty);
         if left == 0 {
