@@ -4,6 +4,7 @@
 use super::account::Wallet;
 use super::core::Core;
 use super::date::read_day;
+use super::json::Json;
 use super::number::push_number;
 use super::order::{FLAG_CLOSE, FLAG_OCO, Kind, Order, Request, Status};
 use crate::base::limits::CID_MAX;
@@ -182,8 +183,7 @@ impl Core {
     fn check_cid(&self, account: u32, cid: Option<u64>) -> Result<(), Refusal> {
         let Some(cid) = cid else { return Ok(()) };
         let today = self.now.utc_day();
-        let used =
-            self.bank.account(account).cids.get(&today).is_some_and(|day| day.contains(&cid));
+        let used = self.bank.account(account).cids.get(&today).is_some_and(|day| day.contains(cid));
         if cid == 0 || cid > CID_MAX {
             return Err("cid: invalid".into());
         }
@@ -300,11 +300,18 @@ impl Core {
         open.iter().find(is_it).copied().ok_or_else(|| "Order not found.".into())
     }
     /// Orders of an account that a multiple cancel names.
-    pub(super) fn find_orders(&self, account: u32, body: &super::json::Json<'_>) -> Vec<u64> {
-        use super::json::Json;
+    pub(super) fn find_orders(&self, account: u32, body: &Json<'_>) -> Result<Vec<u64>, Refusal> {
         let open = &self.bank.account(account).open;
-        if body.given("all").is_some() {
-            return open.iter().copied().collect();
+        let all = match body.given("all") {
+            Some(Json::Bool(all)) => *all,
+            Some(value) => value.integer() == Some(1),
+            None => false,
+        };
+        if all {
+            return Ok(open.iter().copied().collect());
+        }
+        if !["id", "gid", "cid"].iter().any(|key| body.given(key).is_some()) {
+            return Err("id: invalid".into());
         }
         let mut found = Vec::new();
         for id in body.get("id").map_or(&[][..], Json::items) {
@@ -327,7 +334,7 @@ impl Core {
         }
         found.sort_unstable();
         found.dedup();
-        found
+        Ok(found)
     }
     /// Checks an amendment and returns the order as it will be; nothing is changed yet.
     pub(super) fn accept_amend(&self, account: u32, request: &Request) -> Result<Order, Refusal> {

@@ -1,7 +1,9 @@
 //! Sockets as the exchange sees them: flags, sequence numbers, channels, and one buffer of frames
 //! to send.
 
+use super::config::Permissions;
 use super::levels::{RowTexts, Window};
+use super::login::Pass;
 use super::number::{push_i64, push_u64};
 use crate::base::time::WallNs;
 use std::collections::BTreeMap;
@@ -178,11 +180,29 @@ impl Filters {
 #[derive(Clone, Debug)]
 pub struct Auth {
     pub account: u32,
+    pub permissions: Permissions,
     /// Account events told on this socket since its snapshots.
     pub seq: u64,
     pub filters: Filters,
     /// Cancel the account's orders when the socket closes.
     pub cancels_on_close: bool,
+}
+
+impl Auth {
+    pub fn pass(&self) -> Pass {
+        Pass { account: self.account, permissions: self.permissions }
+    }
+    /// What the key may read and the client asked for.
+    fn hears(&self, class: Class<'_>) -> bool {
+        let may = self.permissions;
+        let allowed = match class {
+            Class::Trading(_) => may.orders_read || may.positions_read,
+            Class::Wallet(..) | Class::Balance => may.wallets_read,
+            Class::Funding => may.funding_read,
+            Class::Notify | Class::Granted | Class::Refused => true,
+        };
+        allowed && self.filters.wants(class)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -462,7 +482,7 @@ impl Hub {
         now: WallNs,
     ) {
         let Some(auth) = session.auth.as_mut() else { return };
-        if auth.account != account || !auth.filters.wants(class) {
+        if auth.account != account || !auth.hears(class) {
             return;
         }
         let is_note = matches!(class, Class::Notify | Class::Granted | Class::Refused);
@@ -582,6 +602,7 @@ mod tests {
         session.flags = FLAG_SEQ | FLAG_TIMESTAMP;
         session.auth = Some(Auth {
             account: 1,
+            permissions: Permissions::TRADE,
             seq: 0,
             filters: Filters(vec!["trading".into(), "notify".into()]),
             cancels_on_close: false,

@@ -7,19 +7,26 @@
 //! Tests:     exchange/tests.rs, beside each file, tests/it/exchange_*.rs with our own client.
 
 mod account;
+mod calc;
 mod checksum;
+mod cids;
+mod conf;
 mod config;
 mod core;
 mod date;
 mod depth;
 mod desk;
+mod entry;
 mod execute;
 mod floor;
 mod funds;
 mod ghost;
 mod hub;
 mod json;
+mod ledger;
 mod levels;
+mod login;
+mod margin;
 mod market;
 mod matching;
 mod number;
@@ -29,6 +36,8 @@ mod order_tests;
 mod publish;
 mod recorded;
 mod rest;
+mod rest_private;
+mod rest_public;
 #[cfg(test)]
 mod script_tests;
 mod settle;
@@ -42,7 +51,8 @@ mod tests;
 mod wire;
 
 pub use self::config::{
-    AccountSpec, ExchangeConfig, ExchangeError, Fees, Permissions, SymbolSpec, VenueLimits, WaitFor,
+    AccountSpec, ExchangeConfig, ExchangeError, FeeTier, Fees, KeySpec, Permissions, SymbolSpec,
+    VenueLimits, WaitFor,
 };
 pub use self::core::ExchangeStats;
 pub use ghost::GhostStats;

@@ -39,8 +39,15 @@ impl Core {
         listing.stops_due = true;
         self.keep_order(order);
     }
-    /// Fires the stops of a symbol that the last price has reached. Each fires once, so this ends.
+    /// What a new price of a symbol sets off: stops, and the end of positions that it made too thin.
+    /// Each happens once, so this ends.
     pub(super) fn run_stops(&mut self, symbol: u16) {
+        self.fire_stops(symbol);
+        while self.run_forced(symbol) {
+            self.fire_stops(symbol);
+        }
+    }
+    fn fire_stops(&mut self, symbol: u16) {
         while std::mem::take(&mut self.listings[symbol as usize].stops_due) {
             let listing = self.listing(symbol);
             let Some(last) = listing.tape.last() else { return };
