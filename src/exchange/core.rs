@@ -121,6 +121,8 @@ pub struct Core {
     pub(super) stats: ExchangeStats,
     pub(super) is_dirty: bool,
     pub(super) in_maintenance: bool,
+    /// Nothing but cancels is taken.
+    pub(super) is_cancel_only: bool,
     pub(super) server_id: String,
     /// True once the market runs; before, nobody is rate-limited.
     pub(super) has_started: bool,
@@ -229,6 +231,7 @@ impl Core {
             stats: ExchangeStats::default(),
             is_dirty: false,
             in_maintenance: false,
+            is_cancel_only: false,
             server_id,
             has_started: false,
             rest_calls: BTreeMap::new(),
@@ -238,6 +241,14 @@ impl Core {
         };
         core.list_recorded_feeds();
         Ok(core)
+    }
+    /// Why no order is taken at the moment; cancels always are.
+    pub(super) fn closed_because(&self) -> Option<&'static str> {
+        match (self.in_maintenance, self.is_cancel_only) {
+            (true, _) => Some("maintenance"),
+            (false, true) => Some("Invalid order: cancel only mode"),
+            (false, false) => None,
+        }
     }
     pub(super) fn listing(&self, symbol: u16) -> &Listing {
         &self.listings[symbol as usize]

@@ -60,6 +60,7 @@ const ERR_PARAMS: u32 = 10_020;
 const ERR_KEY: u32 = 10_100;
 const ERR_NONCE: u32 = 10_114;
 const ERR_RATE: u32 = 11_010;
+const ERR_MAINTENANCE: u32 = 20_060;
 
 type Reply = Result<Vec<u8>, HttpReply>;
 
@@ -148,6 +149,13 @@ impl Core {
         let path = path.trim_end_matches('/');
         if !self.within_rate(path) {
             return HttpReply::error(429, ERR_RATE, "ratelimit: error");
+        }
+        let is_closed =
+            ["book/", "auth/w/order/submit", "auth/w/order/update", "auth/w/order/multi"]
+                .iter()
+                .any(|prefix| path.starts_with(prefix));
+        if self.in_maintenance && is_closed {
+            return HttpReply::error(500, ERR_MAINTENANCE, "maintenance");
         }
         let reply = match path.strip_prefix("auth/") {
             Some(rest) => self.serve_signed(rest, path, request),

@@ -509,7 +509,12 @@ impl Core {
             Via::Socket => data,
             Via::Rest => [b"[", &data[..], b"]"].concat(),
         };
+        let closed = self.closed_because();
         match kind {
+            "on" | "ou" if closed.is_some() => {
+                let answer = if kind == "on" { "on-req" } else { "ou-req" };
+                Some(self.refuse(account, answer, &request, closed.unwrap_or_default()))
+            }
             "on" => Some(match self.accept_order(account, &request) {
                 Ok(order) => {
                     let mut data = Vec::new();
@@ -649,6 +654,7 @@ impl Core {
             20_061 => self.in_maintenance = false,
             _ => {}
         }
+        self.hub.is_muted = self.in_maintenance;
         let text = format!("{{\"event\":\"info\",\"code\":{code},\"msg\":\"{text}\"}}");
         self.hub.event_to_all(text.as_bytes());
     }
