@@ -455,7 +455,7 @@ mod tests {
             position_id: 1,
         }
     }
-    fn position() -> Position {
+    fn flat() -> Position {
         let (created_ms, updated_ms) = (0, 0);
         Position { id: 1, qty: 0, cost: 0, collateral: 0, leverage: 0, created_ms, updated_ms }
     }
@@ -529,7 +529,7 @@ mod tests {
         let (change, position, balance) = trade(-5, 140);
         assert!(matches!(change, PositionChange::Closed(_)));
         assert_eq!((position, balance), (Some((-2, 140)), 70 * ONE as i128));
-        let was = Position { qty: -2 * ONE, cost: -280 * ONE as i128, ..position() };
+        let was = Position { qty: -2 * ONE, cost: -280 * ONE as i128, ..flat() };
         assert_eq!(trade(2, 150), (PositionChange::Closed(was), None, 50 * ONE as i128));
     }
 

@@ -180,6 +180,8 @@ pub struct Core {
     pub(super) stats: ExchangeStats,
     pub(super) is_dirty: bool,
     pub(super) in_maintenance: bool,
+    /// Nothing but cancels is taken.
+    pub(super) is_cancel_only: bool,
     pub(super) server_id: String,
     pub(super) tokens: Vec<Token>,
     pub(super) token_rng: Rng,
@@ -298,6 +300,7 @@ impl Core {
             stats: ExchangeStats::default(),
             is_dirty: false,
             in_maintenance: false,
+            is_cancel_only: false,
             server_id,
             tokens: Vec::new(),
             token_rng: Rng::new(rng.next_u64()),
@@ -311,6 +314,14 @@ impl Core {
         };
         core.list_recorded_feeds();
         Ok(core)
+    }
+    /// Why no order is taken at the moment; cancels always are.
+    pub(super) fn closed_because(&self) -> Option<&'static str> {
+        match (self.in_maintenance, self.is_cancel_only) {
+            (true, _) => Some("maintenance"),
+            (false, true) => Some("Invalid order: cancel only mode"),
+            (false, false) => None,
+        }
     }
     pub(super) fn listing(&self, symbol: u16) -> &Listing {
         &self.listings[symbol as usize]

@@ -44,9 +44,6 @@ impl Core {
         if let Some(bad) = request.bad {
             return Err(bad.into());
         }
-        if self.in_maintenance {
-            return Err("maintenance".into());
-        }
         let symbol = self.find_symbol(&request.symbol).ok_or("symbol: invalid")?;
         let (kind, wallet) = Kind::parse(&request.kind).ok_or("type: invalid")?;
         let listing = self.listing(symbol);

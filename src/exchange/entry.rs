@@ -83,6 +83,10 @@ impl Core {
         if !pass.permissions.orders_write {
             return Some(self.refuse(account, note_kind, &request, NOT_PERMITTED));
         }
+        // Cancels are always taken.
+        if let Some(why) = self.closed_because().filter(|_| matches!(kind, "on" | "ou")) {
+            return Some(self.refuse(account, note_kind, &request, why));
+        }
         match kind {
             "on" => Some(match self.accept_order(account, &request) {
                 Ok(new) => {

@@ -147,6 +147,7 @@ pub enum Class<'a> {
     /// Wallet name and currency.
     Wallet(&'a str, &'a str),
     Balance,
+    /// A notification that answers nothing.
     Notify,
     /// A notification that answers a request (`…-req`) with success, or with an error.
     Granted,
@@ -235,6 +236,9 @@ pub struct Hub {
     next_chan: u64,
     heartbeat_ns: i64,
     next_beat: Option<WallNs>,
+    /// Public channels carry heartbeats only, as in maintenance: what happens meanwhile is not
+    /// told, so books must be subscribed again after it.
+    pub is_muted: bool,
 }
 
 /// Array frames end with what the socket's flags ask for.
@@ -266,6 +270,7 @@ impl Hub {
             next_chan: first_chan,
             heartbeat_ns: heartbeat_ms * 1_000_000,
             next_beat: None,
+            is_muted: false,
         }
     }
     pub fn open(&mut self, conn: u64, now: WallNs) {
@@ -393,6 +398,9 @@ impl Hub {
     }
     /// The same for the subscribers whose flags include `flag`.
     pub fn publish_where(&mut self, feed: usize, body: &[u8], flag: u32, now: WallNs) {
+        if self.is_muted {
+            return;
+        }
         for subscriber in &self.feeds[feed].subscribers {
             let Some(session) = self.sessions[subscriber.slot].as_mut() else { continue };
             if session.flags & flag != flag {
@@ -409,6 +417,9 @@ impl Hub {
     }
     /// Book rows: a frame each, or one frame for all of them where BULK is on.
     pub fn publish_rows(&mut self, feed: usize, rows: &RowTexts, now: WallNs) {
+        if self.is_muted {
+            return;
+        }
         for subscriber in &self.feeds[feed].subscribers {
             let Some(session) = self.sessions[subscriber.slot].as_mut() else { continue };
             let out = &mut self.outbox.bytes;
@@ -608,21 +619,19 @@ mod tests {
             cancels_on_close: false,
         });
         hub.send_private_to(1, Class::Trading("tBTCUSD"), b"\"os\",[]", false, NOW);
-        hub.send_private(1, Class::Notify, b"\"n\",[]", NOW);
         hub.send_private(1, Class::Trading("tBTCUSD"), b"\"on\",[]", NOW);
         hub.send_private(1, Class::Granted, b"\"n\",[1]", NOW);
         hub.send_private(1, Class::Refused, b"\"n\",[2]", NOW);
         hub.send_private(1, Class::Wallet("exchange", "BTC"), b"\"wu\",[]", NOW);
-        hub.send_private(2, Class::Notify, b"\"n\",[]", NOW);
+        hub.send_private(2, Class::Granted, b"\"n\",[]", NOW);
         hub.beat(WallNs::from_ms(16_000), false);
         let texts: Vec<String> = drain(&mut hub).into_iter().map(|(_, text)| text).collect();
         let expected = [
             "[0,\"os\",[],1,0,1000]",
-            "[0,\"n\",[],2,0,1000]",
-            "[0,\"on\",[],3,1,1000]",
+            "[0,\"on\",[],2,1,1000]",
             "[0,\"n\",[1],1,1000]",
             "[0,\"n\",[2],1000]",
-            "[0,\"hb\",4,16000]",
+            "[0,\"hb\",3,16000]",
         ];
         assert_eq!(texts, expected);
     }

@@ -202,6 +202,10 @@ impl Exchange {
         self.core.set_now(now);
         self.core.announce(code);
     }
+    /// Takes nothing but cancels while `is_on`.
+    pub fn set_cancel_only(&mut self, is_on: bool) {
+        self.core.is_cancel_only = is_on;
+    }
     /// Ends every connection from this side, as a stopping server does.
     pub fn hang_up_all(&mut self, now: WallNs) {
         self.core.hang_up_all(now);

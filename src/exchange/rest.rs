@@ -65,6 +65,7 @@ pub(super) const ERR_GENERIC: u32 = 10_001;
 const ERR_PARAMS: u32 = 10_020;
 const ERR_KEY: u32 = 10_100;
 const ERR_RATE: u32 = 11_010;
+const ERR_MAINTENANCE: u32 = 20_060;
 
 /// The body of a reply, or the reply that says why not.
 pub(super) type Reply = Result<Vec<u8>, HttpReply>;
@@ -199,6 +200,13 @@ impl Core {
             let wait_s = (wait_ms + 999) / 1_000;
             let reply = HttpReply::error(429, ERR_RATE, "ratelimit: error");
             return reply.with_header("retry-after", wait_s.to_string());
+        }
+        let is_closed =
+            ["book/", "auth/w/order/submit", "auth/w/order/update", "auth/w/order/multi"]
+                .iter()
+                .any(|prefix| path.starts_with(prefix));
+        if self.in_maintenance && is_closed {
+            return HttpReply::error(500, ERR_MAINTENANCE, "maintenance");
         }
         let reply = match path.strip_prefix("auth/") {
             Some(rest) => self.serve_signed(rest, path, request),

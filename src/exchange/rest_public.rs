@@ -11,8 +11,6 @@ use super::wire::push_wide;
 use crate::base::units::Side;
 use crate::model::Currency;
 
-const ERR_MAINTENANCE: u32 = 20_060;
-
 impl Core {
     pub(super) fn serve_public(
         &mut self,
@@ -53,9 +51,6 @@ impl Core {
                 out.push(b'[');
                 self.push_ticker_fields(symbol, &mut out);
                 out.push(b']');
-            }
-            ["book", ..] if self.in_maintenance => {
-                return Err(HttpReply::error(500, ERR_MAINTENANCE, "maintenance"));
             }
             ["book", name, prec] => {
                 let symbol = symbol(name)?;

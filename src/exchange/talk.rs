@@ -284,6 +284,7 @@ impl Core {
             20_061 => self.in_maintenance = false,
             _ => {}
         }
+        self.hub.is_muted = self.in_maintenance;
         let text = format!("{{\"event\":\"info\",\"code\":{code},\"msg\":\"{text}\"}}");
         self.hub.event_to_all(text.as_bytes());
     }
