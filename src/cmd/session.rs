@@ -28,7 +28,9 @@ use crate::ring::Latch;
 use crate::runtime::cold::journal::JournalThread;
 use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
-use crate::runtime::server::{Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording};
+use crate::runtime::server::{
+    FaultScript, Faulty, Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording,
+};
 use crate::runtime::topology::{LinkKind, Topology};
 use crate::venue::rest::{PairInfo, RestCall, RestSink, parse_reply};
 use crate::venue::sign::ApiKey;
@@ -50,7 +52,7 @@ const START_TRIES: u32 = 5;
 const PATH_MAX: usize = 256;
 
 /// The exchange inside this process.
-type Embedded = ServerHandle<Exchange>;
+type Embedded = ServerHandle<Faulty<Exchange>>;
 
 /// Where the venue is, for this run.
 struct Venue {
@@ -259,6 +261,11 @@ fn start_venue(
         core: topology.cold_cpus.last().copied(),
         ..ServerConfig::default()
     };
+    let script = match config.exchange.faults.as_str() {
+        "" => FaultScript::default(),
+        path => super::venue::read_faults(Path::new(path)).map_err(bad_input)?,
+    };
+    let exchange = Faulty::new(exchange, script);
     let handle = Server::start(server, exchange).map_err(bad_input)?;
     Ok(Venue {
         ws_url: handle.ws_url().to_owned(),
@@ -513,8 +520,11 @@ impl Session {
         {
             log::warn!("input log: {error}");
         }
-        if let Some(server) = self.venue.embedded.take() {
-            let _ = server.stop();
+        if let Some(server) = self.venue.embedded.take()
+            && let Ok((_, exchange)) = server.stop()
+            && !self.config.exchange.faults.is_empty()
+        {
+            log::info!("faults of the exchange: {:?}", exchange.fault_counters());
         }
         let report = super::account::report(&super::account::Facts {
             config: &self.config,
