@@ -339,19 +339,15 @@ fn mark(symbol: u16, number: u64) -> Mark {
     }
 }
 fn intent(number: u64) -> Intent {
-    let qty = if (number / 4).is_multiple_of(2) { "0.01" } else { "-0.01" };
+    const CENT: Qty = Qty::from_raw(1_000_000);
+    let qty = if (number / 4).is_multiple_of(2) { CENT } else { -CENT };
     Intent {
         cause: stamped(number, Body::Tick).stamp,
         trace: Trace::default(),
         strategy: StrategyId(0),
         symbol: SymbolId((number % 4) as u16),
         reason: Reason::Probe,
-        want: Want::Once {
-            qty: Qty::parse(qty).expect("a quantity"),
-            px: Px::ZERO,
-            urgency: Urgency::Take,
-            reduce: false,
-        },
+        want: Want::Once { qty, px: Px::ZERO, urgency: Urgency::Take, reduce: false },
         edge: None,
     }
 }
