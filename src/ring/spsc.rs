@@ -67,6 +67,18 @@ impl<T> Rx<T> {
     pub fn pop(&mut self) -> Option<T> {
         self.inner.pop().ok()
     }
+    /// Looks at the next item where it lies and takes it out afterwards: no copy of it is made. The
+    /// producer cannot have its slot before.
+    #[inline(always)]
+    pub fn take_with<R>(&mut self, look: impl FnOnce(&T) -> R) -> Option<R>
+    where
+        T: Copy,
+    {
+        let result = look(self.inner.peek().ok()?);
+        // What is read here is not used, and so not read.
+        let _ = self.inner.pop();
+        Some(result)
+    }
     #[inline(always)]
     pub fn peek(&self) -> Option<&T> {
         self.inner.peek().ok()
@@ -97,7 +109,9 @@ mod tests {
         }
         assert_eq!(tx.push(4), Err(4));
         assert_eq!(tx.free(), 0);
-        assert_eq!((0..4).map(|_| rx.pop().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        assert_eq!(rx.take_with(|first| *first + 10), Some(10));
+        assert_eq!((1..4).map(|_| rx.pop().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(rx.take_with(|_| ()), None);
         assert_eq!(tx.used_max(), 4);
         drop(tx);
         assert!(rx.is_closed());
