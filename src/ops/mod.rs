@@ -9,6 +9,7 @@ pub mod journal;
 pub mod logger;
 pub mod metrics;
 pub mod report;
+pub mod rest_stats;
 pub mod rundir;
 pub mod text;
 pub mod view;
