@@ -1,6 +1,7 @@
-//! Times of the decisions' hot functions: indicators, bars, sequencer, mouth, the signal and the risk
-//! stage. What each does is checked before it is timed, and a hash of what came out is printed: equal
-//! hashes, equal work. Figures to reach: EMA, RSI, ATR and Bollinger <= 10 ns an update.
+//! Times of the decisions' hot functions: indicators, bars, sequencer, mouth, the signal and the
+//! risk stage. What each does is checked before it is timed, and a hash of what came out is
+//! printed: equal hashes, equal work. Figures to reach: EMA, RSI, ATR and Bollinger <= 10 ns an
+//! update.
 
 #![expect(clippy::disallowed_methods, reason = "a measuring program is all clock")]
 
@@ -454,9 +455,8 @@ fn risk(c: &mut Criterion) {
             let made = started.elapsed();
             assert_eq!(commands.len() as u64, count);
             let started = Instant::now();
-            for place in 0..commands.len() {
-                let command = commands[place];
-                for body in answers(&command, number * 64 + place as u64) {
+            for (place, command) in commands.iter().enumerate() {
+                for body in answers(command, number * 64 + place as u64) {
                     let event = Signal::Event(stamped(number, body));
                     stage.on_input(&event, &mut Vec::new());
                 }

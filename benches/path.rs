@@ -1,6 +1,6 @@
-//! Times of the way out and of the whole way: ring hops, write-ahead append, command to frame, frame
-//! to order frame. What each does is checked before it is timed, and a hash of what came out is
-//! printed. The whole way under a schedule is `perf`'s matter: here it runs back to back.
+//! Times of the way out and of the whole way: ring hops, write-ahead append, command to frame,
+//! frame to order frame. What each does is checked before it is timed, and a hash of what came out
+//! is printed. The whole way under a schedule is `perf`'s matter: here it runs back to back.
 
 #![expect(clippy::disallowed_methods, reason = "a measuring program is all clock")]
 

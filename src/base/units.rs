@@ -112,10 +112,10 @@ fixed_point!(
     Quote
 );
 
-/// `left × right` at 1e-16 brought back to 1e-8, rounded towards zero, saturating. Without 128 bits,
-/// whose division is a library call: a product above 922 whole units, thus most orders' value, would
-/// need them. With `left = a·10^8 + b` and `right = c·10^8 + d` the result is `a·c·10^8 + a·d + b·c +
-/// ⌊b·d / 10^8⌋`, and only the last term is cut.
+/// `left × right` at 1e-16 brought back to 1e-8, rounded towards zero, saturating. Without 128
+/// bits, whose division is a library call: a product above 922 whole units, thus most orders'
+/// value, would need them. With `left = a·10^8 + b` and `right = c·10^8 + d` the result is
+/// `a·c·10^8 + a·d + b·c + ⌊b·d / 10^8⌋`, and only the last term is cut.
 #[inline(always)]
 fn mul_units(left: i64, right: i64) -> i64 {
     const UNIT: u64 = UNIT_SCALE as u64;
@@ -224,11 +224,11 @@ pub const UINT_TEXT_MAX: usize = 24;
 /// The text "00000000" as a number.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// The eight digits of a number below 10^8, the first in the lowest byte, each 0 … 9. All at once: halves
-/// of four digits, of two, of one, each by a multiplication that stands for the division.
+/// The eight digits of a number below 10^8, the first in the lowest byte, each 0 … 9. All at once:
+/// halves of four digits, of two, of one, each by a multiplication that stands for the division.
 #[inline(always)]
 const fn digits_8(value: u64) -> u64 {
-    let fours = value / 10_000 | (value % 10_000) << 32;
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
     let hundreds = (fours * 10_486) >> 20 & 0x0000_007f_0000_007f;
     let twos = hundreds | (fours - hundreds * 100) << 16;
     let tens = (twos * 103) >> 10 & 0x000f_000f_000f_000f;
@@ -276,8 +276,8 @@ pub fn write_uint(value: u64, out: &mut [u8; UINT_TEXT_MAX]) -> usize {
     put_uint(out, 0, value)
 }
 
-/// Writes units of 1e-8 as plain decimal text without trailing zeros; returns the length. What stands
-/// behind it has no meaning.
+/// Writes units of 1e-8 as plain decimal text without trailing zeros; returns the length. What
+/// stands behind it has no meaning.
 #[inline]
 pub fn write_decimal(raw: i64, out: &mut [u8; DECIMAL_TEXT_MAX]) -> usize {
     let magnitude = raw.unsigned_abs();

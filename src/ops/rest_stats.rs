@@ -72,7 +72,7 @@ struct Endpoint {
     now: Histogram<u64>,
     before: Histogram<u64>,
     /// Number of the running window.
-    window: i64,
+    window_no: i64,
 }
 impl Endpoint {
     fn new(name: &str) -> Self {
@@ -82,20 +82,20 @@ impl Endpoint {
             first_byte: histogram(),
             now: histogram(),
             before: histogram(),
-            window: i64::MIN,
+            window_no: i64::MIN,
         }
     }
     fn turn(&mut self, at: WallNs) {
         let window = at.as_ms().div_euclid(WINDOW_MS);
-        if window <= self.window {
+        if window <= self.window_no {
             return;
         }
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.reset();
-        if window > self.window.saturating_add(1) {
+        if window > self.window_no.saturating_add(1) {
             self.before.reset();
         }
-        self.window = window;
+        self.window_no = window;
     }
 }
 
@@ -168,7 +168,7 @@ impl RestStats {
                 text(row.total.p95_ms),
                 text(row.total.p99_ms),
                 text(row.total.max_ms),
-                text(row.window.p99_ms),
+                text(row.window_no.p99_ms),
             );
         }
         out
@@ -263,9 +263,9 @@ mod tests {
             let got: f64 = got.unwrap();
             assert!((got / expected - 1.0).abs() < 0.03, "{got} {expected}");
         }
-        assert_eq!(row.window.count, 101);
+        assert_eq!(row.window_no.count, 101);
         // One window later it is still seen, two later not; the whole run stays.
-        let count = |stats: &mut RestStats, ms| stats.rows(WallNs::from_ms(ms))[0].window.count;
+        let count = |stats: &mut RestStats, ms| stats.rows(WallNs::from_ms(ms))[0].window_no.count;
         assert_eq!(count(&mut stats, 61_000), 101);
         assert_eq!(count(&mut stats, 121_000), 0);
         assert_eq!(stats.rows(WallNs::from_ms(121_000))[0].total.count, 101);

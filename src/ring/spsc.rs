@@ -16,8 +16,8 @@ pub struct Rx<T> {
     inner: Consumer<T>,
 }
 
-/// A ring of `depth` slots (rounded up to a power of two). Every slot is touched here: the first lap
-/// takes no page fault.
+/// A ring of `depth` slots (rounded up to a power of two). Every slot is touched here: the first
+/// lap takes no page fault.
 pub fn channel<T>(depth: usize) -> (Tx<T>, Rx<T>) {
     let depth = depth.next_power_of_two().max(2);
     let (mut producer, consumer) = RingBuffer::new(depth);

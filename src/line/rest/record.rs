@@ -132,6 +132,7 @@ mod tests {
         ] {
             assert_eq!(safe_text(text), expected);
         }
-        assert_eq!(safe_text(&"ab ".repeat(1_000)).len(), TEXT_MAX - 1);
+        let long = safe_text(&"ab ".repeat(1_000));
+        assert!(long.len() <= TEXT_MAX && long.len() > TEXT_MAX - 3, "{}", long.len());
     }
 }

@@ -1,10 +1,10 @@
 //! What kinds of markets there are, and which kind an instrument is.
 //!
 //! The figures are measured: `MAJOR` on the recording of tBTCUSD of 2018-11-12, `MIDDLE`, `MINOR`
-//! and `THIN` on tETHJPY, tCHZUST and tKNCBTC in the recording of eight pairs of 2021-04-05 (book P0,
-//! 100 levels, and trades). `calibration_tests.rs` holds what comes out against what was recorded.
-//! Prices move more than on the calm evening of the 2018 recording: as in the median hour of the
-//! one-minute candles of that year.
+//! and `THIN` on tETHJPY, tCHZUST and tKNCBTC in the recording of eight pairs of 2021-04-05 (book
+//! P0, 100 levels, and trades). `calibration_tests.rs` holds what comes out against what was
+//! recorded. Prices move more than on the calm evening of the 2018 recording: as in the median hour
+//! of the one-minute candles of that year.
 
 use super::draw::{Quantiles, hash_of, scale};
 
