@@ -76,10 +76,9 @@ impl Zone {
         let hour = 60 * MINUTE_NS;
         let (from, to) = match self.summer {
             Summer::None => return base,
-            Summer::Europe => (
-                sunday(year, 4, 0) * DAY_NS + hour,
-                sunday(year, 11, 0) * DAY_NS + hour,
-            ),
+            Summer::Europe => {
+                (sunday(year, 4, 0) * DAY_NS + hour, sunday(year, 11, 0) * DAY_NS + hour)
+            }
             // At two o'clock of the clock on the wall before the change.
             Summer::America => (
                 sunday(year, 3, 2) * DAY_NS + 2 * hour - base,
@@ -228,9 +227,17 @@ mod tests {
         let window = |text: &str| Window::parse(text).unwrap();
         assert_eq!(window("Mon-Fri 08:00-22:00"), Window { days: 31, from: 480, to: 1_320 });
         assert_eq!(window("Sat-Mon 00:00-24:00").days, 0b110_0001);
-        for text in ["", "Mon", "Mon 8:00-9:00", "Mon 08:00-08:00", "Xyz 08:00-09:00",
-            "Mon 08:00-24:01", "Mon 24:00-01:00", "Mon-Tue-Wed 08:00-09:00", "Mon 08:60-09:00"]
-        {
+        for text in [
+            "",
+            "Mon",
+            "Mon 8:00-9:00",
+            "Mon 08:00-08:00",
+            "Xyz 08:00-09:00",
+            "Mon 08:00-24:01",
+            "Mon 24:00-01:00",
+            "Mon-Tue-Wed 08:00-09:00",
+            "Mon 08:60-09:00",
+        ] {
             assert_eq!(Window::parse(text), None, "{text}");
         }
         let night = window("Fri 22:00-04:00");

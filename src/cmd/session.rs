@@ -98,7 +98,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
     let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
     let cids = CidBlock::take(&root, account_name(&config)).map_err(bad_input)?;
-    let context = Context { instruments: instruments.clone(), cid_used: cids.used() };
+    let context = Context { instruments: instruments.clone(), cid_used: cids.used(), memory: None };
     let stages = assemble::stages(&config, &context)
         .map_err(|e| bad_input(format!("strategy: {e}; correct [[strategy]]")))?;
     let (input_log, log_writer) = open_input_log(&config, &context, &run_dir, &topology)?;

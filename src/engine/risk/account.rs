@@ -35,8 +35,6 @@ impl Pause {
 
 /// Guards that trip on a loss, by bit.
 const LOSSES: u64 = Guard::DailyLoss.bit() | Guard::Drawdown.bit();
-/// Never, of a clock.
-const NEVER: WallNs = WallNs(i64::MAX);
 /// Stretches of the volatility window.
 const STRETCHES: usize = 8;
 
@@ -111,6 +109,8 @@ pub(super) struct Account {
     floor: i128,
     /// Symbols held without a mark.
     unvalued: usize,
+    /// The venue has told the wallet since the account stream began.
+    wallet_told: bool,
     /// What earlier runs wrote waits to be compared with the venue.
     joining: bool,
     /// Open P&L as remembered, until it is known again.
@@ -149,6 +149,7 @@ impl Account {
             carried: 0,
             floor: i128::MIN,
             unvalued: 0,
+            wallet_told: false,
             joining: false,
             open_before: 0,
             next_at: WallNs(i64::MIN),
@@ -233,7 +234,7 @@ impl Account {
     pub(super) fn equity(&self) -> Option<i128> {
         let open = self.worth.iter().map(|row| row.open).sum::<i128>();
         let spot = self.wallet_kind == WalletKind::Exchange;
-        let wallet = self.memory.wallet.filter(|_| self.unvalued == 0)?;
+        let wallet = self.memory.wallet.filter(|_| self.unvalued == 0 && self.wallet_told)?;
         Some(wallet + if spot { 0 } else { open })
     }
     /// P&L of the day, if all that is held has a price.
@@ -256,8 +257,10 @@ impl Account {
     pub(super) fn range_bps(&self, index: usize) -> Option<i64> {
         let range = &self.ranges[index];
         let seen = range.low > 0 && range.high >= range.low && range.high != i64::MAX;
-        seen.then(|| ((i128::from(range.high) - i128::from(range.low)) * 10_000
-            / i128::from(range.low)) as i64)
+        seen.then(|| {
+            ((i128::from(range.high) - i128::from(range.low)) * 10_000 / i128::from(range.low))
+                as i64
+        })
     }
     pub(super) fn is_open_now(&self, wall: WallNs) -> bool {
         let (weekday, minute) = self.limits.zone.week_minute(wall);
@@ -317,8 +320,7 @@ impl Account {
             let symbol = &mut self.symbols[index];
             if moved > most {
                 let until = wall + SpanNs::from_s(i64::from(self.limits.volatility_pause_s));
-                self.trips[Guard::Volatility as usize] +=
-                    u32::from(symbol.volatile_until < wall);
+                self.trips[Guard::Volatility as usize] += u32::from(symbol.volatile_until < wall);
                 // Written once a second at most: it moves on with each mark.
                 if (until - symbol.volatile_until).0 >= 1_000_000_000 {
                     symbol.volatile_until = until;
@@ -381,30 +383,35 @@ impl Account {
     }
     /// What the wallets are worth, 1e-16 of the equity currency; `None` = not known.
     pub(super) fn on_wallets(&mut self, worth: Option<i128>, wall: WallNs) -> Option<Tripped> {
-        // A remembered balance is needed until it has been compared.
-        if worth.is_none() && self.joining {
-            self.gates |= Guard::UnknownEquity.bit();
-            return None;
-        }
-        if self.joining && let Some(now) = worth {
+        let now = worth?;
+        if self.joining {
             // Money that went while nobody looked counts as lost; money that came does not count.
             let gone = self.memory.wallet.map_or(0, |before| (now - before).min(0));
             self.carried += gone;
             self.total += gone;
             self.joining = false;
         }
-        let changed = self.memory.wallet != worth;
-        self.memory.wallet = worth;
-        self.dirty = self.dirty.max(if changed { 2 } else { 0 });
+        if self.memory.wallet != worth {
+            self.memory.wallet = worth;
+            self.dirty = 2;
+        }
+        self.wallet_told = true;
         self.regate();
         self.judge(wall)
     }
     /// The account stream is gone or new: what it said does not hold any more.
     pub(super) fn forget_wallets(&mut self) {
+        self.wallet_told = false;
+        self.regate();
+    }
+    /// The account is reconciled: what the wallets have not told until now they will not tell.
+    pub(super) fn end_joining(&mut self, wall: WallNs) -> Option<Tripped> {
         if !self.joining {
-            self.memory.wallet = None;
+            return None;
         }
-        self.gates |= Guard::UnknownEquity.bit();
+        self.joining = false;
+        self.regate();
+        self.judge(wall)
     }
     pub(super) fn on_reject(&mut self, wall: WallNs) {
         self.memory.reject_streak = self.memory.reject_streak.saturating_add(1);
@@ -587,7 +594,7 @@ impl Account {
         if self.unvalued > 0 || self.joining || wall.0 <= 0 {
             return None;
         }
-        if self.memory.day_equity.is_none() && self.memory.wallet.is_some() {
+        if self.memory.day_equity.is_none() && self.wallet_told {
             let lost = self.memory.day_start - self.total;
             self.memory.day_equity = self.equity().map(|now| now + lost);
             self.dirty = self.dirty.max(2);
@@ -634,7 +641,7 @@ impl Account {
     }
     fn regate(&mut self) {
         self.gates = self.memory.tripped;
-        if self.unvalued > 0 || self.joining || self.memory.wallet.is_none() {
+        if self.unvalued > 0 || self.joining || !self.wallet_told {
             self.gates |= Guard::UnknownEquity.bit();
         }
     }

@@ -102,9 +102,8 @@ impl RiskStage {
                 (Some(most), config.limits.position_max.raw(), LevelUnit::Money)
             }
             Guard::TotalExposure => {
-                let sum = symbols().fold(Quote::ZERO, |sum, symbol| {
-                    sum.saturating_add(self.exposure_of(symbol))
-                });
+                let sum = symbols()
+                    .fold(Quote::ZERO, |sum, symbol| sum.saturating_add(self.exposure_of(symbol)));
                 (Some(sum.raw()), config.exposure_max.raw(), LevelUnit::Money)
             }
             Guard::OpenOrders => {
@@ -134,9 +133,7 @@ impl RiskStage {
             Guard::KillSwitch => flag(self.killed || self.halted),
             Guard::Paused => flag(self.paused),
             Guard::NotReady => flag(!self.is_ready()),
-            Guard::UnknownOutcome => {
-                (Some(self.ledger.frozen() as i64), 1, LevelUnit::Count)
-            }
+            Guard::UnknownOutcome => (Some(self.ledger.frozen() as i64), 1, LevelUnit::Count),
             Guard::Flattening => (Some(self.goals_active as i64), 1, LevelUnit::Count),
             Guard::Rank => flag(self.rank_set() != crate::model::Rank::Running),
             Guard::PositionMismatch => {

@@ -14,11 +14,11 @@ mod decide;
 #[cfg(test)]
 mod drill;
 mod guards;
-mod memory;
 mod levels;
+mod memory;
 mod rate;
-mod snapshot;
 mod remember;
+mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;

@@ -7,10 +7,22 @@ use super::stage::RiskStage;
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
 use crate::base::units::{Px, UNIT_SCALE};
-use crate::engine::orders::LedgerCounters;
 use crate::model::{AckOf, Body, Class, LinkState, OrderStatus, Source, WalletKind};
 
+/// Counts of the ledger before an event, to see what it changed.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    pub(super) orders_traded: u64,
+    pub(super) foreign: u64,
+}
+
 impl RiskStage {
+    #[inline(always)]
+    pub(super) fn counted(&self) -> Before {
+        let counters = self.ledger.counters();
+        let foreign = counters.updates_foreign + counters.fills_foreign;
+        Before { orders_traded: counters.orders_traded, foreign }
+    }
     /// Takes over what earlier runs of this account wrote; before the first input. A kill, a pause
     /// and a flatten that were at work go on.
     pub fn recall(&mut self, memory: &RiskMemory) {
@@ -19,7 +31,13 @@ impl RiskStage {
         (self.killed, self.paused) = (account.killed, account.paused);
         // A kill that was done closes again what the venue may still hold.
         self.halted = account.halted && !account.killed;
-        if account.killed {
+        self.resuming = account.killed || self.account.symbols().iter().any(|row| row.flattening);
+    }
+    /// The account is known: what an earlier run was about to close is closed now.
+    pub(super) fn resume_closing(&mut self) {
+        self.resuming = false;
+        if self.killed {
+            self.cancel_where(|_| true);
             self.flatten(None);
         }
         for row in 0..self.goals.len() {
@@ -85,14 +103,12 @@ impl RiskStage {
     }
 
     /// What an event means to the guards that remember; `before` = the ledger's counts before it.
-    #[inline]
-    pub(super) fn remember(&mut self, body: &Body, before: &LedgerCounters) {
+    pub(super) fn remember(&mut self, body: &Body, before: Before) {
         match body {
             Body::Order(update) => {
                 let refused =
                     matches!(update.status, OrderStatus::Insufficient | OrderStatus::Refused);
-                let live =
-                    matches!(update.source, Source::New | Source::Update | Source::Closed);
+                let live = matches!(update.source, Source::New | Source::Update | Source::Closed);
                 if refused && update.source == Source::Closed {
                     self.account.on_reject(self.wall);
                 } else if live {
@@ -115,27 +131,26 @@ impl RiskStage {
             }
             Body::Link(link) if link.trading => match link.state {
                 LinkState::Down | LinkState::Authenticated => self.account.forget_wallets(),
+                LinkState::Reconciled if self.is_ready() => {
+                    let tripped = self.account.end_joining(self.wall);
+                    self.on_trip(tripped);
+                    if self.resuming {
+                        self.resume_closing();
+                    }
+                }
                 _ => {}
             },
             _ => {}
         }
     }
-    fn after_private(
-        &mut self,
-        symbol: SymbolId,
-        settled: bool,
-        live: bool,
-        before: &LedgerCounters,
-    ) {
-        let (index, after) = (symbol.index(), *self.ledger.counters());
+    fn after_private(&mut self, symbol: SymbolId, settled: bool, live: bool, before: Before) {
+        let (index, after) = (symbol.index(), self.counted());
         let known = index < self.instruments.len();
         let traded = after.orders_traded - before.orders_traded;
         if traded > 0 {
             self.account.on_trades(known.then_some(index), traded);
         }
-        let foreign = after.updates_foreign != before.updates_foreign
-            || after.fills_foreign != before.fills_foreign;
-        if foreign && live {
+        if after.foreign != before.foreign && live {
             self.account.on_foreign(self.wall);
         }
         if known {

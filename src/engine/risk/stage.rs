@@ -104,6 +104,8 @@ pub struct RiskStage {
     pub(super) killed: bool,
     pub(super) halted: bool,
     pub(super) stopping: bool,
+    /// A kill or a flatten of an earlier run waits for the account to be known.
+    pub(super) resuming: bool,
     pub(super) now: MonoNs,
     pub(super) wall: WallNs,
     pub(super) sweep_at: MonoNs,
@@ -161,6 +163,7 @@ impl RiskStage {
             killed: false,
             halted: false,
             stopping: false,
+            resuming: false,
             now: MonoNs(0),
             wall: WallNs(0),
             sweep_at: MonoNs(0),
@@ -205,7 +208,9 @@ impl RiskStage {
     }
     /// After a stop or kill: no own order is alive or in doubt, and no flatten is still at work.
     pub fn is_quiesced(&self) -> bool {
-        (self.stopping || self.killed) && self.ledger.listed_len() == 0 && self.goals_active == 0
+        (self.stopping || self.killed && !self.resuming)
+            && self.ledger.listed_len() == 0
+            && self.goals_active == 0
     }
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -236,7 +241,7 @@ impl RiskStage {
     }
     fn on_event(&mut self, event: &Event) {
         let now = self.now;
-        let before = *self.ledger.counters();
+        let before = self.counted();
         match &event.body {
             Body::Order(update) => {
                 self.ledger.on_order(update, now, &mut self.positions);
@@ -279,7 +284,7 @@ impl RiskStage {
             | Body::Status(_)
             | Body::Tick => {}
         }
-        self.remember(&event.body, &before);
+        self.remember(&event.body, before);
     }
     fn on_link(&mut self, link: &LinkEvent) {
         let full_round = self.ledger.is_round_full();
