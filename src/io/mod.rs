@@ -15,6 +15,7 @@ pub mod files;
 pub mod input_log;
 pub mod map;
 pub mod nonce;
+pub mod slots;
 pub mod syscall;
 pub mod wal;
 

@@ -81,11 +81,16 @@ impl RiskStage {
     /// The kill switch: no entries, own orders cancelled, positions closed, halted when that is
     /// done.
     pub(super) fn kill(&mut self, reason: &Text<48>) {
-        self.counters.kills += 1;
+        let again = self.killed && !self.halted;
+        self.counters.kills += u64::from(!again);
         self.killed = true;
+        self.halted = false;
         self.note_reason(reason);
-        self.cancel_where(|_| true);
-        self.flatten(None);
+        // One that is at work goes on: another word must not start its attempts anew.
+        if !again {
+            self.cancel_where(|_| true);
+            self.flatten(None);
+        }
     }
     fn on_trip(&mut self, tripped: Option<Tripped>) {
         let Some(Tripped(guard)) = tripped else { return };
