@@ -27,18 +27,7 @@ impl CidMark {
     /// twice.
     pub(super) fn open(root: &Path, account: &str, now_ms: i64) -> Result<CidMark, String> {
         let path = root.join(format!("cid-{account}"));
-        let used = match std::fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse::<u64>().ok().filter(|used| *used <= CID_MAX),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
-            Err(error) => return Err(format!("`{}`: {error}", path.display())),
-        };
-        let Some(used) = used else {
-            return Err(format!(
-                "`{}` does not hold a number from 0 to {CID_MAX}: write into it the highest client \
-                 id that may have been used, so that none comes twice",
-                path.display()
-            ));
-        };
+        let used = read_mark(&path)?.unwrap_or(0);
         let mut mark = CidMark { path, used, until: used };
         mark.write(used.max(u64::try_from(now_ms).unwrap_or(0)) + AHEAD_IDS)?;
         Ok(mark)
@@ -52,14 +41,20 @@ impl CidMark {
     /// # Errors
     /// The file cannot be written.
     pub(super) fn keep_ahead(&mut self, last: u64) -> Result<(), String> {
-        if last + AHEAD_IDS / 2 > self.until { self.write(last + AHEAD_IDS) } else { Ok(()) }
+        if last + AHEAD_IDS / 2 <= self.until {
+            return Ok(());
+        }
+        // Never down: another process may have taken ids meanwhile, to kill.
+        let told = read_mark(&self.path)?.unwrap_or(0);
+        self.write(told.max(last + AHEAD_IDS))
     }
-    /// The run ended by itself: ids above `last` were not used.
+    /// The run ended by itself: ids above `last` were not used, unless somebody else took some.
     ///
     /// # Errors
     /// The file cannot be written; the next run then begins higher than it must.
     pub(super) fn close(mut self, last: u64) -> Result<(), String> {
-        self.write(last.max(self.used))
+        let is_ours = read_mark(&self.path)? == Some(self.until);
+        if is_ours { self.write(last.max(self.used)) } else { Ok(()) }
     }
     fn write(&mut self, until: u64) -> Result<(), String> {
         let until = until.min(CID_MAX);
@@ -68,6 +63,23 @@ impl CidMark {
         self.until = until;
         Ok(())
     }
+}
+
+/// What the file says; `None` where there is none.
+fn read_mark(path: &Path) -> Result<Option<u64>, String> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("`{}`: {error}", path.display())),
+    };
+    let used = text.trim().parse::<u64>().ok().filter(|used| *used <= CID_MAX);
+    used.map(Some).ok_or_else(|| {
+        format!(
+            "`{}` does not hold a number from 0 to {CID_MAX}: write into it the highest client id \
+             that may have been used, so that none comes twice",
+            path.display()
+        )
+    })
 }
 
 #[cfg(test)]

@@ -11,11 +11,17 @@ mod account;
 #[cfg_attr(not(feature = "net"), allow(dead_code))]
 mod assemble;
 mod config;
+#[cfg(feature = "net")]
+mod control;
 mod doctor;
 mod engine;
 #[cfg(feature = "net")]
 mod ids;
+#[cfg(feature = "net")]
+mod kill;
 mod latency;
+#[cfg(feature = "net")]
+mod memory;
 #[cfg(feature = "net")]
 mod outside;
 mod replay;
@@ -74,6 +80,28 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = venue::MANUAL)]
     Venue(Box<venue::VenueArgs>),
+    /// No new entries; exits go on.
+    #[cfg(feature = "net")]
+    Pause(control::WordArgs),
+    /// Take a pause back.
+    #[cfg(feature = "net")]
+    Resume(control::WordArgs),
+    /// Cancel own orders.
+    #[cfg(feature = "net")]
+    Cancel(control::WordArgs),
+    /// Close positions; entries are paused first.
+    #[cfg(feature = "net")]
+    Flatten(control::WordArgs),
+    /// Kill switch: no entries, own orders cancelled, positions closed, halted until reset.
+    #[cfg(feature = "net")]
+    #[command(after_help = EXIT_CODES)]
+    Kill(control::KillArgs),
+    /// Clear what has tripped, with a reason.
+    #[cfg(feature = "net")]
+    Reset(control::WordArgs),
+    /// Every guard with what it blocked and how far it is from its limit.
+    #[cfg(feature = "net")]
+    Guards(control::WordArgs),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -89,6 +117,20 @@ pub fn main() -> ExitCode {
         Some(Command::Config(args)) => config::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Venue(args)) => venue::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Pause(args)) => control::word("pause", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Resume(args)) => control::word("resume", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Cancel(args)) => control::word("cancel", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Flatten(args)) => control::word("flatten", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Kill(args)) => control::kill(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Reset(args)) => control::word("reset", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Guards(args)) => control::word("guards", &args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     };
     ExitCode::from(code)

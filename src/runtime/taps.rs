@@ -3,7 +3,7 @@
 
 use crate::base::time::Tsc;
 use crate::engine::orders::Order;
-use crate::engine::risk::{RiskSnapshot, SymbolRisk};
+use crate::engine::risk::{GuardLevel, RiskSnapshot, SymbolRisk};
 use crate::engine::signal::SymbolSignals;
 use crate::io::clock::Clock;
 use crate::ring::Tx;
@@ -63,6 +63,7 @@ pub enum SignalRow {
 pub enum RiskRow {
     Account(RiskSnapshot),
     Symbol(SymbolRisk),
+    Guard(GuardLevel),
     /// An own order alive.
     Order(Order),
     /// All orders of this round are told.

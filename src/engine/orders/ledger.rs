@@ -538,8 +538,10 @@ impl Ledger {
         positions.on_fill(fill, now);
         let Some(slot) = slot else {
             self.counters.fills_of_forgotten += 1;
+            self.counters.orders_traded += 1;
             return;
         };
+        self.counters.orders_traded += u64::from(self.order(slot).traded.is_zero());
         self.bind(slot, fill.order, now, positions);
         let (round, link_up) = (self.round, self.link_up);
         self.touch(slot, now, |order| {

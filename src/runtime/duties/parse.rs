@@ -1,6 +1,7 @@
 //! `parse`: the front of the line. Takes bytes from both socket owners, reports from `send`,
 //! answers from REST and words of the operator, gives stamped events to the one ring behind it.
 
+use crate::base::bounded::Text;
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
 use crate::base::time::{MonoNs, SpanNs};
@@ -9,7 +10,7 @@ use crate::io::clock::Clock;
 use crate::io::input_log::InputTap;
 use crate::line::Now;
 use crate::line::parse::{ParseLine, ParseTap};
-use crate::model::{Body, Event, OperatorCommand, Rank, Trace};
+use crate::model::{Body, Event, OperatorCommand, OperatorVerb, Rank, Trace};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, ToSocket};
@@ -228,6 +229,16 @@ impl<T: ParseTap + TapTurn + Send + 'static> Duty for ParseDuty<T> {
     fn turn(&mut self) -> u32 {
         let now = self.now();
         let mut handled = 0;
+        if self.latch.take_kill() {
+            self.latch.raise(Rank::ReduceOnly as u8);
+            let command = OperatorCommand {
+                verb: OperatorVerb::Kill,
+                symbol: None,
+                reason: Text::new("kill switch").unwrap_or_default(),
+            };
+            self.line.on_operator(command, now, &mut self.out, &mut self.tap);
+            handled += 1;
+        }
         while let Some(command) = self.operator.pop() {
             self.line.on_operator(command, now, &mut self.out, &mut self.tap);
             handled += 1;

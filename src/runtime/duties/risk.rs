@@ -111,6 +111,9 @@ impl RiskDuty {
             let one = self.stage.symbol_snapshot(SymbolId(row as u16));
             tap.push(RiskRow::Symbol(one));
         }
+        for level in self.stage.levels() {
+            tap.push(RiskRow::Guard(level));
+        }
         for (_, order) in self.stage.ledger().listed() {
             tap.push(RiskRow::Order(*order));
         }
