@@ -110,7 +110,8 @@ impl Watch {
         while let Some(row) = taps.parse.pop() {
             self.on_parse(row);
         }
-        while let Some(SignalRow::Symbol(row)) = taps.signal.pop() {
+        while let Some(row) = taps.signal.pop() {
+            let SignalRow::Symbol(row) = row else { continue };
             if let Some(place) = self.signals.get_mut(row.symbol.index()) {
                 *place = Some(row);
             }
@@ -128,6 +129,7 @@ impl Watch {
                         *place = Some(row);
                     }
                 }
+                RiskRow::Ring { .. } => {}
                 RiskRow::Order(order) => self.orders_next.push(order),
                 RiskRow::OrdersEnd => {
                     std::mem::swap(&mut self.orders, &mut self.orders_next);

@@ -5,11 +5,15 @@
 //! Errors:    `std::io::Error`; a view that cannot draw falls back to lines.
 //! Tests:     beside each file; the view is drawn into a buffer.
 
+#[cfg(feature = "net")]
+pub mod http;
+pub mod hub;
 pub mod journal;
 pub mod logger;
 pub mod metrics;
 pub mod report;
 pub mod rundir;
+pub mod status;
 pub mod text;
 pub mod view;
 pub mod waterfall;

@@ -1,6 +1,6 @@
 //! What the stage shows to people and to the report: copies, taken when asked for.
 
-use super::guards::{Guard, GuardCount};
+use super::guards::{Guard, GuardCount, GuardMode};
 use super::stage::{RiskCounters, RiskStage};
 use crate::base::ids::SymbolId;
 use crate::base::time::SpanNs;
@@ -21,6 +21,7 @@ pub struct RiskSnapshot {
     pub orders_unknown: usize,
     /// By `Guard as usize`.
     pub guards: [GuardCount; Guard::COUNT],
+    pub guard_modes: [GuardMode; Guard::COUNT],
     /// Sums over all symbols, as if all quote currencies were one.
     pub realised: Quote,
     pub unrealised: Quote,
@@ -49,6 +50,8 @@ pub struct SymbolRisk {
     /// A flatten gave up with this position left.
     pub flatten_stuck: bool,
     pub matches_venue: bool,
+    /// What the venue says is held, where it says it.
+    pub venue_position: Option<Qty>,
 }
 
 impl RiskStage {
@@ -64,6 +67,7 @@ impl RiskStage {
             orders_alive: self.ledger.alive(),
             orders_unknown: self.ledger.frozen(),
             guards: self.guards.counts,
+            guard_modes: self.guards.modes,
             realised: Quote::ZERO,
             unrealised: Quote::ZERO,
             fees: Quote::ZERO,
@@ -104,6 +108,7 @@ impl RiskStage {
             flattening: goal.active,
             flatten_stuck: goal.stuck,
             matches_venue: self.positions.matches_venue(symbol, self.now, grace),
+            venue_position: position.venue_qty,
         }
     }
     /// Balances as last told by the venue.

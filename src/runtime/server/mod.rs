@@ -17,7 +17,6 @@
 mod clock;
 mod conn;
 mod embedded;
-mod http;
 mod port;
 mod serve;
 mod state_file;
@@ -31,6 +30,7 @@ pub use port::{Delivery, ExchangePort, RestReply, RestRequest};
 pub use state_file::StateFileError;
 
 use crate::base::time::WallNs;
+use crate::io::http1 as http;
 use crate::io::tls_server::ServerTls;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
