@@ -6,6 +6,9 @@
 //! Tests:     beside each file; the view is drawn into a buffer.
 
 #[cfg(feature = "net")]
+pub mod alerts;
+pub mod host;
+#[cfg(feature = "net")]
 pub mod http;
 pub mod hub;
 pub mod journal;
@@ -16,4 +19,5 @@ pub mod rundir;
 pub mod status;
 pub mod text;
 pub mod view;
+pub mod watchdog;
 pub mod waterfall;
