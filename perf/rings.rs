@@ -117,7 +117,7 @@ impl Rings {
             line: parse_line(&config),
             market: SocketSide::new(market_rx, market_back_tx),
             trading: SocketSide::new(trading_rx, trading_back_tx),
-            out: Delivery { ring: event_tx, log: Some(log_tap) },
+            out: Delivery { ring: event_tx, log: Some(log_tap), log_stalls: false },
             rest: rest_rx,
             operator: operator_rx,
             tap: Observer::new(gaps, seen_tx, rows, symbols, Some(TRADING)),

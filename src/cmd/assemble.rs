@@ -17,7 +17,7 @@ use crate::engine::sequencer::ClockPolicy;
 use crate::engine::signal::{SignalConfig, SignalError, SignalStage};
 use crate::engine::strategy::{
     AnyStrategy, Classic, ClassicConfig, Maker, MakerConfig, Probe, ProbeConfig, ProbeStyle,
-    Weights,
+    Weights, custom,
 };
 use crate::model::{Instrument, SymbolName, WalletKind};
 use crate::runtime::topology::{
@@ -87,7 +87,7 @@ pub(super) fn is_local(config: &Config) -> bool {
 fn signal(config: &Config, instruments: &[Instrument]) -> SignalConfig {
     let strategies = match config.trading.mode {
         TradingMode::Off => Vec::new(),
-        _ => config.strategies.iter().map(|each| strategy(config, each)).collect(),
+        _ => config.strategies.iter().flat_map(|each| strategies(config, each)).collect(),
     };
     SignalConfig {
         instruments: instruments.to_vec(),
@@ -100,13 +100,14 @@ fn signal(config: &Config, instruments: &[Instrument]) -> SignalConfig {
     }
 }
 
-fn strategy(config: &Config, section: &StrategySection) -> AnyStrategy {
+/// The instances of one section: one, but for custom strategies, which have one a symbol.
+fn strategies(config: &Config, section: &StrategySection) -> Vec<AnyStrategy> {
     let known = |name: &String| config.symbols.iter().position(|symbol| symbol == name);
     let symbols: Vec<SymbolId> =
         section.symbols.iter().filter_map(known).map(|at| SymbolId(at as u16)).collect();
     let qty = Qty::from_raw(section.qty);
     let allow_short = config.trading.wallet != WalletKind::Exchange;
-    match &section.kind {
+    vec![match &section.kind {
         StrategyKind::Maker(maker) => {
             AnyStrategy::Maker(Maker::new(maker_config(maker, symbols, qty, allow_short)))
         }
@@ -116,7 +117,11 @@ fn strategy(config: &Config, section: &StrategySection) -> AnyStrategy {
         StrategyKind::Probe(probe) => {
             AnyStrategy::Probe(Probe::new(probe_config(probe, symbols, qty)))
         }
-    }
+        StrategyKind::Custom { name } => {
+            let made = symbols.iter().filter_map(|symbol| custom(name, *symbol, qty));
+            return made.map(AnyStrategy::Custom).collect();
+        }
+    }]
 }
 
 fn maker_config(

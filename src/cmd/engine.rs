@@ -12,7 +12,6 @@ use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, Places};
 use crate::ops::view::ViewMode;
 use crate::runtime::cpu::CpuMap;
 use crate::runtime::topology::{self, Layout, Topology, TopologySpec};
-use crate::runtime::wait::WaitKind;
 use crate::venue::symbols::SymbolTable;
 use std::path::Path;
 use std::time::Duration;
@@ -48,6 +47,7 @@ pub(super) fn bad_input(error: impl std::fmt::Display) -> RunError {
 }
 
 /// Why a run ends.
+#[cfg(feature = "net")]
 pub(super) struct Ending {
     pub(super) reason: String,
     pub(super) halted: bool,
@@ -147,7 +147,7 @@ fn over_rings(
     // Threads may share a core here: a replay asks for the same decisions, not for speed.
     let spec = TopologySpec {
         layout,
-        wait: Some(WaitKind::Backoff),
+        wait: Some(crate::runtime::wait::WaitKind::Backoff),
         threads: Vec::new(),
         links: assemble::topology(config).links,
     };

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "net")]
 mod account;
+// Without sockets only a replay asks for stages.
+#[cfg_attr(not(feature = "net"), allow(dead_code))]
 mod assemble;
 mod config;
 mod doctor;

@@ -3,6 +3,7 @@
 use super::market::timeframes;
 use super::reader::{Key, Scope, key};
 use crate::base::limits::ORDERS_OPEN_MAX;
+use crate::engine::strategy::custom_names;
 use crate::model::{Timeframe, WalletKind};
 use toml::Table;
 
@@ -60,6 +61,10 @@ pub enum StrategyKind {
     Maker(Maker),
     Classic(Classic),
     Probe(Probe),
+    /// One of `engine::strategy::custom_names`.
+    Custom {
+        name: String,
+    },
 }
 impl StrategyKind {
     pub fn name(&self) -> &'static str {
@@ -67,6 +72,7 @@ impl StrategyKind {
             StrategyKind::Maker(_) => "maker",
             StrategyKind::Classic(_) => "classic",
             StrategyKind::Probe(_) => "probe",
+            StrategyKind::Custom { .. } => "custom",
         }
     }
 }
@@ -266,7 +272,8 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
     section
 }
 
-const KINDS: [(&str, &str); 3] = [("maker", "maker"), ("classic", "classic"), ("probe", "probe")];
+const KINDS: [(&str, &str); 4] =
+    [("maker", "maker"), ("classic", "classic"), ("probe", "probe"), ("custom", "custom")];
 
 /// The strategies of a run whose file names none, and one of each kind for the manual.
 pub(super) struct Defaults {
@@ -301,9 +308,10 @@ impl Defaults {
             .filter(|row| symbols.iter().any(|symbol| symbol == row.1))
             .map(|row| table(row.0, row.1, row.2, row.3))
             .collect();
-        let mut example = table("probe", "tBTCUSD", "0.001", "");
-        example.insert("style".to_owned(), "rest".into());
-        Defaults { strategies, examples: vec![example] }
+        let mut probe = table("probe", "tBTCUSD", "0.001", "");
+        probe.insert("style".to_owned(), "rest".into());
+        let custom = table("custom", "tETHUSD", "0.01", "");
+        Defaults { strategies, examples: vec![probe, custom] }
     }
 }
 
@@ -316,7 +324,8 @@ pub(super) fn read_strategies<'t>(
         "Who trades what. Without any [[strategy]] the ones below run on those of their symbols \
          that are followed. A symbol is traded by one strategy at most; a symbol without one is \
          only watched. The first line says the kind: maker (two-sided quotes), classic (weighted \
-         EMA, RSI and ATR) or probe (one order per trigger, to measure latency).",
+         EMA, RSI and ATR), probe (one order per trigger, to measure latency) or custom (your \
+         own, see STRATEGY.md).",
         &defaults.strategies,
         &defaults.examples,
         read_strategy,
@@ -325,7 +334,7 @@ pub(super) fn read_strategies<'t>(
 
 fn read_strategy(s: &mut Scope<'_, '_>) -> StrategySection {
     if s.written("kind").is_none() {
-        s.refuse("kind", "nothing", "maker, classic or probe", "write kind = \"maker\" or another");
+        s.refuse("kind", "nothing", "maker, classic, probe or custom", "write kind = \"maker\"");
     }
     let kind =
         s.choice(key("kind", "", "Which strategy. Has no default once written."), "maker", &KINDS);
@@ -357,12 +366,33 @@ fn read_strategy(s: &mut Scope<'_, '_>) -> StrategySection {
             s.describe_as("strategy.probe");
             StrategyKind::Probe(read_probe(s))
         }
+        "custom" => {
+            s.describe_as("strategy.custom");
+            StrategyKind::Custom { name: read_custom(s) }
+        }
         _ => {
             s.describe_as("strategy.maker");
             StrategyKind::Maker(read_maker(s))
         }
     };
     StrategySection { symbols, qty, kind }
+}
+
+fn read_custom(s: &mut Scope<'_, '_>) -> String {
+    let known: Vec<&str> = custom_names().collect();
+    let known = known.join(", ");
+    s.text(
+        key("name", "", "Which of your own strategies; STRATEGY.md says how one is added."),
+        "mean-reversion",
+        "a name of engine/strategy/custom.rs",
+        |name| {
+            if custom_names().any(|one| one == name) {
+                Ok(())
+            } else {
+                Err(format!("known are: {known}"))
+            }
+        },
+    )
 }
 
 fn read_maker(s: &mut Scope<'_, '_>) -> Maker {

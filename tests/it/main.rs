@@ -1,13 +1,19 @@
 //! One integration binary; modules by phenomenon.
 
 mod config_errors;
+#[cfg(feature = "net")]
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
 mod nonces_of_many;
+#[cfg(feature = "net")]
 mod run_attached;
+#[cfg(feature = "net")]
 mod run_bad_input;
+#[cfg(feature = "net")]
 mod run_embedded;
+#[cfg(feature = "net")]
 mod run_support;
 mod tidy;
+#[cfg(feature = "net")]
 mod venue_command;

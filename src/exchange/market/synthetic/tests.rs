@@ -138,8 +138,8 @@ fn history_ends_at_the_start_and_at_its_price() {
             assert!(candle.mts % 60_000 == 0 && candle.mts < start_ms);
         }
     }
-    for symbol in 0..2 {
-        let close = histories[symbol].last().unwrap().close as f64;
+    for (symbol, history) in histories.iter().take(2).enumerate() {
+        let close = history.last().unwrap().close as f64;
         let best = |side| floor.books[symbol].best(side).unwrap() as f64;
         let middle = (best(Side::Buy) + best(Side::Sell)) / 2.0;
         assert!((close / middle - 1.0).abs() < 0.005, "{close} and {middle}");
