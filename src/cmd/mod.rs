@@ -10,14 +10,22 @@ mod account;
 // Without sockets only a replay asks for stages.
 #[cfg_attr(not(feature = "net"), allow(dead_code))]
 mod assemble;
+#[cfg(feature = "net")]
+mod client;
 mod config;
 mod doctor;
 mod engine;
 #[cfg(feature = "net")]
+mod gaps;
+#[cfg(feature = "net")]
 mod ids;
 mod latency;
 #[cfg(feature = "net")]
+mod operate;
+#[cfg(feature = "net")]
 mod outside;
+#[cfg(feature = "net")]
+mod publish;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
@@ -57,7 +65,9 @@ const EXIT_CODES: &str = "Exit codes:
   2  bad input: arguments, config, a file missing or broken, a port in use
   3  the run ended with own orders at the venue, or with orders of unknown fate
   4  flat was asked for (trading.on_stop = \"flatten\") and positions are left
-  5  the engine halted by itself";
+  5  the engine halted by itself
+  6  a command was given and no run answers
+  7  a thread hung and could not be ended; own orders may be at the venue";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -74,6 +84,9 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = venue::MANUAL)]
     Venue(Box<venue::VenueArgs>),
+    #[cfg(feature = "net")]
+    #[command(flatten)]
+    Client(client::ClientCommand),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -90,6 +103,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Some(Command::Venue(args)) => venue::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Client(command)) => client::run(&command),
     };
     ExitCode::from(code)
 }

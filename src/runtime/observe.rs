@@ -20,6 +20,7 @@ pub const CHANNEL_KINDS: usize = 6;
 const GAP_US_MAX: u64 = 3_600_000_000;
 
 /// Gaps between data frames, in microseconds, by symbol and channel.
+#[derive(Clone)]
 pub struct GapBoard {
     rows: Vec<Option<Histogram<u64>>>,
 }
@@ -98,7 +99,8 @@ impl GapSwap {
         let _ = empty_tx.push(spare);
         (GapSwap { full, empty }, GapTap { full: full_rx, empty: empty_tx })
     }
-    fn turn(&mut self, in_use: &mut GapBoard) {
+    /// Gives the board away where an empty one has come back.
+    pub fn turn(&mut self, in_use: &mut GapBoard) {
         if let Some(mut board) = self.empty.pop() {
             std::mem::swap(in_use, &mut board);
             // Two boards and two places: there is always room.

@@ -1,11 +1,13 @@
 //! What is told to people before it hurts. Rules look at the status alone; a thread of its own
 //! tells the log, a webhook and Telegram, each notice with the place in RUNBOOK.md.
 
+#[cfg(feature = "net")]
 mod deliver;
 mod rules;
-#[cfg(test)]
+#[cfg(all(test, feature = "net"))]
 mod tests;
 
+#[cfg(feature = "net")]
 pub use deliver::{Channels, Notifier, test_notice};
 pub use rules::{Finding, Rules};
 
