@@ -86,7 +86,8 @@ impl Rules {
     /// What stands now.
     pub fn active(&self) -> Vec<AlertRow> {
         let told = self.standing.iter().filter(|(_, standing)| standing.is_told);
-        told.map(|((kind, subject), standing)| AlertRow {
+        let mut rows: Vec<AlertRow> = told
+            .map(|((kind, subject), standing)| AlertRow {
             name: kind.name().to_owned(),
             severity: kind.severity().name().to_owned(),
             subject: subject.clone(),
@@ -94,7 +95,10 @@ impl Rules {
             since: standing.since.clone(),
             runbook: kind.runbook(),
         })
-        .collect()
+        .collect();
+        // What is worst stands first.
+        rows.sort_by(|a, b| a.severity.cmp(&b.severity));
+        rows
     }
     pub fn raised(&self) -> u64 {
         self.raised
@@ -244,7 +248,12 @@ impl Rules {
             found.push((kind, subject.to_owned(), text, true));
         };
         let state = &status.state;
-        if state.rank_level > before.rank_level && !state.is_stopping && state.ready {
+        let by_person = state.reason.contains(" by the operator");
+        if state.rank_level > before.rank_level
+            && !state.is_stopping
+            && state.ready
+            && !by_person
+        {
             let text = format!("now {}: {}", state.rank, words(&state.reason));
             say(AlertKind::GuardTrip, "", text);
         }

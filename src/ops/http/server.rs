@@ -158,6 +158,8 @@ struct Peer {
     asked: Option<Instant>,
     /// Number of that command.
     ask_id: u64,
+    /// The connection stays open behind its answer.
+    keeps: bool,
     close_after: bool,
     /// All is said; it may close first.
     closing_at: Option<Instant>,
@@ -312,6 +314,7 @@ impl Work {
                 seen: 0,
                 asked: None,
                 ask_id: 0,
+                keeps: false,
                 close_after: false,
                 closing_at: None,
                 is_gone: false,
@@ -389,7 +392,7 @@ impl Work {
                     return refuse(self, route::error(429, "too many commands"));
                 }
                 let who = self.who(id, &bytes, head, scope);
-                self.command(id, command, who, now);
+                self.command(id, command, who, head.keep_alive, now);
             }
         }
     }
@@ -406,7 +409,14 @@ impl Work {
         format!("{scope} token, {address}, \"{}\", {}", said("x-operator"), said("user-agent"))
     }
 
-    fn command(&mut self, id: usize, command: CommandBody, who: String, now: Instant) {
+    fn command(
+        &mut self,
+        id: usize,
+        command: CommandBody,
+        who: String,
+        keeps: bool,
+        now: Instant,
+    ) {
         self.asks += 1;
         self.stats.commands.fetch_add(1, Ordering::Relaxed);
         let (ask_id, sender, waker) = (self.asks, self.outcomes.0.clone(), self.waker.clone());
@@ -432,6 +442,7 @@ impl Work {
                 if let Some(peer) = self.peers.get_mut(&id) {
                     peer.asked = Some(now);
                     peer.ask_id = ask_id;
+                    peer.keeps = keeps;
                 }
             }
             Err(words) => {
@@ -457,13 +468,15 @@ impl Work {
         if !waits {
             return; // he has gone, or was told that it takes longer
         }
+        let mut keeps = false;
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.asked = None;
+            keeps = peer.keeps;
         }
         let body = sonic_rs::to_vec(outcome).unwrap_or_default();
         let status = if outcome.accepted { 200 } else { 409 };
         let reply = Reply { status, kind: "application/json", body, is_page: false };
-        self.reply(id, reply, true);
+        self.reply(id, reply, keeps);
         self.requests_of(id, now);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.send(now);
