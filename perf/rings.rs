@@ -1,6 +1,6 @@
-//! The line in one thread as a fused run drives it: the same duties over the same rings, with the taps
-//! and the input log of a run. Only the sockets are missing: bytes are put into the buffers that a
-//! read would have filled, and what `send` would write stays in memory.
+//! The line in one thread as a fused run drives it: the same duties over the same rings, with the
+//! taps and the input log of a run. Only the sockets are missing: bytes are put into the buffers
+//! that a read would have filled, and what `send` would write stays in memory.
 
 use crate::feed::{client_text, instruments};
 use crate::rig::{

@@ -164,7 +164,11 @@ impl Engine {
     fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
         let root = places(dir).root();
         let is_run = root.join(ADDRESS_FILE).exists();
-        let run = if is_run { Ok(root.clone()) } else { RunDir::open(&root).map(|run| run.path().to_owned()) };
+        let run = if is_run {
+            Ok(root.clone())
+        } else {
+            RunDir::open(&root).map(|run| run.path().to_owned())
+        };
         let dir = run.map_err(|error| {
             trouble(exit::BAD_INPUT, format!("{error}; start `genesis`, or name a run with --dir"))
         })?;
@@ -257,8 +261,9 @@ fn looked(what: Look, args: &ShowArgs) -> Result<u8, Trouble> {
     if args.json {
         say(&body);
     } else {
-        let status: Status = sonic_rs::from_str(&body)
-            .map_err(|error| trouble(exit::FAILURE, format!("the status is unreadable: {error}")))?;
+        let status: Status = sonic_rs::from_str(&body).map_err(|error| {
+            trouble(exit::FAILURE, format!("the status is unreadable: {error}"))
+        })?;
         say(&words(what, &status));
     }
     Ok(exit::OK)
@@ -322,8 +327,7 @@ fn alerts(args: &AlertsArgs) -> u8 {
     match &args.what {
         AlertsCommand::List(show) => look(Look::Alerts, show),
         AlertsCommand::Test { config, set } => {
-            let sources =
-                crate::config::Sources { file: config.clone(), overrides: set.clone() };
+            let sources = crate::config::Sources { file: config.clone(), overrides: set.clone() };
             let Some(config) = super::run::load(&sources) else { return exit::BAD_INPUT };
             test_alerts(&config)
         }
@@ -428,8 +432,7 @@ fn words(what: Look, status: &Status) -> String {
                     ]
                 })
                 .collect();
-            let head =
-                ["symbol", "engine", "venue", "agree", "average", "realised", "unrealised"];
+            let head = ["symbol", "engine", "venue", "agree", "average", "realised", "unrealised"];
             table(&head, &rows)
         }
         Look::Guards => {

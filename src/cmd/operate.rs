@@ -112,10 +112,7 @@ impl Operate {
         };
         let server = if config.dashboard.enabled {
             let handle = serve(config, run_dir, &hub, (*clock).clone(), prepare.clone())?;
-            log::info!(
-                "dashboard {} ; `genesis dashboard` prints it with its token",
-                handle.url()
-            );
+            log::info!("dashboard {} ; `genesis dashboard` prints it with its token", handle.url());
             Some(handle)
         } else {
             None
@@ -399,7 +396,12 @@ impl WatchThread {
                 let seen = self.seen(now, step_ms);
                 let (incidents, actions) = self.dog.look(&seen);
                 for incident in incidents {
-                    log::warn!("watchdog: {}: {} ({})", incident.what, incident.text, incident.action);
+                    log::warn!(
+                        "watchdog: {}: {} ({})",
+                        incident.what,
+                        incident.text,
+                        incident.action
+                    );
                     self.hub.add_incident(incident);
                 }
                 for action in actions {

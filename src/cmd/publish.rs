@@ -189,10 +189,10 @@ impl Watch {
         let row = self.symbol_row(index);
         let risk = self.symbols[index];
         let (bid, ask) = (row.bid.map(|px| px.to_f64()), row.ask.map(|px| px.to_f64()));
-        let spread_bps =
-            bid.zip(ask).filter(|(bid, ask)| bid + ask > 0.0).map(|(bid, ask)| {
-                (ask - bid) / ((bid + ask) / 2.0) * 1e4
-            });
+        let spread_bps = bid
+            .zip(ask)
+            .filter(|(bid, ask)| bid + ask > 0.0)
+            .map(|(bid, ask)| (ask - bid) / ((bid + ask) / 2.0) * 1e4);
         SymbolStatus {
             name: row.name,
             strategy: row.strategy,

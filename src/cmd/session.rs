@@ -3,9 +3,9 @@
 
 use super::assemble::{self, Context};
 use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
-use super::ids::CidBlock;
-use super::outside;
+use super::ids::CidMark;
 use super::operate::{Beside, Operate};
+use super::outside;
 use super::watch::Watch;
 use crate::base::bounded::Text;
 use crate::base::time::{MonoNs, SpanNs, WallNs};
@@ -29,7 +29,9 @@ use crate::ring::Latch;
 use crate::runtime::cold::journal::{JournalStats, JournalThread};
 use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
-use crate::runtime::server::{Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording};
+use crate::runtime::server::{
+    FaultScript, Faulty, Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording,
+};
 use crate::runtime::topology::{LinkKind, Topology};
 use crate::venue::rest::{PairInfo, RestCall, RestSink, parse_reply};
 use crate::venue::sign::ApiKey;
@@ -51,7 +53,7 @@ const START_TRIES: u32 = 5;
 const PATH_MAX: usize = 256;
 
 /// The exchange inside this process.
-type Embedded = ServerHandle<Exchange>;
+type Embedded = ServerHandle<Faulty<Exchange>>;
 
 /// Where the venue is, for this run.
 struct Venue {
@@ -102,7 +104,8 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let listed = listed_pairs(&mut rest, &venue.rest_url)?;
     let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
     let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
-    let cids = CidBlock::take(&root, account_name(&config)).map_err(bad_input)?;
+    let cids =
+        CidMark::open(&root, account_name(&config), started_at.as_ms()).map_err(bad_input)?;
     let context = Context { instruments: instruments.clone(), cid_used: cids.used() };
     let stages = assemble::stages(&config, &context)
         .map_err(|e| bad_input(format!("strategy: {e}; correct [[strategy]]")))?;
@@ -274,6 +277,11 @@ fn start_venue(
         core: topology.cold_cpus.last().copied(),
         ..ServerConfig::default()
     };
+    let script = match config.exchange.faults.as_str() {
+        "" => FaultScript::default(),
+        path => super::venue::read_faults(Path::new(path)).map_err(bad_input)?,
+    };
+    let exchange = Faulty::new(exchange, script);
     let handle = Server::start(server, exchange).map_err(bad_input)?;
     Ok(Venue {
         ws_url: handle.ws_url().to_owned(),
@@ -396,7 +404,7 @@ pub(super) struct Session {
     pub(super) instruments: Vec<Instrument>,
     pub(super) topology: Topology,
     pub(super) started_at: WallNs,
-    cids: CidBlock,
+    cids: CidMark,
     warm: Warm,
 }
 
@@ -414,7 +422,7 @@ impl Session {
             &self.instruments,
         );
         if let Some(account) = self.watch.account()
-            && let Err(words) = self.cids.keep_ahead(account.orders.opened)
+            && let Err(words) = self.cids.keep_ahead(account.cid_last.0)
         {
             log::error!("client ids cannot be kept ahead, no more entries: {words}");
             self.running.latch.raise(Rank::EntriesBlocked as u8);
@@ -543,8 +551,11 @@ impl Session {
         {
             log::warn!("input log: {error}");
         }
-        if let Some(server) = self.venue.embedded.take() {
-            let _ = server.stop();
+        if let Some(server) = self.venue.embedded.take()
+            && let Ok((_, exchange)) = server.stop()
+            && !self.config.exchange.faults.is_empty()
+        {
+            log::info!("faults of the exchange: {:?}", exchange.fault_counters());
         }
         let report = super::account::report(&super::account::Facts {
             config: &self.config,
@@ -557,6 +568,9 @@ impl Session {
             elapsed_s: elapsed.0 as f64 / 1e9,
             ending,
         });
+        if let Err(words) = self.cids.close(stopped.risk.stage.snapshot().cid_last.0) {
+            log::warn!("{words}");
+        }
         drop(stopped);
         // The run ended by itself: its write-ahead log has done its work.
         let _ = std::fs::remove_dir_all(&self.wal_dir);

@@ -1,8 +1,8 @@
 //! Gathers what the taps tell, for the live view while it runs and for the report at its end.
 
+use super::gaps::Gaps;
 use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
-use super::gaps::Gaps;
 use crate::base::units::{Qty, Quote, Side};
 use crate::config::Config;
 use crate::engine::orders::{Order, OrderState};
@@ -16,11 +16,11 @@ use crate::ops::logger;
 use crate::ops::status::{FillStatus, ReconnectRow};
 use crate::ops::text::utc;
 use crate::ops::view::{BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel};
+use crate::ops::waterfall::side_name;
 use crate::runtime::engine::Taps;
 use crate::runtime::observe::ParseRow;
 use crate::runtime::placement::ThreadHandle;
 use crate::runtime::taps::{RiskRow, SignalRow};
-use crate::ops::waterfall::side_name;
 use crate::runtime::topology::Topology;
 use std::collections::VecDeque;
 

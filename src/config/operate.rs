@@ -258,11 +258,7 @@ pub(super) fn read_watchdog(root: &mut Scope<'_, '_>) -> WatchdogConfig {
              block_entries: latch only. tell: an incident and an alert.",
         ),
         plain.on_hang,
-        &[
-            ("halt", OnHang::Halt),
-            ("block_entries", OnHang::BlockEntries),
-            ("tell", OnHang::Tell),
-        ],
+        &[("halt", OnHang::Halt), ("block_entries", OnHang::BlockEntries), ("tell", OnHang::Tell)],
     );
     let mut flag = |name, about| s.flag(key(name, "", about), true);
     let watch_threads = flag("threads", "Watch the heartbeats of hot threads and of the main one.");

@@ -16,6 +16,7 @@ pub mod http1;
 pub mod input_log;
 pub mod map;
 pub mod nonce;
+pub mod secret;
 pub mod syscall;
 pub mod wal;
 

@@ -73,10 +73,8 @@ impl Host {
             self.status.disk_free_mib = syscall::disk_free(&self.dir).map(|free| free >> 20);
             self.slope(now);
         }
-        self.status.hiccup_ms = Spread {
-            total: self.hiccups.percentiles_ms(),
-            window: self.hiccups.window(NS_PER_MS),
-        };
+        self.status.hiccup_ms =
+            Spread { total: self.hiccups.percentiles_ms(), window: self.hiccups.window(NS_PER_MS) };
         self.status
     }
 

@@ -84,7 +84,13 @@ static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// Starts logging. A second call changes level and format.
 pub fn install(level: log::LevelFilter, json: bool) -> &'static Logger {
     let logger = LOGGER.get_or_init(|| Logger {
-        state: Mutex::new(State { json, hidden: false, recent: VecDeque::new(), file: None, lost: 0 }),
+        state: Mutex::new(State {
+            json,
+            hidden: false,
+            recent: VecDeque::new(),
+            file: None,
+            lost: 0,
+        }),
     });
     logger.state.lock().json = json;
     // Err: installed before, by us.
@@ -207,8 +213,7 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
         // A device that is always full.
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut log =
-            LogFile { path, file: Some(full), size: 0, size_max: 100, files_max: 2 };
+        let mut log = LogFile { path, file: Some(full), size: 0, size_max: 100, files_max: 2 };
         assert!(!log.write("x"));
     }
 

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod logger;
 pub mod metrics;
 pub mod report;
+pub mod rest_stats;
 pub mod rundir;
 pub mod status;
 pub mod text;

@@ -79,7 +79,9 @@ pub struct Seen {
 pub enum Action {
     BlockEntries,
     /// Latch to the strictest rank that still lets cancels pass, and end the run.
-    Halt { why: String },
+    Halt {
+        why: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -248,8 +250,7 @@ mod tests {
         MonoNs(0) + SpanNs::from_ms(ms + 1)
     }
     fn seen(ms: i64, heartbeat: u64) -> Seen {
-        let thread =
-            ThreadSeen {
+        let thread = ThreadSeen {
             name: "hot".to_owned(),
             heartbeat,
             has_ended: false,

@@ -56,7 +56,9 @@ impl<T> TapTx<T> {
 pub enum SignalRow {
     Symbol(SymbolSignals),
     /// Most slots of `signal_risk` ever in use.
-    Ring { used_max: u64 },
+    Ring {
+        used_max: u64,
+    },
 }
 
 /// Rows of `risk`.
@@ -66,7 +68,9 @@ pub enum RiskRow {
     Account(RiskSnapshot),
     Symbol(SymbolRisk),
     /// Most slots of `risk_send` ever in use.
-    Ring { used_max: u64 },
+    Ring {
+        used_max: u64,
+    },
     /// An own order alive.
     Order(Order),
     /// All orders of this round are told.

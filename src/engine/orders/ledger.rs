@@ -608,9 +608,9 @@ impl Ledger {
     fn free_slot(&mut self) -> Option<Slot> {
         self.ready.take().or_else(|| self.find_free_slot())
     }
-    /// Between orders: finds the slot of the next one and reads it, so that its lines are in the cache
-    /// when an order waits for them. The table is larger than the second-level cache, and the slot that
-    /// is used next is the one that was not touched for longest.
+    /// Between orders: finds the slot of the next one and reads it, so that its lines are in the
+    /// cache when an order waits for them. The table is larger than the second-level cache, and the
+    /// slot that is used next is the one that was not touched for longest.
     fn prepare_slot(&mut self) {
         if self.ready.is_none() {
             self.ready = self.find_free_slot();

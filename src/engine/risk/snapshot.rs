@@ -2,7 +2,7 @@
 
 use super::guards::{Guard, GuardCount, GuardMode};
 use super::stage::{RiskCounters, RiskStage};
-use crate::base::ids::SymbolId;
+use crate::base::ids::{Cid, SymbolId};
 use crate::base::time::SpanNs;
 use crate::base::units::{Px, Qty, Quote};
 use crate::engine::orders::LedgerCounters;
@@ -19,6 +19,8 @@ pub struct RiskSnapshot {
     pub orders: LedgerCounters,
     pub orders_alive: usize,
     pub orders_unknown: usize,
+    /// The last client id given out, or the one the run started from.
+    pub cid_last: Cid,
     /// By `Guard as usize`.
     pub guards: [GuardCount; Guard::COUNT],
     pub guard_modes: [GuardMode; Guard::COUNT],
@@ -66,6 +68,7 @@ impl RiskStage {
             orders: *self.ledger.counters(),
             orders_alive: self.ledger.alive(),
             orders_unknown: self.ledger.frozen(),
+            cid_last: self.ledger.cid_last(),
             guards: self.guards.counts,
             guard_modes: self.guards.modes,
             realised: Quote::ZERO,

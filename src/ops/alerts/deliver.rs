@@ -3,10 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "time-outs of calls to the outside")]
 
 use super::{AlertConfig, AlertKind, Finding, Rules};
+use crate::base::time::WallNs;
 use crate::ops::hub::Hub;
 use crate::ops::status::AlertsStatus;
 use crate::ops::text::utc;
-use crate::base::time::WallNs;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Serialize;
 use std::sync::Arc;
@@ -189,16 +189,22 @@ impl Notifier {
         let outside = (!channels.is_empty()).then_some(notices);
         if outside.is_some() {
             let (stop, counts, prepare) = (stop.clone(), counts.clone(), prepare.clone());
-            joins.push(spawn("notify", Box::new(move || {
-                prepare();
-                deliver(&channels, &run, &waiting, &stop, &counts);
-            }))?);
+            joins.push(spawn(
+                "notify",
+                Box::new(move || {
+                    prepare();
+                    deliver(&channels, &run, &waiting, &stop, &counts);
+                }),
+            )?);
         }
         let flag = stop.clone();
-        joins.push(spawn("alerts", Box::new(move || {
-            prepare();
-            watch(Rules::new(config), &hub, outside.as_ref(), &flag, &counts);
-        }))?);
+        joins.push(spawn(
+            "alerts",
+            Box::new(move || {
+                prepare();
+                watch(Rules::new(config), &hub, outside.as_ref(), &flag, &counts);
+            }),
+        )?);
         Ok(Notifier { stop, joins })
     }
 }

@@ -88,14 +88,14 @@ impl Rules {
         let told = self.standing.iter().filter(|(_, standing)| standing.is_told);
         let mut rows: Vec<AlertRow> = told
             .map(|((kind, subject), standing)| AlertRow {
-            name: kind.name().to_owned(),
-            severity: kind.severity().name().to_owned(),
-            subject: subject.clone(),
-            text: standing.text.clone(),
-            since: standing.since.clone(),
-            runbook: kind.runbook(),
-        })
-        .collect();
+                name: kind.name().to_owned(),
+                severity: kind.severity().name().to_owned(),
+                subject: subject.clone(),
+                text: standing.text.clone(),
+                since: standing.since.clone(),
+                runbook: kind.runbook(),
+            })
+            .collect();
         // What is worst stands first.
         rows.sort_by(|a, b| a.severity.cmp(&b.severity));
         rows
@@ -126,7 +126,14 @@ impl Rules {
     }
 
     /// True once `is_so` has held for `after_ms`.
-    fn lasts(&mut self, kind: AlertKind, subject: &str, is_so: bool, after_ms: i64, now: i64) -> bool {
+    fn lasts(
+        &mut self,
+        kind: AlertKind,
+        subject: &str,
+        is_so: bool,
+        after_ms: i64,
+        now: i64,
+    ) -> bool {
         let key = (kind, subject.to_owned());
         if !is_so {
             self.since.remove(&key);
@@ -249,11 +256,7 @@ impl Rules {
         };
         let state = &status.state;
         let by_person = state.reason.contains(" by the operator");
-        if state.rank_level > before.rank_level
-            && !state.is_stopping
-            && state.ready
-            && !by_person
-        {
+        if state.rank_level > before.rank_level && !state.is_stopping && state.ready && !by_person {
             let text = format!("now {}: {}", state.rank, words(&state.reason));
             say(AlertKind::GuardTrip, "", text);
         }
@@ -323,14 +326,8 @@ impl Rules {
         let hold_off = i64::try_from(self.config.hold_off.as_millis()).unwrap_or(i64::MAX);
         let is_told = self.cleared.get(&key).is_none_or(|at| now - at >= hold_off);
         let since = status.at.clone();
-        let standing = Standing {
-            text: text.clone(),
-            since,
-            since_ms: now,
-            last_ms: now,
-            until_ms,
-            is_told,
-        };
+        let standing =
+            Standing { text: text.clone(), since, since_ms: now, last_ms: now, until_ms, is_told };
         self.standing.insert(key, standing);
         if is_told {
             self.raised += 1;

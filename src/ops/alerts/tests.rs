@@ -2,19 +2,14 @@
 
 use super::*;
 use crate::ops::hub::Hub;
-use crate::ops::status::{
-    GuardStatus, Incident, LinkStatus, Status, SymbolStatus,
-};
+use crate::ops::status::{GuardStatus, Incident, LinkStatus, Status, SymbolStatus};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
 /// A run that is well, `s` seconds after its start.
 fn well(s: i64) -> Status {
-    let mut status = Status {
-        at: format!("t{s}"),
-        at_ms: 1_000_000_000_000 + s * 1_000,
-        ..Status::default()
-    };
+    let mut status =
+        Status { at: format!("t{s}"), at_ms: 1_000_000_000_000 + s * 1_000, ..Status::default() };
     status.state.rank = "running".to_owned();
     status.state.ready = true;
     status.symbols = vec![SymbolStatus {
@@ -24,7 +19,8 @@ fn well(s: i64) -> Status {
         matches_venue: true,
         ..SymbolStatus::default()
     }];
-    status.links = vec![LinkStatus { name: "account".to_owned(), is_up: true, ..Default::default() }];
+    status.links =
+        vec![LinkStatus { name: "account".to_owned(), is_up: true, ..Default::default() }];
     status.guards = vec![GuardStatus { name: "order_rate".to_owned(), ..Default::default() }];
     status.host.disk_free_mib = Some(10_000);
     status
@@ -147,9 +143,11 @@ fn an_alert_that_flaps_is_told_once_and_clears() {
 #[test]
 fn what_is_switched_off_is_not_told() {
     let config = AlertConfig { off: vec![AlertKind::Killed], ..AlertConfig::default() };
-    assert!(!raised(config, |status, _| status.state.rank_level = 4)
-        .iter()
-        .any(|(kind, _)| *kind == AlertKind::Killed));
+    assert!(
+        !raised(config, |status, _| status.state.rank_level = 4)
+            .iter()
+            .any(|(kind, _)| *kind == AlertKind::Killed)
+    );
 }
 
 /// RUNBOOK.md has a section for each alert: what it means, what was done, what to do.
@@ -185,7 +183,8 @@ fn receiver(codes: Vec<u16>) -> (String, std::thread::JoinHandle<Vec<String>>) {
                     break;
                 }
             }
-            let reply = format!("HTTP/1.1 {code} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let reply =
+                format!("HTTP/1.1 {code} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             stream.write_all(reply.as_bytes()).unwrap();
             let text = String::from_utf8(text).unwrap();
             bodies.push(text.split_once("\r\n\r\n").unwrap().1.to_owned());
@@ -199,10 +198,8 @@ fn receiver(codes: Vec<u16>) -> (String, std::thread::JoinHandle<Vec<String>>) {
 fn notices_are_tried_again_and_what_fails_is_said_without_the_address() {
     let (webhook, first) = receiver(vec![500, 200]);
     let (telegram, second) = receiver(vec![200]);
-    let channels = Channels {
-        webhook: Some(webhook.clone()),
-        telegram: Some((telegram, "42".to_owned())),
-    };
+    let channels =
+        Channels { webhook: Some(webhook.clone()), telegram: Some((telegram, "42".to_owned())) };
     assert_eq!(test_notice(&channels, 0), Ok(()));
     let bodies = first.join().unwrap();
     assert_eq!(bodies.len(), 2);

@@ -20,11 +20,8 @@ impl Bucket {
         let earned = earned as u32;
         if earned > 0 {
             self.left = self.left.saturating_add(earned).min(self.burst);
-            self.filled_at = if self.left == self.burst {
-                now
-            } else {
-                self.filled_at + self.every * earned
-            };
+            self.filled_at =
+                if self.left == self.burst { now } else { self.filled_at + self.every * earned };
         }
         let has = self.left > 0;
         self.left -= u32::from(has);

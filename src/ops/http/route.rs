@@ -98,10 +98,9 @@ fn is_known_host(config: &HttpConfig, host: &[u8]) -> bool {
 
 /// Values of a header that may stand once; `Err` where it stands twice.
 fn once<'a>(bytes: &'a [u8], head: &Head, name: &str) -> Result<Option<&'a [u8]>, ()> {
-    let is_it =
-        |(key, _): &&((usize, usize), (usize, usize))| {
-            bytes[key.0..key.1].eq_ignore_ascii_case(name.as_bytes())
-        };
+    let is_it = |(key, _): &&((usize, usize), (usize, usize))| {
+        bytes[key.0..key.1].eq_ignore_ascii_case(name.as_bytes())
+    };
     match head.headers.iter().filter(is_it).count() {
         0 => Ok(None),
         1 => Ok(header(bytes, head, name)),

@@ -409,14 +409,7 @@ impl Work {
         format!("{scope} token, {address}, \"{}\", {}", said("x-operator"), said("user-agent"))
     }
 
-    fn command(
-        &mut self,
-        id: usize,
-        command: CommandBody,
-        who: String,
-        keeps: bool,
-        now: Instant,
-    ) {
+    fn command(&mut self, id: usize, command: CommandBody, who: String, keeps: bool, now: Instant) {
         self.asks += 1;
         self.stats.commands.fetch_add(1, Ordering::Relaxed);
         let (ask_id, sender, waker) = (self.asks, self.outcomes.0.clone(), self.waker.clone());

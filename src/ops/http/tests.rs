@@ -50,9 +50,8 @@ impl Bench {
         String::from_utf8_lossy(&text).into_owned()
     }
     fn get(&self, path: &str, headers: &str) -> String {
-        let text = format!(
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
-        );
+        let text =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
         self.raw(text.as_bytes())
     }
     fn post(&self, body: &str, headers: &str) -> String {
