@@ -10,11 +10,15 @@ mod account;
 // Without sockets only a replay asks for stages.
 #[cfg_attr(not(feature = "net"), allow(dead_code))]
 mod assemble;
+#[cfg(feature = "net")]
+mod client;
 mod config;
 #[cfg(feature = "net")]
 mod control;
 mod doctor;
 mod engine;
+#[cfg(feature = "net")]
+mod gaps;
 #[cfg(feature = "net")]
 mod ids;
 #[cfg(feature = "net")]
@@ -23,7 +27,11 @@ mod latency;
 #[cfg(feature = "net")]
 mod memory;
 #[cfg(feature = "net")]
+mod operate;
+#[cfg(feature = "net")]
 mod outside;
+#[cfg(feature = "net")]
+mod publish;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
@@ -63,7 +71,9 @@ const EXIT_CODES: &str = "Exit codes:
   2  bad input: arguments, config, a file missing or broken, a port in use
   3  the run ended with own orders at the venue, or with orders of unknown fate
   4  flat was asked for (trading.on_stop = \"flatten\") and positions are left
-  5  the engine halted by itself";
+  5  the engine halted by itself
+  6  a command was given and no run answers
+  7  a thread hung and could not be ended; own orders may be at the venue";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -102,6 +112,9 @@ enum Command {
     /// Every guard with what it blocked and how far it is from its limit.
     #[cfg(feature = "net")]
     Guards(control::WordArgs),
+    #[cfg(feature = "net")]
+    #[command(flatten)]
+    Client(client::ClientCommand),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -132,6 +145,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Some(Command::Guards(args)) => control::word("guards", &args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Client(command)) => client::run(&command),
     };
     ExitCode::from(code)
 }

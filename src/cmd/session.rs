@@ -7,6 +7,7 @@ use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
 use super::ids::CidMark;
 use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
 use super::memory::{self, MemoryHome};
+use super::operate::{Beside, Operate};
 use super::outside;
 use super::watch::Watch;
 use crate::base::bounded::Text;
@@ -22,13 +23,13 @@ use crate::io::{syscall, wal};
 use crate::line::nonce::NonceAllocator;
 use crate::model::{Bar, Body, Instrument, OperatorCommand, OperatorVerb, Rank};
 use crate::ops::journal::OrderTracker;
-use crate::ops::logger;
+use crate::ops::logger::{self, LogFile};
 use crate::ops::report::{Build, Report};
 use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, RunDir};
 use crate::ops::view::View;
 use crate::ops::waterfall::WaterfallWriter;
 use crate::ring::Latch;
-use crate::runtime::cold::journal::JournalThread;
+use crate::runtime::cold::journal::{JournalStats, JournalThread};
 use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
 use crate::runtime::server::{
@@ -88,7 +89,11 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let run_dir = RunDir::create(&root, started_at)
         .map_err(|e| bad_input(format!("run directory under `{}`: {e}", root.display())))?;
     if let Some(logger) = logger::current()
-        && let Ok(file) = std::fs::File::create(run_dir.file(LOG_FILE))
+        && let Ok(file) = LogFile::create(
+            &run_dir.file(LOG_FILE),
+            config.log.file_mib_max << 20,
+            config.log.files_max,
+        )
     {
         logger.copy_to(file);
     }
@@ -189,12 +194,13 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let names = instruments.iter().map(|row| row.name.as_str().to_owned()).collect();
     let tracker = OrderTracker::new(clock.clone(), names, Some(writer));
     let watch = Watch::new(&config, &instruments, tracker, clock.clone());
+    let journal_stats: Arc<JournalStats> = Arc::default();
     let journal_stop = Arc::new(AtomicBool::new(false));
     let journal = JournalThread {
         input_log: log_writer,
         wal: wal_tail,
         stop: Arc::clone(&journal_stop),
-        stats: Arc::default(),
+        stats: Arc::clone(&journal_stats),
     };
     let journal = cold::spawn("journal", &topology.cold_cpus, move || journal.run());
     let journal = journal.map_err(failed)?;
@@ -203,7 +209,17 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let kill = KillWatch::start(file, record, &running.latch, desk, kill_cids).map_err(failed)?;
     let control = ControlDesk::start(&run_dir, running.latch.clone(), &topology.cold_cpus)
         .map_err(bad_input)?;
+    let operate = Operate::start(&Beside {
+        config: &config,
+        run_dir: &run_dir,
+        topology: &topology,
+        running: &running,
+        journal: journal_stats,
+        clock: &clock,
+        service: &request.service,
+    })?;
     let mut session = Session {
+        operate,
         config,
         request,
         clock,
@@ -420,6 +436,7 @@ enum Warm {
 
 /// A run under way.
 pub(super) struct Session {
+    operate: Operate,
     pub(super) config: Config,
     pub(super) request: RunRequest,
     pub(super) clock: Clock,
@@ -463,6 +480,15 @@ impl Session {
             self.copied_at_s = second;
             home.copy();
         }
+        self.operate.round(
+            &mut self.watch,
+            &mut self.running,
+            &mut self.kill,
+            &self.config,
+            &self.run_dir,
+            &self.topology,
+            &self.instruments,
+        );
         if let Some(account) = self.watch.account()
             && let Err(words) = self.cids.keep_ahead(account.cid_last.0)
         {
@@ -500,6 +526,7 @@ impl Session {
             logger.hide(view.is_live());
         }
         let mut finished_at = None;
+        self.operate.begin();
         let ending = loop {
             self.round();
             if view.is_due() {
@@ -513,6 +540,9 @@ impl Session {
             }
             if self.request.run_for.is_some_and(is_over) {
                 break Ending { reason: "time is up".to_owned(), halted: false };
+            }
+            if let Some(words) = self.operate.wants_halt() {
+                break Ending { reason: format!("halted by the watchdog: {words}"), halted: true };
             }
             if let Some(words) = self.running.failure() {
                 break Ending { reason: format!("halted: {words}"), halted: true };
@@ -529,6 +559,7 @@ impl Session {
                 }
             }
         };
+        self.operate.end();
         if self.running.failure().is_none() {
             self.stop_orders(&mut view);
         }
@@ -577,6 +608,7 @@ impl Session {
     fn finish(mut self, ending: &Ending) -> Result<Report, RunError> {
         self.round();
         let elapsed = self.clock.mono() - MonoNs(0);
+        self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
         self.watch.drain(&mut taps);
         self.watch.tracker.close();

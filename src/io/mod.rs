@@ -12,6 +12,7 @@ pub mod alloc;
 pub mod capture;
 pub mod clock;
 pub mod files;
+pub mod http1;
 pub mod input_log;
 pub mod map;
 pub mod nonce;

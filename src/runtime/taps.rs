@@ -55,6 +55,10 @@ impl<T> TapTx<T> {
 #[derive(Clone, Copy, Debug)]
 pub enum SignalRow {
     Symbol(SymbolSignals),
+    /// Most slots of `signal_risk` ever in use.
+    Ring {
+        used_max: u64,
+    },
 }
 
 /// Rows of `risk`.
@@ -64,6 +68,10 @@ pub enum RiskRow {
     Account(RiskSnapshot),
     Symbol(SymbolRisk),
     Guard(GuardLevel),
+    /// Most slots of `risk_send` ever in use.
+    Ring {
+        used_max: u64,
+    },
     /// An own order alive.
     Order(Order),
     /// All orders of this round are told.

@@ -197,7 +197,7 @@ pub struct GuardCount {
 /// Modes and counts of all guards.
 #[derive(Clone, Debug)]
 pub(super) struct Guards {
-    modes: [GuardMode; Guard::COUNT],
+    pub(super) modes: [GuardMode; Guard::COUNT],
     pub(super) counts: [GuardCount; Guard::COUNT],
 }
 impl Guards {

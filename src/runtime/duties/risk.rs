@@ -107,6 +107,7 @@ impl RiskDuty {
     fn publish(&mut self) {
         let tap = &mut self.links.tap;
         tap.push(RiskRow::Account(self.stage.snapshot()));
+        tap.push(RiskRow::Ring { used_max: self.links.output.used_max() as u64 });
         for row in 0..self.symbols {
             let one = self.stage.symbol_snapshot(SymbolId(row as u16));
             tap.push(RiskRow::Symbol(one));

@@ -70,7 +70,8 @@ impl Duty for SignalDuty {
             self.halt.on_full();
         }
         if self.tap.is_due() {
-            let SignalDuty { stage, tap, .. } = self;
+            let SignalDuty { stage, tap, output, .. } = self;
+            tap.push(SignalRow::Ring { used_max: output.used_max() as u64 });
             stage.publish(|signals| tap.push(SignalRow::Symbol(signals)));
         }
         handled as u32
