@@ -93,6 +93,15 @@ pub(super) struct Beside<'a> {
     pub service: &'a Service,
 }
 
+/// What does not change in a run.
+#[derive(Clone, Copy)]
+pub(super) struct RunFacts<'a> {
+    pub config: &'a Config,
+    pub run_dir: &'a RunDir,
+    pub topology: &'a Topology,
+    pub instruments: &'a [Instrument],
+}
+
 impl Operate {
     pub(super) fn start(beside: &Beside<'_>) -> Result<Operate, RunError> {
         let Beside { config, run_dir, topology, running, clock, .. } = beside;
@@ -180,11 +189,9 @@ impl Operate {
         watch: &mut Watch,
         running: &mut Running,
         kill: &mut KillWatch,
-        config: &Config,
-        run_dir: &RunDir,
-        topology: &Topology,
-        instruments: &[Instrument],
+        facts: &RunFacts<'_>,
     ) {
+        let RunFacts { config, run_dir, topology, instruments } = *facts;
         let now = watch.clock.mono();
         self.pulse.main.fetch_add(1, Ordering::Relaxed);
         self.commands(watch, running, kill, instruments, now);

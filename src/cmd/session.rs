@@ -7,7 +7,7 @@ use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
 use super::ids::CidMark;
 use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
 use super::memory::{self, MemoryHome};
-use super::operate::{Beside, Operate};
+use super::operate::{Beside, Operate, RunFacts};
 use super::outside;
 use super::watch::Watch;
 use crate::base::bounded::Text;
@@ -480,15 +480,13 @@ impl Session {
             self.copied_at_s = second;
             home.copy();
         }
-        self.operate.round(
-            &mut self.watch,
-            &mut self.running,
-            &mut self.kill,
-            &self.config,
-            &self.run_dir,
-            &self.topology,
-            &self.instruments,
-        );
+        let facts = RunFacts {
+            config: &self.config,
+            run_dir: &self.run_dir,
+            topology: &self.topology,
+            instruments: &self.instruments,
+        };
+        self.operate.round(&mut self.watch, &mut self.running, &mut self.kill, &facts);
         if let Some(account) = self.watch.account()
             && let Err(words) = self.cids.keep_ahead(account.cid_last.0)
         {
