@@ -239,7 +239,7 @@ fn whole(c: &mut Criterion) {
     for (name, every_changes) in [("frame_to_order", 1), ("frame_without_order", u32::MAX)] {
         let config = RigConfig { every_changes, ..RigConfig::default() };
         let (mut rig, mut venue) = Rig::new(config, clock.clone());
-        let mut frames: Vec<Vec<u8>> = vec![Vec::with_capacity(256); 16];
+        let mut frames: Vec<Vec<u8>> = (0..16).map(|_| Vec::with_capacity(256)).collect();
         // Behaviour first: an order a frame, or none at all.
         for frame in &mut frames {
             venue.feed.book_frame(frame);

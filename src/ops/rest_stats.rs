@@ -168,7 +168,7 @@ impl RestStats {
                 text(row.total.p95_ms),
                 text(row.total.p99_ms),
                 text(row.total.max_ms),
-                text(row.window_no.p99_ms),
+                text(row.window.p99_ms),
             );
         }
         out
@@ -263,9 +263,9 @@ mod tests {
             let got: f64 = got.unwrap();
             assert!((got / expected - 1.0).abs() < 0.03, "{got} {expected}");
         }
-        assert_eq!(row.window_no.count, 101);
+        assert_eq!(row.window.count, 101);
         // One window later it is still seen, two later not; the whole run stays.
-        let count = |stats: &mut RestStats, ms| stats.rows(WallNs::from_ms(ms))[0].window_no.count;
+        let count = |stats: &mut RestStats, ms| stats.rows(WallNs::from_ms(ms))[0].window.count;
         assert_eq!(count(&mut stats, 61_000), 101);
         assert_eq!(count(&mut stats, 121_000), 0);
         assert_eq!(stats.rows(WallNs::from_ms(121_000))[0].total.count, 101);

@@ -3,12 +3,12 @@
 
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
-use crate::base::time::{MonoNs, SpanNs, Tsc};
+use crate::base::time::{MonoNs, SpanNs};
 use crate::engine::mouth::MouthOut;
 use crate::io::clock::{Clock, TurnClock};
 use crate::io::input_log::InputTap;
+use crate::line::Now;
 use crate::line::parse::{ParseLine, ParseTap};
-use crate::line::{Now, Probe};
 use crate::model::{Body, Event, OperatorCommand, Rank, Trace};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
@@ -86,13 +86,6 @@ impl MouthOut for Delivery {
         }
         let pushed = self.ring.push(event);
         assert!(pushed.is_ok(), "the mouth delivers only into free places");
-    }
-}
-
-impl Probe for Clock {
-    #[inline(always)]
-    fn tsc(&self) -> Tsc {
-        Clock::tsc(self)
     }
 }
 
