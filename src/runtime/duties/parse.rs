@@ -6,7 +6,7 @@ use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::engine::mouth::MouthOut;
-use crate::io::clock::Clock;
+use crate::io::clock::{Clock, TurnClock};
 use crate::io::input_log::InputTap;
 use crate::line::Now;
 use crate::line::parse::{ParseLine, ParseTap};
@@ -99,6 +99,8 @@ pub struct ParseDuty<T> {
     pub operator: Rx<OperatorCommand>,
     pub tap: T,
     pub clock: Clock,
+    /// Read once a turn.
+    pub turns: TurnClock,
     pub time_at: MonoNs,
     /// Next nonce for signing in; the allocator of the key lives with the caller.
     pub nonce: Box<dyn FnMut() -> u64 + Send>,
@@ -113,8 +115,10 @@ pub struct ParseDuty<T> {
 const TIME_EVERY: SpanNs = SpanNs::from_ms(1);
 
 impl<T: ParseTap + TapTurn> ParseDuty<T> {
-    fn now(&self) -> Now {
-        Now { mono: self.clock.mono(), wall: self.clock.wall() }
+    #[inline(always)]
+    fn now(&mut self) -> Now {
+        let (mono, wall) = self.turns.now();
+        Now { mono, wall }
     }
 
     /// Messages of one side, at most `budget`.

@@ -7,7 +7,7 @@ use crate::base::time::{SpanNs, Tsc, WallNs};
 use crate::engine::risk::RiskStage;
 use crate::engine::stage::{Direct, Stage};
 use crate::io::clock::Clock;
-use crate::model::{Body, Command, LinkState, OperatorVerb, Signal};
+use crate::model::{Body, Command, Event, LinkState, OperatorVerb, Signal};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Halt, RestWant};
@@ -43,6 +43,12 @@ pub struct RiskDuty {
     since: Option<WallNs>,
 }
 
+/// What this duty itself listens to.
+#[inline(always)]
+fn is_word(body: &Body) -> bool {
+    matches!(body, Body::Link(_) | Body::Operator(_))
+}
+
 impl RiskDuty {
     /// `symbols` = rows of the instrument table.
     pub fn new(
@@ -68,8 +74,8 @@ impl RiskDuty {
         }
     }
 
-    fn look_at(&mut self, signal: &Signal) {
-        let Signal::Event(event) = signal else { return };
+    #[cold]
+    fn look_at(&mut self, event: &Event) {
         if self.since.is_none() && event.stamp.wall.0 > 0 {
             self.since = Some(event.stamp.wall + SpanNs(-RECONCILE_BACK.0));
         }
@@ -130,19 +136,28 @@ impl Duty for RiskDuty {
         let mut handled = 0;
         let mut room = self.links.output.free();
         while handled < BATCH_MAX && room >= RiskStage::BURST_MAX {
-            let Some(signal) = self.links.input.pop() else { break };
-            let (output, clock) = (&mut self.links.output, &self.clock);
+            let RiskLinks { input, output, .. } = &mut self.links;
+            let (stage, clock, is_first) = (&mut self.stage, &self.clock, self.since.is_none());
             let mut emitted = 0;
-            self.stage.on_input(
-                &signal,
-                &mut Direct(|mut command: Command| {
-                    command.trace.approved = clock.tsc();
-                    emitted += 1;
-                    let pushed = output.push(command);
-                    assert!(pushed.is_ok(), "room for the worst burst was checked");
-                }),
-            );
-            self.look_at(&signal);
+            let taken = input.take_with(|signal| {
+                stage.on_input(
+                    signal,
+                    &mut Direct(|mut command: Command| {
+                        command.trace.approved = clock.tsc();
+                        emitted += 1;
+                        let pushed = output.push(command);
+                        assert!(pushed.is_ok(), "room for the worst burst was checked");
+                    }),
+                );
+                match signal {
+                    Signal::Event(event) if is_first || is_word(&event.body) => Some(*event),
+                    _ => None,
+                }
+            });
+            let Some(word) = taken else { break };
+            if let Some(event) = word {
+                self.look_at(&event);
+            }
             room -= emitted;
             handled += 1;
             if room < RiskStage::BURST_MAX {
