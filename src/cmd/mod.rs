@@ -15,13 +15,21 @@ mod doctor;
 mod engine;
 #[cfg(feature = "net")]
 mod ids;
+#[cfg(feature = "net")]
+mod keys;
 mod latency;
 #[cfg(feature = "net")]
 mod outside;
+#[cfg(feature = "net")]
+mod reach;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
+mod secrets;
+#[cfg(feature = "net")]
 mod session;
+#[cfg(feature = "net")]
+mod symbols;
 #[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
@@ -74,6 +82,13 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = venue::MANUAL)]
     Venue(Box<venue::VenueArgs>),
+    /// What the venue lists, and which pair a name stands for.
+    #[cfg(feature = "net")]
+    Symbols(symbols::SymbolsArgs),
+    /// What the API keys may do, and whether they may trade live.
+    #[cfg(feature = "net")]
+    #[command(after_help = keys::MANUAL)]
+    Keys(keys::KeysArgs),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -89,6 +104,10 @@ pub fn main() -> ExitCode {
         Some(Command::Config(args)) => config::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Venue(args)) => venue::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Symbols(args)) => symbols::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     };
     ExitCode::from(code)

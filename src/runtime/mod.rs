@@ -19,6 +19,8 @@ pub mod engine;
 #[cfg(feature = "net")]
 pub mod link;
 #[cfg(feature = "net")]
+pub mod listing;
+#[cfg(feature = "net")]
 pub mod observe;
 pub mod placement;
 #[cfg(feature = "net")]

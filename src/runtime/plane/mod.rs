@@ -177,8 +177,8 @@ impl RestPlane {
         Now { mono: self.shared.clock.mono(), wall: self.shared.clock.wall() }
     }
 
-    /// Asks for a call and waits for its end: the answer, or why there is none. Blocks at most until
-    /// the call is too old to start plus its own deadline.
+    /// Asks for a call and waits for its end: the answer, or why there is none. Blocks at most
+    /// until the call is too old to start, plus its own deadline.
     ///
     /// # Errors
     /// See `PlaneError`.
