@@ -22,6 +22,8 @@ mod gaps;
 #[cfg(feature = "net")]
 mod ids;
 #[cfg(feature = "net")]
+mod keys;
+#[cfg(feature = "net")]
 mod kill;
 mod latency;
 #[cfg(feature = "net")]
@@ -32,10 +34,16 @@ mod operate;
 mod outside;
 #[cfg(feature = "net")]
 mod publish;
+#[cfg(feature = "net")]
+mod reach;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
+mod secrets;
+#[cfg(feature = "net")]
 mod session;
+#[cfg(feature = "net")]
+mod symbols;
 #[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
@@ -115,6 +123,13 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(flatten)]
     Client(client::ClientCommand),
+    /// What the venue lists, and which pair a name stands for.
+    #[cfg(feature = "net")]
+    Symbols(symbols::SymbolsArgs),
+    /// What the API keys may do, and whether they may trade live.
+    #[cfg(feature = "net")]
+    #[command(after_help = keys::MANUAL)]
+    Keys(keys::KeysArgs),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -144,6 +159,9 @@ pub fn main() -> ExitCode {
         Some(Command::Reset(args)) => control::word("reset", &args),
         #[cfg(feature = "net")]
         Some(Command::Guards(args)) => control::word("guards", &args),
+        Some(Command::Symbols(args)) => symbols::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Client(command)) => client::run(&command),

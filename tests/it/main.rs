@@ -14,6 +14,8 @@ mod run_bad_input;
 mod run_embedded;
 #[cfg(feature = "net")]
 mod run_support;
+#[cfg(feature = "net")]
+mod symbols_and_keys;
 mod tidy;
 #[cfg(feature = "net")]
 mod venue_command;
