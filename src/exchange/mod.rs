@@ -17,6 +17,8 @@ mod date;
 mod depth;
 mod desk;
 mod entry;
+#[cfg(test)]
+mod entry_tests;
 mod execute;
 mod floor;
 mod funds;
