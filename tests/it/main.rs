@@ -13,6 +13,7 @@ mod run_bad_input;
 #[cfg(feature = "net")]
 mod run_embedded;
 #[cfg(feature = "net")]
+mod run_operated;
 mod run_support;
 mod tidy;
 #[cfg(feature = "net")]
