@@ -473,3 +473,151 @@ fn wedged() {
     log::error!("a thread hangs and cannot be ended; the process ends with code {}", exit::WEDGED);
     std::process::exit(i32::from(exit::WEDGED)); // tidy-ok: a wedged thread cannot be joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::duty::Duty;
+    use crate::runtime::placement::{SpawnSpec, ThreadHandle, spawn};
+    use crate::runtime::wait::{WaitKind, Waker};
+
+    /// What a stage may do wrong.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Fault {
+        None,
+        /// Hangs until it is let go.
+        Wedged,
+        /// Every round takes 200 ms.
+        Slow,
+        Panics,
+    }
+
+    struct Faulty {
+        fault: Arc<Mutex<Fault>>,
+    }
+    impl Duty for Faulty {
+        fn name(&self) -> &'static str {
+            "faulty"
+        }
+        fn turn(&mut self) -> u32 {
+            let fault = *self.fault.lock();
+            match fault {
+                Fault::None => {}
+                Fault::Slow => std::thread::sleep(Duration::from_millis(200)),
+                Fault::Panics => panic!("injected"),
+                Fault::Wedged => {
+                    while *self.fault.lock() == Fault::Wedged {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            }
+            0
+        }
+    }
+
+    struct Bench {
+        fault: Arc<Mutex<Fault>>,
+        thread: Option<ThreadHandle>,
+        latch: Latch,
+        pulse: Arc<Pulse>,
+        hub: Arc<Hub>,
+        dog: Option<ColdThread>,
+        clock: Clock,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let clock = Clock::start_unchecked();
+            let latch = Latch::new(0);
+            let fault = Arc::new(Mutex::new(Fault::None));
+            let spec = SpawnSpec {
+                name: "hot".to_owned(),
+                cpu: None,
+                allow: Vec::new(),
+                wait: WaitKind::Backoff,
+                waker: Waker::default(),
+                drain_max: Duration::from_secs(1),
+                latch: Some((latch.clone(), Rank::Halted as u8)),
+            };
+            let duty = Faulty { fault: fault.clone() };
+            let thread =
+                spawn(spec, &clock, move || vec![Box::new(duty) as Box<dyn Duty>]).unwrap();
+            let (hub, _) = Hub::new();
+            let pulse = Arc::new(Pulse::default());
+            pulse.is_on.store(true, Ordering::Release);
+            let watch = WatchThread {
+                dog: Watchdog::new(crate::ops::watchdog::WatchdogConfig::default()),
+                host: Host::new(&std::env::temp_dir()),
+                threads: vec![("hot".to_owned(), thread.control())],
+                latch: latch.clone(),
+                journal: Arc::default(),
+                hub: hub.clone(),
+                pulse: pulse.clone(),
+                supervisor: Arc::new(Supervisor::new(None, None)),
+                clock: clock.clone(),
+            };
+            let dog = cold::spawn("watchdog", &[], move || watch.run()).unwrap();
+            Bench { fault, thread: Some(thread), latch, pulse, hub, dog: Some(dog), clock }
+        }
+        /// Seconds until `is_so`, at most `max`.
+        fn until(&self, max: Duration, is_so: impl Fn(&Bench) -> bool) -> Option<f64> {
+            let begun = self.clock.mono();
+            loop {
+                let passed = (self.clock.mono() - begun).0 as f64 / 1e9;
+                if is_so(self) {
+                    return Some(passed);
+                }
+                if passed > max.as_secs_f64() {
+                    return None;
+                }
+                self.pulse.main.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        fn incidents(&self) -> usize {
+            self.hub.publish(crate::ops::status::Status::default());
+            self.hub.status().incidents.len()
+        }
+    }
+    impl Drop for Bench {
+        fn drop(&mut self) {
+            *self.fault.lock() = Fault::None;
+            self.pulse.stop.store(true, Ordering::Release);
+            let _ = self.dog.take().and_then(ColdThread::join);
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// Goal: a real thread that hangs is told within a second and a bit, acted on within three.
+    #[test]
+    fn a_wedged_thread_raises_the_latch_and_ends_the_run() {
+        let bench = Bench::new();
+        assert_eq!(bench.until(Duration::from_millis(500), |b| b.incidents() > 0), None);
+        *bench.fault.lock() = Fault::Wedged;
+        let told = bench.until(Duration::from_secs(10), |b| b.incidents() > 0).unwrap();
+        let acted = bench.until(Duration::from_secs(10), |b| b.pulse.halt.lock().is_some());
+        let acted = told + acted.unwrap();
+        eprintln!("wedged: told after {told:.2} s, acted on after {acted:.2} s");
+        // A second and three by config; the rest is what a shared machine may add.
+        assert!((0.9..2.5).contains(&told), "{told}");
+        assert!((2.9..5.0).contains(&acted), "{acted}");
+        assert_eq!(bench.latch.rank(), Rank::CancelOnly as u8);
+        assert!(bench.pulse.halt.lock().as_deref().unwrap().contains("thread hot"));
+    }
+
+    #[test]
+    fn a_slow_thread_is_no_incident_and_a_panic_is_one_at_once() {
+        let bench = Bench::new();
+        *bench.fault.lock() = Fault::Slow;
+        assert_eq!(bench.until(Duration::from_secs(3), |b| b.incidents() > 0), None);
+        assert_eq!(bench.latch.rank(), 0);
+        *bench.fault.lock() = Fault::Panics;
+        let told = bench.until(Duration::from_secs(10), |b| b.incidents() > 0).unwrap();
+        eprintln!("panic: told after {told:.2} s");
+        assert!(told < 2.0, "{told}");
+        assert!(bench.latch.rank() >= Rank::CancelOnly as u8);
+        assert!(bench.pulse.halt.lock().as_deref().unwrap().contains("injected"));
+    }
+}
