@@ -2,20 +2,15 @@
 //! that says so is on disk before the first order.
 
 use crate::base::limits::CID_MAX;
+use crate::engine::orders;
 use crate::ops::rundir::write_atomic;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Ids of one block. 2^45 ids are 35 million blocks.
-const BLOCK_IDS: u64 = 1_000_000;
-
 /// The block that this run draws from.
 pub(super) struct CidBlock {
     path: PathBuf,
-    /// Highest id of any earlier run.
-    used: u64,
-    /// Highest id that this run may use before it takes more.
-    until: u64,
+    block: orders::CidBlock,
 }
 
 impl CidBlock {
@@ -38,33 +33,32 @@ impl CidBlock {
                 path.display()
             ));
         };
-        let mut block = CidBlock { path, used, until: used };
-        block.extend()?;
+        let (block, mark) = orders::CidBlock::take(used);
+        let block = CidBlock { path, block };
+        block.store(mark)?;
         Ok(block)
     }
     /// Highest id of any earlier run.
     pub(super) fn used(&self) -> u64 {
-        self.used
+        self.block.used()
     }
     /// Takes more once `opened` orders have used half of what is left.
     ///
     /// # Errors
     /// The file cannot be written.
     pub(super) fn keep_ahead(&mut self, opened: u64) -> Result<(), String> {
-        if self.used + opened + BLOCK_IDS / 2 > self.until { self.extend() } else { Ok(()) }
+        self.block.keep_ahead(opened).map_or(Ok(()), |mark| self.store(mark))
     }
-    fn extend(&mut self) -> Result<(), String> {
-        let until = (self.until + BLOCK_IDS).min(CID_MAX);
-        write_atomic(&self.path, format!("{until}\n").as_bytes())
-            .map_err(|error| format!("`{}`: {error}", self.path.display()))?;
-        self.until = until;
-        Ok(())
+    fn store(&self, mark: u64) -> Result<(), String> {
+        write_atomic(&self.path, format!("{mark}\n").as_bytes())
+            .map_err(|error| format!("`{}`: {error}", self.path.display()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::orders::BLOCK_IDS;
 
     #[test]
     fn no_two_runs_share_an_id_and_a_broken_file_is_refused() {

@@ -20,6 +20,7 @@ mod replay;
 mod run;
 #[cfg(feature = "net")]
 mod session;
+mod simulate;
 #[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
@@ -72,6 +73,9 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = venue::MANUAL)]
     Venue(Box<venue::VenueArgs>),
+    /// Run engine and exchange under seeds and faults, on virtual time, and check what must hold.
+    #[command(after_help = simulate::MANUAL)]
+    Simulate(simulate::SimulateArgs),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         Some(Command::Config(args)) => config::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Venue(args)) => venue::run(&args),
+        Some(Command::Simulate(args)) => simulate::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     };
     ExitCode::from(code)

@@ -7,6 +7,7 @@
 //! Tests:     exchange/tests.rs, beside each file, tests/it/exchange_*.rs with our own client.
 
 mod account;
+mod audit;
 mod checksum;
 mod config;
 mod core;
@@ -34,6 +35,7 @@ mod tape;
 mod tests;
 mod wire;
 
+pub use self::audit::{Audit, AuditOrder, AuditTrade};
 pub use self::config::{
     AccountSpec, ExchangeConfig, ExchangeError, Fees, Permissions, SymbolSpec, VenueLimits, WaitFor,
 };

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod connect;
 pub mod nonce;
 pub mod parse;
+pub mod reconcile;
 pub mod rest;
 pub mod send;
 

@@ -40,6 +40,37 @@ impl CidSource {
     }
 }
 
+/// Ids of one block. 2^45 ids are 35 million blocks.
+pub const BLOCK_IDS: u64 = 1_000_000;
+
+/// Keeps the ids of several runs apart: each run takes a block of numbers and stores where it ends
+/// before it uses the first. The file is the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CidBlock {
+    used: u64,
+    until: u64,
+}
+
+impl CidBlock {
+    /// The block behind `stored`, the mark of the last run (0 = none), and the mark to store now.
+    pub fn take(stored: u64) -> (Self, u64) {
+        let until = (stored + BLOCK_IDS).min(CID_MAX);
+        (Self { used: stored, until }, until)
+    }
+    /// Highest id of any earlier run.
+    pub const fn used(&self) -> u64 {
+        self.used
+    }
+    /// The mark to store once `opened` orders have used half of what is left.
+    pub fn keep_ahead(&mut self, opened: u64) -> Option<u64> {
+        if self.used + opened + BLOCK_IDS / 2 <= self.until {
+            return None;
+        }
+        self.until = (self.until + BLOCK_IDS).min(CID_MAX);
+        Some(self.until)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
