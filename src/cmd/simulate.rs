@@ -176,6 +176,8 @@ fn simulate(
                     let _ = writeln!(text, "    {line}");
                 }
                 say(&text);
+            } else if count == 1 && !args.json {
+                outcome.lines.iter().for_each(|line| say(line));
             }
             Done { outcome, differs }
         })

@@ -31,7 +31,7 @@ pub use cid::{BLOCK_IDS, CidBlock, CidSource};
 pub use index::Index;
 pub use ledger::{Ledger, OpenError, Slot, SymbolOrders};
 pub use order::{Amend, Lane, Opening, Order, OrderState, View};
-pub use trades::{Seen, TradeIds};
+pub use trades::{Seen, TradeIds, TradeLeg};
 
 use crate::base::ids::{Cid, StrategyId};
 

@@ -35,7 +35,9 @@ pub fn unsettled(engine: &Engine, foreign: bool) -> Option<String> {
     for (index, name) in SYMBOLS.iter().enumerate() {
         let row = risk.symbol_snapshot(SymbolId(index as u16));
         if !row.matches_venue && !foreign {
-            return Some(format!("position {name} differs from the venue's"));
+            let row = risk.positions().get(SymbolId(index as u16));
+            let (ours, venue) = (row.qty, row.venue_qty);
+            return Some(format!("position {name} is {ours:?}, the venue's {venue:?}"));
         }
     }
     if !engine.is_idle() {
