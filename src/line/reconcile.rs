@@ -70,6 +70,7 @@ enum Step {
     History,
     Orders,
     Positions,
+    Wallets,
     Done,
 }
 
@@ -93,6 +94,7 @@ impl ReconcileReads {
             Step::History => Some(RestCall::OrdersHist { start: self.since, limit }),
             Step::Orders => Some(RestCall::Orders),
             Step::Positions => Some(RestCall::Positions),
+            Step::Wallets => Some(RestCall::Wallets),
             Step::Done => None,
         }
     }
@@ -118,7 +120,8 @@ impl ReconcileReads {
             }
             Step::History => Step::Orders,
             Step::Orders => Step::Positions,
-            Step::Positions | Step::Done => Step::Done,
+            Step::Positions => Step::Wallets,
+            Step::Wallets | Step::Done => Step::Done,
         };
         Ok(())
     }

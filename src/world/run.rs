@@ -292,13 +292,6 @@ impl World {
         let start = setup::start(plan.faults.midnight_in_s);
         let has_seq = true;
         let slots = (0..SOCKETS).map(|i| Slot::new(i == TRADING.index(), has_seq)).collect();
-        let connect = ConnectConfig {
-            backoff_ms_min: 250,
-            backoff_ms_max: 5_000,
-            window_s: 15,
-            ..ConnectConfig::default()
-        };
-        let planner = |n| ConnectPlanner::new(connect, plan.seed.wrapping_add(n));
         World {
             now_ns: 0,
             start,
@@ -310,7 +303,7 @@ impl World {
             engine: None,
             slots,
             conn_next: 1,
-            planners: [planner(2), planner(3)],
+            planners: planners(plan.seed),
             disk: Disk::new(plan.canary == Canary::RecordSkipped),
             plane: Plane::default(),
             chaos: Chaos::new(&plan),
@@ -560,6 +553,7 @@ impl World {
         self.disk.cid_mark = mark;
         self.engine = Some(engine);
         self.totals.starts += 1;
+        self.planners = planners(seed);
         self.checks.started();
         self.sights.clear();
         self.foreign_now = false;
@@ -1003,6 +997,17 @@ impl World {
     pub fn settled_after(&mut self, span_ns: u64) {
         self.totals.settle_ns_max = self.totals.settle_ns_max.max(span_ns);
     }
+}
+
+/// When sockets are dialled: one plan for the public ones, one for the account's, new with each run.
+fn planners(seed: u64) -> [ConnectPlanner; 2] {
+    let connect = ConnectConfig {
+        backoff_ms_min: 250,
+        backoff_ms_max: 5_000,
+        window_s: 15,
+        ..ConnectConfig::default()
+    };
+    [2, 3].map(|n| ConnectPlanner::new(connect, seed.wrapping_add(n)))
 }
 
 /// The same order frame with another client id.
