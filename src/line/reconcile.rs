@@ -70,7 +70,6 @@ enum Step {
     History,
     Orders,
     Positions,
-    Wallets,
     Done,
 }
 
@@ -94,7 +93,6 @@ impl ReconcileReads {
             Step::History => Some(RestCall::OrdersHist { start: self.since, limit }),
             Step::Orders => Some(RestCall::Orders),
             Step::Positions => Some(RestCall::Positions),
-            Step::Wallets => Some(RestCall::Wallets),
             Step::Done => None,
         }
     }
@@ -120,8 +118,7 @@ impl ReconcileReads {
             }
             Step::History => Step::Orders,
             Step::Orders => Step::Positions,
-            Step::Positions => Step::Wallets,
-            Step::Wallets | Step::Done => Step::Done,
+            Step::Positions | Step::Done => Step::Done,
         };
         Ok(())
     }

@@ -18,6 +18,8 @@ const CYCLE_S: u64 = 1_200;
 const CALM_S: u64 = 90;
 /// The world must have settled after this long.
 const SETTLE_NS: u64 = 30 * SECOND;
+/// And a book out of step, whose window of resyncs is a minute, after this long.
+const PARKED_NS: u64 = 100 * SECOND;
 /// Longest time that a stop or kill may take in calm.
 const KILL_NS: u64 = 30 * SECOND;
 
@@ -375,7 +377,13 @@ impl World {
         // still be under way. Both are no faults of the calm.
         let doubts = self.engine.as_ref().map_or(0, |engine| engine.chain.risk.ledger().frozen());
         let longer = doubts > 0 || self.late_under_way > 0;
-        let limit = if longer { (u64::from(ABSENT_AFTER_S) + 60) * SECOND } else { SETTLE_NS };
+        // A book that failed its checksums too often waits its window out, untradable.
+        let parked = words.starts_with("book");
+        let limit = match (longer, parked) {
+            (true, _) => (u64::from(ABSENT_AFTER_S) + 60) * SECOND,
+            (false, true) => PARKED_NS,
+            (false, false) => SETTLE_NS,
+        };
         if span > limit {
             let words = format!("after {} s: {words}", span / SECOND);
             return self.checks.say(self.now_ns, settle::NAME, Err(words));

@@ -9,6 +9,7 @@ use crate::base::limits::{BATCH_MAX, BURST_MAX, RING_DEPTH_MIN};
 use crate::base::time::{MonoNs, Tsc, WallNs};
 use crate::engine::mouth::MouthOut;
 use crate::engine::orders::CidBlock;
+use crate::engine::risk::Requote;
 use crate::line::chain::Chain;
 use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
@@ -118,13 +119,18 @@ pub struct Engine {
 impl Engine {
     /// A new run on what the disk still has.
     /// Returns the mark of client ids that must be on disk before the first order.
-    pub fn start(seed: u64, now_ns: u64, disk: &Disk, canary: Canary) -> (Engine, u64) {
+    pub fn start(
+        seed: u64,
+        now_ns: u64,
+        disk: &Disk,
+        (canary, requote): (Canary, Requote),
+    ) -> (Engine, u64) {
         let (cids, mark) = CidBlock::take(disk.cid_mark);
         let nonce = if canary == Canary::NonceForgotten { 0 } else { disk.nonce_mark };
         let loses_every = if canary == Canary::ControlLost { 50 } else { 0 };
         let engine = Engine {
             line: setup::line(seed, canary),
-            chain: setup::chain(seed, Cid(cids.used()), canary),
+            chain: setup::chain(seed, Cid(cids.used()), canary, requote),
             cids,
             latch: Latch::new(Rank::EntriesBlocked as u8),
             ring: Ring { events: VecDeque::new(), loses_every, count: 0 },

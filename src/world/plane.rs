@@ -36,6 +36,7 @@ struct Round {
     number: u64,
     reads: ReconcileReads,
     tries: u32,
+    began_at: u64,
 }
 
 /// The engine's REST thread.
@@ -94,7 +95,7 @@ impl World {
         let Some(since) = self.plane.wanted.take() else { return };
         self.plane.rounds += 1;
         let (number, reads) = (self.plane.rounds, ReconcileReads::new(since));
-        self.plane.round = Some(Round { number, reads, tries: 0 });
+        self.plane.round = Some(Round { number, reads, tries: 0, began_at: self.now_ns });
         self.make_call();
     }
     /// The read that is due leaves.
@@ -217,9 +218,9 @@ impl World {
         }
     }
     fn end_round(&mut self, done: Result<(), i32>) {
-        self.plane.round = None;
-        if done.is_ok() && self.late_under_way == 0 {
-            self.lossy = false;
+        let from = self.plane.round.take().map_or(0, |round| round.began_at);
+        if done.is_ok() {
+            self.reconciled_from = from;
         }
         self.tell(ReconcileReads::verdict(done));
         self.next_round();

@@ -17,6 +17,7 @@ use crate::base::ids::ConnId;
 use crate::base::rng::Rng;
 use crate::base::time::{MonoNs, SpanNs, Tsc, WallNs};
 use crate::base::units::Px;
+use crate::engine::risk::Requote;
 use crate::exchange::{Exchange, Outgoing};
 use crate::line::Now;
 use crate::line::chain::Chain;
@@ -160,8 +161,12 @@ pub(super) struct World {
     totals: Totals,
     /// Late messages not yet told, by slot of the account.
     pub late_under_way: u32,
-    /// Messages of the account were lost or are late in this session.
+    /// When a message of the account was last lost without the engine's knowledge, or told late.
+    pub lost_at: u64,
+    /// That was in this session.
     pub lossy: bool,
+    /// When the first read of the last good reconcile left.
+    pub reconciled_from: u64,
     day: i64,
     compare_at: u64,
     resent: Vec<(u64, u64, Vec<u8>)>,
@@ -320,7 +325,9 @@ impl World {
             sights: BTreeMap::new(),
             totals: Totals::default(),
             late_under_way: 0,
+            lost_at: 0,
             lossy: false,
+            reconciled_from: 0,
             day: start.utc_day(),
             compare_at: 0,
             resent: Vec::new(),
@@ -399,6 +406,7 @@ impl World {
             }
             Ev::Late { slot, epoch, content } => {
                 self.late_under_way -= 1;
+                self.lost_at = self.now_ns;
                 let now_ms = self.true_wall().as_ms();
                 let it = &mut self.slots[slot];
                 if it.epoch == epoch {
@@ -432,9 +440,14 @@ impl World {
             fates: Vec::new(),
             late: Vec::new(),
         };
-        let lost = pump.coverage.0[Kind::PrivateLost as usize];
+        let lost = |coverage: &Coverage| {
+            coverage.0[Kind::PrivateLost as usize] + coverage.0[Kind::PrivateGap as usize]
+        };
+        let before = lost(pump.coverage);
         self.exchange.drain(&mut pump);
-        self.lossy |= pump.coverage.0[Kind::PrivateLost as usize] != lost || !pump.late.is_empty();
+        if lost(pump.coverage) != before || !pump.late.is_empty() {
+            (self.lossy, self.lost_at) = (true, self.now_ns);
+        }
         let late = std::mem::take(&mut pump.late);
         for (slot, content, wait) in late {
             self.late_under_way += 1;
@@ -549,7 +562,10 @@ impl World {
     fn start_engine(&mut self) {
         let _ = self.disk.recover();
         let seed = self.plan.seed ^ self.now_ns;
-        let (engine, mark) = Engine::start(seed, self.now_ns, &self.disk, self.plan.canary);
+        let requote = [Requote::Amend, Requote::Replace, Requote::CancelNew]
+            [(self.plan.seed % 3) as usize];
+        let (engine, mark) =
+            Engine::start(seed, self.now_ns, &self.disk, (self.plan.canary, requote));
         self.disk.cid_mark = mark;
         self.engine = Some(engine);
         self.totals.starts += 1;
@@ -641,7 +657,8 @@ impl World {
         self.planners[usize::from(slot == TRADING.index())].opened(slot, now.mono);
         let mut nonce = 0;
         if slot == TRADING.index() {
-            self.lossy = self.late_under_way > 0;
+            self.lossy = false;
+            self.lost_at = 0;
             nonce = engine.nonces.next((now.wall.0 / 1_000) as u64);
             self.disk.nonce_mark = nonce;
             let verdict = self.checks.restart.nonce(nonce);
@@ -958,7 +975,7 @@ impl World {
             && risk.ledger().frozen() == 0
             && !risk.ledger().listed().any(|(_, order)| busy(order) || !order.is_alive());
         // What was lost in silence comes to light with the next reconcile, not before.
-        if !settled || (self.lossy && !self.checks.ledger.due) {
+        if !settled || (self.lossy && self.lost_at >= self.reconciled_from) {
             return;
         }
         self.compare_at = self.now_ns + SECOND;

@@ -8,7 +8,7 @@ use crate::engine::bars::{BarBuilder, BarsConfig};
 use crate::engine::indicator::IndicatorConfig;
 use crate::engine::mouth::{Mouth, MouthConfig};
 use crate::engine::orders::OrdersConfig;
-use crate::engine::risk::{Guard, GuardMode, Limits, RiskConfig, RiskStage};
+use crate::engine::risk::{Guard, GuardMode, Limits, Requote, RiskConfig, RiskStage};
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
 use crate::engine::signal::{SignalConfig, SignalStage};
@@ -115,8 +115,8 @@ fn strategies() -> Vec<AnyStrategy> {
     vec![
         maker(btc, 1_000_000, 10_000_000),
         maker(eth, 20_000_000, 200_000_000),
-        probe(btc, ProbeStyle::Take, 700, 500_000),
-        probe(eth, ProbeStyle::Rest, 500, 2_000_000),
+        probe(btc, ProbeStyle::Take, 400, 500_000),
+        probe(eth, ProbeStyle::Rest, 300, 2_000_000),
     ]
 }
 
@@ -149,7 +149,7 @@ pub fn line(seed: u64, canary: Canary) -> ParseLine {
 }
 
 /// The stages behind the front. `cid_used` = highest client id of any earlier run.
-pub fn chain(seed: u64, cid_used: Cid, canary: Canary) -> Chain {
+pub fn chain(seed: u64, cid_used: Cid, canary: Canary, requote: Requote) -> Chain {
     let instruments = instruments();
     let stale_after_ms = match canary {
         Canary::StaleIgnored => u32::MAX / 2,
@@ -179,6 +179,7 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary) -> Chain {
     }
     let risk = RiskConfig {
         wallet: WalletKind::Margin,
+        requote,
         limits,
         exposure_max,
         open_orders_max: 64,
