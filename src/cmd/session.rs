@@ -97,7 +97,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let listed = listed_pairs(&mut rest, &venue.rest_url)?;
     let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
     let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
-    let cids = CidBlock::take(&root, account_name(&config)).map_err(bad_input)?;
+    let cids = CidBlock::take(&root, account_name(&config), started_at).map_err(bad_input)?;
     let context = Context { instruments: instruments.clone(), cid_used: cids.used() };
     let stages = assemble::stages(&config, &context)
         .map_err(|e| bad_input(format!("strategy: {e}; correct [[strategy]]")))?;
@@ -389,7 +389,7 @@ impl Session {
         self.watch.drain(&mut self.running.taps);
         self.watch.tracker.flush();
         if let Some(account) = self.watch.account()
-            && let Err(words) = self.cids.keep_ahead(account.orders.opened)
+            && let Err(words) = self.cids.keep_ahead(account.cid_last)
         {
             log::error!("client ids cannot be kept ahead, no more entries: {words}");
             self.running.latch.raise(Rank::EntriesBlocked as u8);

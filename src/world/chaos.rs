@@ -174,11 +174,7 @@ impl World {
                 let wait = SECOND + self.rng.below(20 * SECOND);
                 self.after(wait, Ev::Undo(Undo::DiskFull));
             }
-            8 => {
-                let step = self.rng.between(-10_000_000_000, 10_000_000_000);
-                self.clock_off_ns = (self.clock_off_ns + step).clamp(-20_000_000_000, 20_000_000_000);
-                self.coverage.hit(if step < 0 { Kind::ClockBack } else { Kind::ClockForward });
-            }
+            8 => self.step_clock(),
             9 => {
                 self.coverage.hit(Kind::StuckSignal);
                 let until = self.now_ns + 50_000_000 + self.rng.below(8 * SECOND);
@@ -195,6 +191,12 @@ impl World {
             }
             _ => self.operator_at_random(),
         }
+    }
+    /// The host's wall clock steps, by at most 10 s.
+    pub fn step_clock(&mut self) {
+        let step = self.rng.between(-10_000_000_000, 10_000_000_000);
+        self.clock_off_ns = (self.clock_off_ns + step).clamp(-20_000_000_000, 20_000_000_000);
+        self.coverage.hit(if step < 0 { Kind::ClockBack } else { Kind::ClockForward });
     }
     fn disconnect(&mut self) {
         let slot = self.rng.below(SOCKETS as u64) as usize;

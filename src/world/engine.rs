@@ -121,11 +121,11 @@ impl Engine {
     /// Returns the mark of client ids that must be on disk before the first order.
     pub fn start(
         seed: u64,
-        now_ns: u64,
+        (now_ns, wall): (u64, WallNs),
         disk: &Disk,
         (canary, requote): (Canary, Requote),
     ) -> (Engine, u64) {
-        let (cids, mark) = CidBlock::take(disk.cid_mark);
+        let (cids, mark) = CidBlock::take(disk.cid_mark, wall);
         let nonce = if canary == Canary::NonceForgotten { 0 } else { disk.nonce_mark };
         let loses_every = if canary == Canary::ControlLost { 50 } else { 0 };
         let engine = Engine {

@@ -565,7 +565,7 @@ impl World {
         let requote = [Requote::Amend, Requote::Replace, Requote::CancelNew]
             [(self.plan.seed % 3) as usize];
         let (engine, mark) =
-            Engine::start(seed, self.now_ns, &self.disk, (self.plan.canary, requote));
+            Engine::start(seed, (self.now_ns, self.engine_wall()), &self.disk, (self.plan.canary, requote));
         self.disk.cid_mark = mark;
         self.engine = Some(engine);
         self.totals.starts += 1;
@@ -600,6 +600,10 @@ impl World {
         self.plane.forget();
         if self.chance(self.plan.faults.torn_ppm) && self.disk.tear() {
             self.coverage.hit(Kind::TornRecord);
+        }
+        // A host that starts again may do so with another clock.
+        if self.plan.faults.clock_step_s > 0 && self.rng.chance(1, 3) {
+            self.step_clock();
         }
         let wait = 100_000_000 + self.rng.below(5 * SECOND);
         self.after(wait, Ev::Restart);
@@ -798,8 +802,8 @@ impl World {
         }
         let Some(engine) = self.engine.as_mut() else { return };
         // Client ids are kept ahead of what is given out, as a run does it beside the line.
-        let opened = engine.chain.risk.ledger().counters().opened;
-        if let Some(mark) = engine.cids.keep_ahead(opened) {
+        let last = engine.chain.risk.ledger().cid_last();
+        if let Some(mark) = engine.cids.keep_ahead(last) {
             self.disk.cid_mark = mark;
         }
         if engine.is_idle() {

@@ -2,7 +2,7 @@
 
 use super::guards::{Guard, GuardCount};
 use super::stage::{RiskCounters, RiskStage};
-use crate::base::ids::SymbolId;
+use crate::base::ids::{Cid, SymbolId};
 use crate::base::time::SpanNs;
 use crate::base::units::{Px, Qty, Quote};
 use crate::engine::orders::LedgerCounters;
@@ -17,6 +17,8 @@ pub struct RiskSnapshot {
     pub wants_reconcile: bool,
     pub counters: RiskCounters,
     pub orders: LedgerCounters,
+    /// The highest client id given out.
+    pub cid_last: Cid,
     pub orders_alive: usize,
     pub orders_unknown: usize,
     /// By `Guard as usize`.
@@ -61,6 +63,7 @@ impl RiskStage {
             wants_reconcile: self.wants_reconcile(),
             counters: self.counters,
             orders: *self.ledger.counters(),
+            cid_last: self.ledger.cid_last(),
             orders_alive: self.ledger.alive(),
             orders_unknown: self.ledger.frozen(),
             guards: self.guards.counts,

@@ -48,6 +48,7 @@ impl Duplicate {
     pub fn started(&mut self) {
         self.unanswered.clear();
     }
+    /// Time is the stamps': that of the inputs, in which the engine decides.
     pub fn before(&mut self, body: &Body, now_ns: u64) {
         match body {
             Body::Order(update) => drop(self.unanswered.remove(&update.cid.0)),
@@ -73,7 +74,7 @@ impl Duplicate {
         let (patience, absent) =
             (u64::from(ACK_TIMEOUT_MS) * 1_000_000, u64::from(ABSENT_AFTER_S) * 1_000_000_000);
         let in_doubt = self.unanswered.iter().find(|(_, sent)| {
-            let age = now_ns - sent.at_ns;
+            let age = now_ns.saturating_sub(sent.at_ns);
             // A tick and a batch may pass before a time-out is noticed.
             let late = age > patience + 1_000_000_000;
             sent.symbol == command.symbol.0 && (sent.doubted || late) && age < absent
@@ -82,7 +83,7 @@ impl Duplicate {
             return Err(format!(
                 "entry {} decided while the fate of {cid} (sent {} ms ago) is not known",
                 new.cid.0,
-                (now_ns - sent.at_ns) / 1_000_000
+                now_ns.saturating_sub(sent.at_ns) / 1_000_000
             ));
         }
         let sent = Sent { symbol: command.symbol.0, at_ns: now_ns, doubted: false };

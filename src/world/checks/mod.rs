@@ -74,7 +74,7 @@ impl Checks {
         self.control.delivered(&event.body);
         self.rank.before(&event.body);
         self.book.before(event, now_ns);
-        self.duplicate.before(&event.body, now_ns);
+        self.duplicate.before(&event.body, event.stamp.recv.0);
     }
     /// The stages have acted on it.
     pub fn after(&mut self, event: &Event) {
@@ -93,7 +93,7 @@ impl Checks {
         self.say(now_ns, book::NAME, verdict);
         let verdict = self.restart.decided(command);
         self.say(now_ns, restart::NAME, verdict);
-        let verdict = self.duplicate.decided(command, now_ns);
+        let verdict = self.duplicate.decided(command, event.stamp.recv.0);
         self.say(now_ns, duplicate::NAME, verdict);
         let verdict = self.limits.decided(command, audit, foreign, mid);
         self.say(now_ns, limits::NAME, verdict);
