@@ -530,7 +530,7 @@ pub(super) fn direct(
     let key = ApiKey::new(super::outside::EMBEDDED_KEY, super::outside::EMBEDDED_SECRET.as_bytes())
         .map_err(|error| format!("kill key: {error:?}"))?;
     let clock = Clock::start_unchecked();
-    let cids = CidMark::open(root, &place.account, clock.wall().as_ms())?;
+    let cids = CidMark::open(root, &place.account, clock.wall())?;
     let mut desk = Desk {
         rest,
         url: place.rest_url.clone(),

@@ -42,6 +42,7 @@ mod run;
 mod secrets;
 #[cfg(feature = "net")]
 mod session;
+mod simulate;
 #[cfg(feature = "net")]
 mod symbols;
 #[cfg(feature = "net")]
@@ -130,6 +131,9 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = keys::MANUAL)]
     Keys(keys::KeysArgs),
+    /// Run engine and exchange under seeds and faults, on virtual time, and check what must hold.
+    #[command(after_help = simulate::MANUAL)]
+    Simulate(simulate::SimulateArgs),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -162,6 +166,7 @@ pub fn main() -> ExitCode {
         Some(Command::Symbols(args)) => symbols::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Keys(args)) => keys::run(&args),
+        Some(Command::Simulate(args)) => simulate::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Client(command)) => client::run(&command),

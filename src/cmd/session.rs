@@ -115,7 +115,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     };
     let memory = home.as_ref().map_or(Ok(None), MemoryHome::recall).map_err(bad_input)?;
     // The kill's own ids first: the run's mark moves on at its end.
-    let mark = || CidMark::open(&root, &account, started_at.as_ms()).map_err(bad_input);
+    let mark = || CidMark::open(&root, &account, started_at).map_err(bad_input);
     let (kill_cids, cids) = (mark()?, mark()?);
     let remembered = memory.as_ref().map_or(0, |memory| memory.account.cid_last.0);
     let cid_used = cids.used().max(remembered);
@@ -488,7 +488,7 @@ impl Session {
         };
         self.operate.round(&mut self.watch, &mut self.running, &mut self.kill, &facts);
         if let Some(account) = self.watch.account()
-            && let Err(words) = self.cids.keep_ahead(account.cid_last.0)
+            && let Err(words) = self.cids.keep_ahead(account.cid_last)
         {
             log::error!("client ids cannot be kept ahead, no more entries: {words}");
             self.running.latch.raise(Rank::EntriesBlocked as u8);
@@ -635,7 +635,7 @@ impl Session {
             elapsed_s: elapsed.0 as f64 / 1e9,
             ending,
         });
-        if let Err(words) = self.cids.close(stopped.risk.stage.snapshot().cid_last.0) {
+        if let Err(words) = self.cids.close(stopped.risk.stage.snapshot().cid_last) {
             log::warn!("{words}");
         }
         drop(stopped);

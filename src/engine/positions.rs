@@ -99,6 +99,8 @@ pub struct Positions {
     /// The first position snapshot has been taken over as the start.
     based: bool,
     in_snapshot: bool,
+    /// Rows in which the venue says something else.
+    differing: usize,
 }
 
 impl Positions {
@@ -109,6 +111,7 @@ impl Positions {
             currencies: instruments.iter().map(|i| (i.base, i.quote)).collect(),
             based: false,
             in_snapshot: false,
+            differing: 0,
         }
     }
     /// Flat for a symbol out of the table.
@@ -198,10 +201,19 @@ impl Positions {
     }
     fn compare(&mut self, index: usize, now: MonoNs) {
         let row = &mut self.rows[index];
+        let before = row.differs_since.is_some();
         row.differs_since = match row.venue_qty {
             Some(qty) if qty != row.qty => row.differs_since.or(Some(now)),
             _ => None,
         };
+        let after = row.differs_since.is_some();
+        self.differing = self.differing + usize::from(after) - usize::from(before);
+    }
+    /// True when the venue's position of any symbol has differed for longer than `grace`.
+    #[inline]
+    pub fn any_differs(&self, now: MonoNs, grace: SpanNs) -> bool {
+        self.differing > 0
+            && self.rows.iter().any(|row| row.differs_since.is_some_and(|at| now - at > grace))
     }
     /// False when the venue's position has differed for longer than `grace`: fills and position
     /// messages of one trade come apart by milliseconds, so a short difference means nothing.

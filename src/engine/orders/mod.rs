@@ -27,11 +27,11 @@ mod reconcile;
 mod tests;
 mod trades;
 
-pub use cid::CidSource;
+pub use cid::{BLOCK_IDS, CidBlock, CidSource};
 pub use index::Index;
 pub use ledger::{Ledger, OpenError, Slot, SymbolOrders};
 pub use order::{Amend, Lane, Opening, Order, OrderState, View};
-pub use trades::{Seen, TradeIds};
+pub use trades::{Seen, TradeIds, TradeLeg};
 
 use crate::base::ids::{Cid, StrategyId};
 

@@ -201,10 +201,12 @@ impl RiskStage {
         let known = self.listed && (self.reconciled || !self.config.require_reconcile);
         self.link_up && known && self.wall.0 > 0
     }
-    /// Somebody should read orders, history and trades by REST: at start, after each log-in, and
-    /// while an order is in doubt.
+    /// Somebody should read orders, history and trades by REST: at start, after each log-in, while
+    /// an order is in doubt, and while the venue's position differs.
     pub fn wants_reconcile(&self) -> bool {
-        self.link_up && (!self.reconciled || self.ledger.wants_reconcile())
+        let grace = SpanNs::from_ms(i64::from(self.config.mismatch_grace_ms));
+        let differs = || self.positions.any_differs(self.now, grace);
+        self.link_up && (!self.reconciled || self.ledger.wants_reconcile() || differs())
     }
     /// After a stop or kill: no own order is alive or in doubt, and no flatten is still at work.
     pub fn is_quiesced(&self) -> bool {
