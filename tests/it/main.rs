@@ -14,6 +14,7 @@ mod run_bad_input;
 mod run_embedded;
 #[cfg(feature = "net")]
 mod run_operated;
+#[cfg(feature = "net")]
 mod run_support;
 #[cfg(feature = "net")]
 mod symbols_and_keys;
