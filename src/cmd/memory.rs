@@ -1,5 +1,5 @@
-//! Where the risk state of an account lives between runs: a file on tmpfs, written by the risk stage
-//! before its commands leave, and a copy of it beside the runs, for the day the machine restarts.
+//! Where the risk state of an account lives between runs: a file on tmpfs, written by the risk
+//! stage before its commands leave, and a copy of it beside the runs, for the day the machine restarts.
 
 use crate::engine::risk::{
     AccountMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, RiskJournal, RiskMemory, SymbolMemory,
@@ -89,8 +89,8 @@ impl MemoryHome {
             }
             (None, None) => Ok(None),
             (None, Some(words)) => Err(format!(
-                "risk state {words}: the day's loss, pauses and trips of the account are lost; look \
-                 at the account, then remove the file"
+                "risk state {words}: the day's loss, pauses and trips of the account are lost; \
+                 look at the account, then remove the file"
             )),
         }
     }
