@@ -1,5 +1,7 @@
 //! `genesis` as its own process, with its files in a directory of the test.
 
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
 use genesis::io::rest::{Method, RestConfig, RestRequest, RestTransport};
 use genesis::venue::sign::ApiKey;
 use std::io::{BufRead, BufReader};
