@@ -1,5 +1,5 @@
-//! The operator's words to a running engine: `pause`, `resume`, `cancel`, `flatten`, `kill`, `reset`,
-//! `guards`, over a socket file in the run's directory that only its owner may open. One line of
+//! The operator's words to a running engine: `pause`, `resume`, `cancel`, `flatten`, `kill`,
+//! `reset`, `guards`, over a socket file in the run's directory that only its owner may open. One line of
 //! JSON each way. Whoever else takes such words uses [`control`], too.
 
 use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, json_text};
@@ -222,7 +222,8 @@ impl ControlDesk {
                             let words = match each {
                                 OperatorVerb::Reset => format!(
                                     "reset: kill, pause, loss guards, streaks, pauses and loops \
-                                     are cleared; day and peak begin anew (was {rank}; tripped: {})",
+                                     are cleared; day and peak begin anew (was {rank}; tripped: \
+                                     {})",
                                     if objecting.is_empty() {
                                         "none".to_owned()
                                     } else {
@@ -301,8 +302,8 @@ pub(super) struct WordArgs {
 pub(super) struct KillArgs {
     #[command(flatten)]
     pub word: WordArgs,
-    /// Go to the venue from this process, by REST: works with the engine hanging or dead. Leaves the
-    /// kill file behind, so that a new run stays halted until a person resets it.
+    /// Go to the venue from this process, by REST: works with the engine hanging or dead. Leaves
+    /// the kill file behind, so that a new run stays halted until a person resets it.
     #[arg(long)]
     pub direct: bool,
     /// With --direct: one key of the config, stronger than the run's own; may be repeated.

@@ -1,8 +1,8 @@
 //! The kill switch from outside the line: the file and the signal that pull it, a second way to the
 //! venue for the day the engine hangs or is dead, and the record of how it ended.
 //!
-//! The direct way needs nothing of the engine: own connection, own client ids, REST only. It cancels
-//! the engine's orders (those with its group id), closes the positions of the config's symbols
+//! The direct way needs nothing of the engine: own connection, own client ids, REST only. It
+//! cancels the engine's orders (those with its group id), closes the positions of the config's symbols
 //! reduce-only at prices that give way step by step, and asks the venue until it is flat or its
 //! attempts are used up. Orders of others are reported, not touched.
 
@@ -587,8 +587,8 @@ mod tests {
     use crate::exchange::{Exchange, ExchangeConfig, Synthetic, WaitFor};
     use crate::runtime::server::{Server, ServerConfig};
 
-    /// Goal: a line that does not follow the switch is passed by, and what others have on the account
-    /// stays. Method: a real exchange, a position, and a latch that nobody reads.
+    /// Goal: a line that does not follow the switch is passed by, and what others have on the
+    /// account stays. Method: a real exchange, a position, and a latch that nobody reads.
     #[test]
     fn a_line_that_hangs_is_passed_by_and_orders_of_others_stay() {
         let config = Sources::default().load().unwrap();

@@ -30,6 +30,11 @@ impl Dir {
 }
 impl Drop for Dir {
     fn drop(&mut self) {
+        // The risk state of this directory's runs, on tmpfs.
+        if let Ok(token) = std::fs::read_to_string(self.0.join("risk-embedded.lock")) {
+            let state = genesis::io::files::default_wal_dir(&format!("risk-embedded-{token}"));
+            let _ = std::fs::remove_dir_all(state);
+        }
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

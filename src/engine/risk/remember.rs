@@ -53,7 +53,8 @@ impl RiskStage {
     }
     /// What would be written down now.
     pub fn memory(&self) -> RiskMemory {
-        RiskMemory { account: *self.account.memory(), symbols: self.account.symbols().to_vec() }
+        let symbols = self.account.symbols().to_vec(); // tidy-ok: asked by people, not per input
+        RiskMemory { account: *self.account.memory(), symbols }
     }
 
     #[cold]
