@@ -53,6 +53,7 @@ impl<T> TapTx<T> {
 
 /// Rows of `signal`.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)] // as below
 pub enum SignalRow {
     Symbol(SymbolSignals),
     /// Most slots of `signal_risk` ever in use.

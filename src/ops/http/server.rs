@@ -49,6 +49,9 @@ pub struct ServerStats {
     pub commands: AtomicU64,
 }
 
+/// Who asked, the number of his command, and what became of it.
+type Told = (usize, u64, Outcome);
+
 /// What an audit line says.
 pub(super) type Audit = Box<dyn Fn(&str) + Send>;
 
@@ -181,7 +184,7 @@ struct Work {
     requests: Bucket,
     failures: Bucket,
     commands: Bucket,
-    outcomes: (Sender<(usize, u64, Outcome)>, Receiver<(usize, u64, Outcome)>),
+    outcomes: (Sender<Told>, Receiver<Told>),
     asks: u64,
     page_headers: String,
 }
