@@ -1,4 +1,4 @@
-//! The thread of the control port: accepts, reads, answers, pushes events; never blocks on one peer.
+//! The thread of the control port: accepts, reads, answers, pushes events; never waits for a peer.
 
 #![allow(
     clippy::disallowed_methods,
@@ -48,6 +48,9 @@ pub struct ServerStats {
     pub timed_out: AtomicU64,
     pub commands: AtomicU64,
 }
+
+/// Who asked, the number of his command, and what became of it.
+type Told = (usize, u64, Outcome);
 
 /// What an audit line says.
 pub(super) type Audit = Box<dyn Fn(&str) + Send>;
@@ -166,9 +169,6 @@ struct Peer {
     is_gone: bool,
 }
 
-/// Peer, number of its request, and what became of it.
-type Answered = (usize, u64, Outcome);
-
 struct Work {
     config: HttpConfig,
     listener: TcpListener,
@@ -184,7 +184,7 @@ struct Work {
     requests: Bucket,
     failures: Bucket,
     commands: Bucket,
-    outcomes: (Sender<Answered>, Receiver<Answered>),
+    outcomes: (Sender<Told>, Receiver<Told>),
     asks: u64,
     page_headers: String,
 }
