@@ -286,20 +286,28 @@ fn walked(log: &Log, upstream: Upstream) -> Vec<(&'static str, u64)> {
 
 #[test]
 fn an_outage_opens_the_breaker_and_leaves_cancels_a_way() {
-    for mood in [
-        (|at, _| if (30_000..60_000).contains(&(at / MS)) { Mood::Down } else { Mood::Good })
-            as fn(u64, Upstream) -> Mood,
-        |at, _| if (30_000..60_000).contains(&(at / MS)) { Mood::Silent } else { Mood::Good },
-        |at, _| if (30_000..60_000).contains(&(at / MS)) { Mood::Slow } else { Mood::Good },
-        |at, _| match at / MS {
-            at if (30_000..60_000).contains(&at) && at / 700 % 2 == 0 => Mood::Down,
+    fn bad(at: u64, mood: Mood) -> Mood {
+        if (30_000..60_000).contains(&(at / MS)) { mood } else { Mood::Good }
+    }
+    let moods: [(&str, fn(u64, Upstream) -> Mood); 4] = [
+        ("down (503)", |at, _| bad(at, Mood::Down)),
+        ("silent", |at, _| bad(at, Mood::Silent)),
+        ("slow (8 s)", |at, _| bad(at, Mood::Slow)),
+        ("flapping", |at, _| match at / MS / 700 % 2 {
+            0 => bad(at, Mood::Down),
             _ => Mood::Good,
-        },
-    ] {
+        }),
+    ];
+    for (name, mood) in moods {
         let mut scheduler = Scheduler::new(config(3));
         let mut venue = Venue::new(3, 100, mood);
         let log = run(&mut scheduler, &mut venue, trickle(120));
         let walked = walked(&log, Upstream::Orders);
+        // The table of a reader: `--nocapture`.
+        let cancels = log.starts.iter().filter(|(at, priority, ..)| {
+            *priority == Priority::Cancel && (30_000..60_000).contains(&(at / MS))
+        });
+        println!("{name:<12} cancels tried in the outage {:>3}  {walked:?}", cancels.count());
         assert_eq!(walked[0].0, "open", "{walked:?}");
         assert!((30..45).contains(&walked[0].1), "{walked:?}");
         assert_eq!(walked.last().unwrap().0, "closed", "{walked:?}");
