@@ -16,6 +16,15 @@ use crate::venue::symbols::SymbolTable;
 use std::path::Path;
 use std::time::Duration;
 
+/// What a supervisor tells a service; read from the environment by `cmd` alone.
+#[derive(Clone, Debug, Default)]
+pub struct Service {
+    /// `$NOTIFY_SOCKET`.
+    pub notify_socket: Option<String>,
+    /// `$WATCHDOG_USEC`.
+    pub watchdog_usec: Option<String>,
+}
+
 /// What the command line adds to a config.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
@@ -28,6 +37,8 @@ pub struct RunRequest {
     pub places: Places,
     /// An exchange of ours in another process (`genesis venue`), instead of an embedded one.
     pub attach: Option<String>,
+    /// What the environment says to a service.
+    pub service: Service,
 }
 
 /// Why a run did not come to a report.

@@ -13,6 +13,8 @@ mod run_bad_input;
 #[cfg(feature = "net")]
 mod run_embedded;
 #[cfg(feature = "net")]
+mod run_operated;
+#[cfg(feature = "net")]
 mod run_support;
 #[cfg(feature = "net")]
 mod symbols_and_keys;
