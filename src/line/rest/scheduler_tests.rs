@@ -57,6 +57,8 @@ enum Mood {
     /// Answers after 8 s.
     Slow,
 }
+/// The mood at a time, by upstream.
+type Weather = fn(u64, Upstream) -> Mood;
 struct Venue {
     /// Of the table's limits, percent.
     limit_percent: u32,
@@ -65,11 +67,11 @@ struct Venue {
     arrivals: BTreeMap<u8, Vec<u64>>,
     /// Refusals for the rate, with their time.
     hits: Vec<u64>,
-    mood: fn(u64, Upstream) -> Mood,
+    mood: Weather,
     rng: Rng,
 }
 impl Venue {
-    fn new(seed: u64, limit_percent: u32, mood: fn(u64, Upstream) -> Mood) -> Self {
+    fn new(seed: u64, limit_percent: u32, mood: Weather) -> Self {
         let mut rng = Rng::new(seed);
         let window_phase = rng.chance(1, 2).then(|| rng.below(60_000 * MS));
         let (arrivals, hits) = (BTreeMap::new(), Vec::new());
@@ -289,7 +291,7 @@ fn an_outage_opens_the_breaker_and_leaves_cancels_a_way() {
     fn bad(at: u64, mood: Mood) -> Mood {
         if (30_000..60_000).contains(&(at / MS)) { mood } else { Mood::Good }
     }
-    let moods: [(&str, fn(u64, Upstream) -> Mood); 4] = [
+    let moods: [(&str, Weather); 4] = [
         ("down (503)", |at, _| bad(at, Mood::Down)),
         ("silent", |at, _| bad(at, Mood::Silent)),
         ("slow (8 s)", |at, _| bad(at, Mood::Slow)),
