@@ -16,6 +16,8 @@ mod ids;
 mod latency;
 #[cfg(feature = "net")]
 mod outside;
+#[cfg(feature = "net")]
+mod record;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
@@ -72,6 +74,10 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = venue::MANUAL)]
     Venue(Box<venue::VenueArgs>),
+    /// Record what a venue sends into files that are markets.
+    #[cfg(feature = "net")]
+    #[command(after_help = record::MANUAL)]
+    Record(Box<record::RecordArgs>),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
         Some(Command::Config(args)) => config::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Venue(args)) => venue::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Record(args)) => record::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
     };
     ExitCode::from(code)

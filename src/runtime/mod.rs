@@ -22,6 +22,8 @@ pub mod link;
 pub mod observe;
 pub mod placement;
 #[cfg(feature = "net")]
+pub mod recorder;
+#[cfg(feature = "net")]
 pub mod replay;
 #[cfg(feature = "net")]
 pub mod server;
