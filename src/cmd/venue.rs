@@ -44,9 +44,9 @@ Markets:
 
 Faults:
   --faults config/faults.toml
-                            messages lost, late, twice or spoilt, REST errors and slow bodies, refused
-                            nonces, cancel-only, maintenance, restarts: by a script whose manual is
-                            that file
+                            messages lost, late, twice or spoilt, REST errors and slow bodies,
+                            refused nonces, cancel-only, maintenance, restarts: by a script whose
+                            manual is that file
 
 Accounts and orders live as long as the process; with --state FILE they survive it.
 

@@ -1,7 +1,9 @@
 //! Sockets as the exchange sees them: flags, sequence numbers, channels, and one buffer of frames
 //! to send.
 
+use super::config::Permissions;
 use super::levels::{RowTexts, Window};
+use super::login::Pass;
 use super::number::{push_i64, push_u64};
 use crate::base::time::WallNs;
 use std::collections::BTreeMap;
@@ -145,6 +147,8 @@ pub enum Class<'a> {
     /// Wallet name and currency.
     Wallet(&'a str, &'a str),
     Balance,
+    /// A notification that answers nothing.
+    Notify,
     /// A notification that answers a request (`…-req`) with success, or with an error.
     Granted,
     Refused,
@@ -168,7 +172,7 @@ impl Filters {
                 filter == "wallet" || rest == Some((wallet, currency))
             }
             Class::Balance => filter == "balance",
-            Class::Granted | Class::Refused => filter == "notify",
+            Class::Notify | Class::Granted | Class::Refused => filter == "notify",
             Class::Funding => filter.starts_with("funding"),
         })
     }
@@ -177,11 +181,29 @@ impl Filters {
 #[derive(Clone, Debug)]
 pub struct Auth {
     pub account: u32,
+    pub permissions: Permissions,
     /// Account events told on this socket since its snapshots.
     pub seq: u64,
     pub filters: Filters,
     /// Cancel the account's orders when the socket closes.
     pub cancels_on_close: bool,
+}
+
+impl Auth {
+    pub fn pass(&self) -> Pass {
+        Pass { account: self.account, permissions: self.permissions }
+    }
+    /// What the key may read and the client asked for.
+    fn hears(&self, class: Class<'_>) -> bool {
+        let may = self.permissions;
+        let allowed = match class {
+            Class::Trading(_) => may.orders_read || may.positions_read,
+            Class::Wallet(..) | Class::Balance => may.wallets_read,
+            Class::Funding => may.funding_read,
+            Class::Notify | Class::Granted | Class::Refused => true,
+        };
+        allowed && self.filters.wants(class)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -471,10 +493,10 @@ impl Hub {
         now: WallNs,
     ) {
         let Some(auth) = session.auth.as_mut() else { return };
-        if auth.account != account || !auth.filters.wants(class) {
+        if auth.account != account || !auth.hears(class) {
             return;
         }
-        let is_note = matches!(class, Class::Granted | Class::Refused);
+        let is_note = matches!(class, Class::Notify | Class::Granted | Class::Refused);
         if counted && !is_note {
             auth.seq += 1;
         }
@@ -591,6 +613,7 @@ mod tests {
         session.flags = FLAG_SEQ | FLAG_TIMESTAMP;
         session.auth = Some(Auth {
             account: 1,
+            permissions: Permissions::TRADE,
             seq: 0,
             filters: Filters(vec!["trading".into(), "notify".into()]),
             cancels_on_close: false,

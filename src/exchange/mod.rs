@@ -7,35 +7,56 @@
 //! Tests:     exchange/tests.rs, beside each file, tests/it/exchange_*.rs with our own client.
 
 mod account;
+mod audit;
+mod calc;
 mod checksum;
+mod cids;
+mod conf;
 mod config;
 mod core;
 mod date;
 mod depth;
 mod desk;
+mod entry;
+#[cfg(test)]
+mod entry_tests;
+mod execute;
 mod floor;
+mod funds;
 mod ghost;
 mod hub;
 mod json;
+mod ledger;
 mod levels;
+mod login;
+mod margin;
 mod market;
 mod matching;
 mod number;
 mod order;
+#[cfg(test)]
+mod order_tests;
 mod publish;
 mod recorded;
 mod rest;
+mod rest_private;
+mod rest_public;
+#[cfg(test)]
+mod script_tests;
 mod settle;
 mod sign;
 mod state;
+mod stops;
 mod talk;
 mod tape;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use self::audit::{Audit, AuditOrder, AuditTrade};
 pub use self::config::{
-    AccountSpec, ExchangeConfig, ExchangeError, Fees, Permissions, SymbolSpec, VenueLimits, WaitFor,
+    AccountSpec, ExchangeConfig, ExchangeError, FeeTier, Fees, KeySpec, Permissions, SymbolSpec,
+    VenueLimits, WaitFor,
 };
 pub use self::core::ExchangeStats;
 pub use ghost::GhostStats;

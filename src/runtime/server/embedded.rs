@@ -73,10 +73,13 @@ impl ExchangePort for Exchange {
             api_key: request.api_key,
             nonce: request.nonce,
             signature: request.signature,
+            token: request.token,
+            if_none_match: request.if_none_match,
             body: request.body,
         };
         let reply = Exchange::rest(self, &request, now);
-        RestReply::new(reply.status, reply.content_type, reply.body)
+        let headers = reply.headers;
+        RestReply { headers, ..RestReply::new(reply.status, reply.content_type, reply.body) }
     }
     fn control(&mut self, control: Control, now: WallNs) {
         match control {

@@ -17,6 +17,10 @@ pub struct RestRequest<'a> {
     pub nonce: Option<&'a str>,
     /// Header `bfx-signature`.
     pub signature: Option<&'a str>,
+    /// Header `bfx-token`.
+    pub token: Option<&'a str>,
+    /// Header `if-none-match`.
+    pub if_none_match: Option<&'a str>,
     pub body: &'a [u8],
 }
 
@@ -29,6 +33,8 @@ pub struct RestReply {
     pub body: Vec<u8>,
     /// Header `Retry-After`.
     pub retry_after_s: Option<u32>,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
     /// Sent bit by bit instead of at once.
     pub pace: Option<Pace>,
 }
@@ -36,7 +42,8 @@ pub struct RestReply {
 impl RestReply {
     /// A reply without more headers, sent at once.
     pub fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> RestReply {
-        RestReply { status, content_type, body, retry_after_s: None, pace: None }
+        let headers = Vec::new();
+        RestReply { status, content_type, body, retry_after_s: None, headers, pace: None }
     }
 }
 

@@ -560,12 +560,20 @@ impl<E: ExchangePort> Serve<E> {
                     api_key: text("bfx-apikey"),
                     nonce: text("bfx-nonce"),
                     signature: text("bfx-signature"),
+                    token: text("bfx-token"),
+                    if_none_match: text("if-none-match"),
                     body: &conn.inbox[head.size..head.size + head.body_size],
                 };
                 let reply = self.exchange.rest(&request, market);
-                let retry = reply.retry_after_s.map(|s| format!("retry-after: {s}\r\n"));
-                let extra = retry.as_deref().unwrap_or("");
-                conn.reply(reply.status, reply.content_type, extra, &reply.body, head.keep_alive);
+                let mut extra: String = reply
+                    .headers
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {value}\r\n"))
+                    .collect();
+                if let Some(retry_s) = reply.retry_after_s {
+                    extra.push_str(&format!("retry-after: {retry_s}\r\n"));
+                }
+                conn.reply(reply.status, reply.content_type, &extra, &reply.body, head.keep_alive);
                 if let Some(pace) = reply.pace {
                     conn.hold_reply(pace, head.keep_alive, now);
                     return conn.finish_request(&head, now);

@@ -131,6 +131,8 @@ impl Stage {
             api_key: None,
             nonce: None,
             signature: None,
+            token: None,
+            if_none_match: None,
             body: b"{}",
         };
         self.faulty.rest(&request, self.now)
