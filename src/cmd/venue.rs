@@ -287,7 +287,7 @@ fn wall_now() -> WallNs {
 }
 
 /// A channel that speaks once for each SIGINT, SIGTERM or SIGHUP.
-fn stop_signals() -> std::io::Result<Receiver<()>> {
+pub(super) fn stop_signals() -> std::io::Result<Receiver<()>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (told, stop) = crossbeam_channel::bounded(1);

@@ -10,6 +10,7 @@
 
 pub mod alloc;
 pub mod capture;
+pub mod capture_writer;
 pub mod clock;
 pub mod files;
 pub mod http1;

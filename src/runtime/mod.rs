@@ -26,6 +26,8 @@ pub mod placement;
 #[cfg(feature = "net")]
 pub mod plane;
 #[cfg(feature = "net")]
+pub mod recorder;
+#[cfg(feature = "net")]
 pub mod replay;
 #[cfg(feature = "net")]
 pub mod server;

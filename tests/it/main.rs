@@ -9,6 +9,8 @@ mod exchange_support;
 mod kill_and_restart;
 mod nonces_of_many;
 #[cfg(feature = "net")]
+mod record_round_trip;
+#[cfg(feature = "net")]
 mod run_attached;
 #[cfg(feature = "net")]
 mod run_bad_input;
@@ -23,3 +25,5 @@ mod symbols_and_keys;
 mod tidy;
 #[cfg(feature = "net")]
 mod venue_command;
+#[cfg(feature = "net")]
+mod venue_process;
