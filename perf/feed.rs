@@ -1,6 +1,6 @@
-//! The other side as text, made in memory: answers to a sign-in, book changes of several symbols with
-//! sequence numbers and times, and what the venue says about an order. Seeded; the same seed gives the
-//! same bytes.
+//! The other side as text, made in memory: answers to a sign-in, book changes of several symbols
+//! with sequence numbers and times, and what the venue says about an order. Seeded; the same seed
+//! gives the same bytes.
 
 use genesis::base::ids::SymbolId;
 use genesis::base::rng::Rng;
@@ -8,8 +8,8 @@ use genesis::base::units::Qty;
 use genesis::model::{Action, Command, Instrument, SymbolName};
 use std::fmt::Write as _;
 
-/// Symbols that a feed can speak about, with their price at the middle in ticks and the decimals of a
-/// tick: five significant digits, as the venue quotes.
+/// Symbols that a feed can speak about, with their price at the middle in ticks and the decimals of
+/// a tick: five significant digits, as the venue quotes.
 const SYMBOLS: [(&str, i64, usize); 4] = [
     ("tBTCUSD", 86_717, 0),
     ("tETHUSD", 23_045, 1),
@@ -233,8 +233,8 @@ impl Feed {
         server_frame(text.as_bytes(), out);
         self.text = text;
     }
-    /// What the venue says to a new order that it fills at once: taken, traded, traded with its fee,
-    /// ended. Nothing to other commands.
+    /// What the venue says to a new order that it fills at once: taken, traded, traded with its
+    /// fee, ended. Nothing to other commands.
     pub fn filled(&mut self, command: &Command, out: &mut Vec<u8>) {
         let Action::New(new) = command.action else { return };
         let (name, ..) = SYMBOLS[command.symbol.index()];

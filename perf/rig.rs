@@ -1,6 +1,6 @@
 //! The line in one thread without sockets: the stages of a run, made as a run makes them, the real
-//! write-ahead log, and the real clock. What differs from a run is that no limit on the number or the
-//! pace of orders stands in the way, because the venue answers as fast as it is asked.
+//! write-ahead log, and the real clock. What differs from a run is that no limit on the number or
+//! the pace of orders stands in the way, because the venue answers as fast as it is asked.
 
 use crate::feed::{Feed, client_text, instruments};
 use genesis::base::ids::ConnId;

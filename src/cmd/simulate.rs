@@ -118,9 +118,9 @@ pub(super) fn run(args: &SimulateArgs) -> u8 {
     };
     let seeds = first..=last;
     match &args.canary {
-        None => pool.install(|| simulate(args, seeds, &|seed, trace| {
-            plan(seed, Canary::None, trace)
-        })),
+        None => {
+            pool.install(|| simulate(args, seeds, &|seed, trace| plan(seed, Canary::None, trace)))
+        }
         Some(name) => {
             let wanted = match (name.as_str(), Canary::from_name(name)) {
                 ("all", _) => Canary::ALL.to_vec(),

@@ -11,14 +11,14 @@ use crate::io::tls_server::ServerTls;
 use crate::ops::logger;
 use crate::ops::report::exit;
 use crate::runtime::server::{
-    Server, ServerConfig, ServerHandle, ServerLimits, ServerReport, ServerTlsConfig, Speed,
-    open_recording,
+    FaultCounters, FaultScript, Faulty, Server, ServerConfig, ServerHandle, ServerLimits,
+    ServerReport, ServerTlsConfig, Speed, open_recording,
 };
 use clap::Args;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Serialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// How often the server is looked after, and the longest a stop waits for it.
@@ -41,6 +41,12 @@ Markets:
                             public stream, in their order; your orders fill against it by their
                             place in the queue and are never shown in it
   --speed real|N|max        pace of the market's clock; `max` is as fast as the slowest client reads
+
+Faults:
+  --faults config/faults.toml
+                            messages lost, late, twice or spoilt, REST errors and slow bodies,
+                            refused nonces, cancel-only, maintenance, restarts: by a script whose
+                            manual is that file
 
 Accounts and orders live as long as the process; with --state FILE they survive it.
 
@@ -109,6 +115,9 @@ pub(super) struct VenueArgs {
     /// Keep accounts, orders and ids in FILE.a and FILE.b across runs.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Let go wrong what a script says; config/faults.toml is its manual.
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
     /// Stop by itself after this long, e.g. 60s, 5m.
     #[arg(long = "for", value_name = "SPAN", value_parser = super::run::span)]
     run_for: Option<Duration>,
@@ -175,6 +184,7 @@ struct Login<'a> {
 struct Goodbye {
     server: ServerReport,
     exchange: ExchangeStats,
+    faults: FaultCounters,
 }
 
 impl VenueArgs {
@@ -259,6 +269,17 @@ impl VenueArgs {
     }
 }
 
+/// A script of faults from its file.
+///
+/// # Errors
+/// What is wrong with it, with its name.
+pub(super) fn read_faults(path: &Path) -> Result<FaultScript, String> {
+    let named = |why: String| format!("faults {}: {why}", path.display());
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| named(format!("{error}; name a script such as config/faults.toml")))?;
+    FaultScript::parse(&text).map_err(|error| named(error.to_string()))
+}
+
 #[expect(clippy::disallowed_methods, reason = "a market made here follows the host's clock")]
 fn wall_now() -> WallNs {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -291,6 +312,8 @@ pub(super) fn run(args: &VenueArgs) -> u8 {
         // Signals first, so that none is lost between the first line and the wait.
         let stop = stop_signals().map_err(|error| format!("signals cannot be caught: {error}"))?;
         let server = args.server_config()?;
+        let script = args.faults.as_deref().map_or(Ok(FaultScript::default()), read_faults)?;
+        let exchange = Faulty::new(exchange, script);
         let handle = Server::start(server, exchange).map_err(|error| error.to_string())?;
         Ok((handle, symbols, stop))
     });
@@ -315,7 +338,8 @@ pub(super) fn run(args: &VenueArgs) -> u8 {
     wait(&handle, &stop, args.run_for);
     match handle.stop() {
         Ok((server, exchange)) => {
-            let goodbye = Goodbye { server, exchange: exchange.stats() };
+            let faults = exchange.fault_counters();
+            let goodbye = Goodbye { server, exchange: exchange.inner().stats(), faults };
             say(&sonic_rs::to_string(&goodbye).unwrap_or_default());
             exit::OK
         }
@@ -327,7 +351,7 @@ pub(super) fn run(args: &VenueArgs) -> u8 {
 }
 
 /// Until a signal, the end of the time given, or the server's own end.
-fn wait(handle: &ServerHandle<Exchange>, stop: &Receiver<()>, run_for: Option<Duration>) {
+fn wait(handle: &ServerHandle<Faulty<Exchange>>, stop: &Receiver<()>, run_for: Option<Duration>) {
     let mut left = run_for;
     while !handle.has_ended() {
         let turn = left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY));

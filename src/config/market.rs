@@ -120,6 +120,8 @@ pub struct ExchangeSection {
     pub heartbeat_ms: u64,
     /// Keep accounts and orders across restarts of the exchange.
     pub keep_state: bool,
+    /// Script of faults, empty = none.
+    pub faults: String,
 }
 
 /// The real venue's addresses, and where its keys are kept (never the keys).
@@ -288,6 +290,17 @@ pub(super) fn read_exchange(root: &mut Scope<'_, '_>) -> ExchangeSection {
                  comes back as it was. Off: every run starts fresh and repeats.",
             ),
             false,
+        ),
+        faults: s.text(
+            key(
+                "faults",
+                "",
+                "File with a script of faults: what the exchange does wrong, and when. Its manual \
+                 is config/faults.toml. Empty: none.",
+            ),
+            "",
+            "a file name or empty",
+            |_| Ok(()),
         ),
     };
     s.finish();

@@ -52,6 +52,19 @@ impl Position {
     pub fn unrealised(&self, mark: Px) -> Quote {
         quote((i128::from(self.qty.raw()) * i128::from(mark.raw())).saturating_sub(self.cost))
     }
+    /// Cost of the open part, 1e-16 quote, signed as `qty`.
+    #[inline]
+    pub fn cost_e16(&self) -> i128 {
+        self.cost
+    }
+    /// Realised P&L after fees, 1e-16 quote. Fees taken in base count at their trade's price, but
+    /// in a spot wallet, where they have made the position smaller.
+    #[inline]
+    pub fn realised_e16(&self, wallet: WalletKind) -> i128 {
+        let fees = if wallet == WalletKind::Exchange { self.fees_quote } else { self.fees };
+        let fees = i128::from(fees.raw()) * i128::from(UNIT_SCALE);
+        self.cash.saturating_add(self.cost).saturating_add(fees)
+    }
     fn add(&mut self, qty: Qty, px: Px) {
         let (old, add) = (i128::from(self.qty.raw()), i128::from(qty.raw()));
         let value = add * i128::from(px.raw());

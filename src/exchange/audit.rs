@@ -45,7 +45,7 @@ pub struct Audit {
 impl Exchange {
     /// The account of an API key; `None` for a key that opens nothing.
     pub fn audit(&self, api_key: &str) -> Option<Audit> {
-        let index = self.core.find_account(api_key)?;
+        let (index, _) = self.core.find_key(api_key)?;
         let account = self.core.bank.account(index);
         let alive = account.open.iter().filter_map(|id| self.core.orders.get(id));
         Some(Audit {
@@ -77,7 +77,7 @@ impl Exchange {
     /// Executions of the account newer than trade `after`, oldest first; at most the
     /// `HISTORY_MAX` newest are kept.
     pub fn audit_trades(&self, api_key: &str, after: u64, mut tell: impl FnMut(AuditTrade)) {
-        let Some(index) = self.core.find_account(api_key) else { return };
+        let Some((index, _)) = self.core.find_key(api_key) else { return };
         let trades = &self.core.bank.account(index).trades;
         let newer = trades.iter().rev().take_while(|trade| trade.id > after).count();
         for trade in trades.iter().skip(trades.len() - newer) {

@@ -2,14 +2,17 @@
 //! checksums, tickers, expiries. What orders do is in `desk`, what sockets say in `talk`, what
 //! books show in `publish`.
 
-use super::account::{Account, Bank, HOUSE, Wallet};
+use super::account::{Account, Bank, HOUSE, Wallet, keep};
 use super::config::{ExchangeConfig, ExchangeError, SymbolSpec};
 use super::depth::Depth;
 use super::ghost::GhostStats;
 use super::hub::{FeedKey, Hub};
+use super::json::push_text;
 use super::levels::{RowTexts, Window};
+use super::login::Token;
 use super::market::MarketSource;
 use super::matching::{Match, MatchBook};
+use super::number::{push_i64, push_number, push_u64};
 use super::order::Order;
 use super::recorded::Replay;
 use super::tape::Tape;
@@ -18,7 +21,7 @@ use crate::base::time::WallNs;
 use crate::base::units::Side;
 use crate::model::{Currency, Instrument};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One instrument and everything about it.
 #[derive(Debug)]
@@ -36,6 +39,52 @@ pub struct Listing {
     pub stops: Vec<u64>,
     /// Stops whose price may have been reached since they were last looked at.
     pub stops_due: bool,
+    /// Accounts with a position in it.
+    pub holders: u32,
+    /// Best bid and ask at full hours, oldest first.
+    pub touches: VecDeque<TouchSample>,
+    /// `(ms, mark)` of a derivative at full minutes, oldest first.
+    pub marks: VecDeque<(i64, i64)>,
+}
+
+/// Best bid and ask at a moment; 0 = none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TouchSample {
+    pub mts: i64,
+    pub bid: i64,
+    pub ask: i64,
+}
+
+/// A position that the venue ended, as `liquidations/hist` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liquidation {
+    pub position: u64,
+    pub mts: i64,
+    pub symbol: u16,
+    /// 1e-8, as the position was.
+    pub qty: i64,
+    pub base_px: i64,
+    /// Average price of its end; 0 = not executed.
+    pub px: i64,
+}
+
+impl Liquidation {
+    /// Writes `["pos",ID,MTS,_,SYMBOL,AMOUNT,BASE_PRICE,_,IS_MATCH,IS_MARKET_SOLD,_,PRICE]`.
+    pub fn push_array(&self, out: &mut Vec<u8>, symbol: &str) {
+        out.extend_from_slice(b"[\"pos\",");
+        push_u64(out, self.position);
+        out.push(b',');
+        push_i64(out, self.mts);
+        out.extend_from_slice(b",null,");
+        push_text(out, symbol);
+        for number in [self.qty, self.base_px] {
+            out.push(b',');
+            push_number(out, number);
+        }
+        out.extend_from_slice(b",null,1,1,null,");
+        push_number(out, self.px);
+        out.push(b']');
+    }
 }
 
 impl Listing {
@@ -75,6 +124,8 @@ pub struct ExchangeStats {
     pub fills: u64,
     /// Orders of accounts cancelled by them.
     pub canceled: u64,
+    /// Positions of accounts ended for want of margin.
+    pub forced: u64,
     /// Steps of the market taken.
     pub steps: u64,
     /// Public trades made here.
@@ -98,12 +149,20 @@ pub(super) struct Ticks {
     pub slow_at: WallNs,
     pub ticker_at: WallNs,
     pub status_at: WallNs,
+    pub sample_at: WallNs,
 }
 
 /// Tick of slow (F1) books, ms.
 const SLOW_MS: i64 = 2_000;
 /// Tick of derivative status, ms.
 const STATUS_MS: i64 = 1_000;
+/// Tick of the samples that histories are made of, ms; bids and asks are kept at full hours.
+const SAMPLE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
+/// Samples kept per symbol, of either kind.
+const SAMPLES_MAX: usize = 5_000;
+/// Ended positions kept for the public list.
+pub(super) const LIQUIDATIONS_MAX: usize = 1_000;
 
 pub struct Core {
     pub(super) config: ExchangeConfig,
@@ -121,11 +180,18 @@ pub struct Core {
     pub(super) stats: ExchangeStats,
     pub(super) is_dirty: bool,
     pub(super) in_maintenance: bool,
+    /// Nothing but cancels is taken.
+    pub(super) is_cancel_only: bool,
     pub(super) server_id: String,
+    pub(super) tokens: Vec<Token>,
+    pub(super) token_rng: Rng,
     /// True once the market runs; before, nobody is rate-limited.
     pub(super) has_started: bool,
     /// REST calls by endpoint class: start of the minute (ms) and count.
     pub(super) rest_calls: BTreeMap<&'static str, (i64, u32)>,
+    /// Nobody is served over REST before this moment.
+    pub(super) rest_blocked_until_ms: i64,
+    pub(super) liquidations: VecDeque<Liquidation>,
     pub(super) ticks: Ticks,
     /// Symbols whose books the house changed in the running step of the market.
     pub(super) unsent_books: Vec<u16>,
@@ -186,6 +252,9 @@ impl Core {
                 candle_feeds: Vec::new(),
                 stops: Vec::new(),
                 stops_due: false,
+                holders: 0,
+                touches: VecDeque::new(),
+                marks: VecDeque::new(),
             });
         }
         let mut rng = Rng::new(config.seed);
@@ -193,7 +262,8 @@ impl Core {
         let server_id = uuid_text(&mut rng);
         let mut bank = Bank { accounts: vec![Account::default()], ..Bank::default() };
         for spec in &config.accounts {
-            let mut account = Account::default();
+            let nonces = vec![0; spec.keys().count()];
+            let mut account = Account { nonces, ..Account::default() };
             for (wallet, currency, units) in &spec.balances {
                 let bad = || ExchangeError::Balance(format!("{wallet} {currency}"));
                 let wallet = Wallet::by_name(wallet).ok_or_else(bad)?;
@@ -209,6 +279,7 @@ impl Core {
             slow_at: WallNs(now.0 + SLOW_MS * 1_000_000),
             ticker_at: WallNs(now.0 + config.ticker_ms * 1_000_000),
             status_at: WallNs(now.0 + STATUS_MS * 1_000_000),
+            sample_at: now,
         };
         let ids = Ids {
             order: 40_000_000_000 + rng.below(1_000_000),
@@ -229,15 +300,28 @@ impl Core {
             stats: ExchangeStats::default(),
             is_dirty: false,
             in_maintenance: false,
+            is_cancel_only: false,
             server_id,
+            tokens: Vec::new(),
+            token_rng: Rng::new(rng.next_u64()),
             has_started: false,
             rest_calls: BTreeMap::new(),
+            rest_blocked_until_ms: 0,
+            liquidations: VecDeque::new(),
             ticks: config_ticks,
             unsent_books: Vec::new(),
             scratch: Scratch::default(),
         };
         core.list_recorded_feeds();
         Ok(core)
+    }
+    /// Why no order is taken at the moment; cancels always are.
+    pub(super) fn closed_because(&self) -> Option<&'static str> {
+        match (self.in_maintenance, self.is_cancel_only) {
+            (true, _) => Some("maintenance"),
+            (false, true) => Some("Invalid order: cancel only mode"),
+            (false, false) => None,
+        }
     }
     pub(super) fn listing(&self, symbol: u16) -> &Listing {
         &self.listings[symbol as usize]
@@ -252,10 +336,12 @@ impl Core {
         }
         self.by_name.get(&["t", name].concat()).copied()
     }
-    /// Index of the account that owns an API key; the house has none.
-    pub(super) fn find_account(&self, api_key: &str) -> Option<u32> {
-        let at = self.config.accounts.iter().position(|account| account.api_key == api_key)?;
-        Some(at as u32 + 1)
+    /// Account that owns an API key, and the key's place among its own; the house has none.
+    pub(super) fn find_key(&self, api_key: &str) -> Option<(u32, usize)> {
+        self.config.accounts.iter().enumerate().find_map(|(at, account)| {
+            let key = account.keys().position(|(key, ..)| key == api_key)?;
+            Some((at as u32 + 1, key))
+        })
     }
     /// The clock never runs backwards, whatever the caller says.
     pub(super) fn set_now(&mut self, now: WallNs) {
@@ -269,6 +355,7 @@ impl Core {
         let ticks = &self.ticks;
         let mut next =
             ticks.checksum_at.min(ticks.slow_at).min(ticks.ticker_at).min(ticks.status_at);
+        next = next.min(ticks.sample_at);
         if let Some(beat) = self.hub.next_beat() {
             next = next.min(beat);
         }
@@ -306,6 +393,24 @@ impl Core {
         if self.ticks.status_at <= now {
             self.ticks.status_at = after(STATUS_MS);
             self.publish_statuses();
+        }
+        if self.ticks.sample_at <= now {
+            let minute = now.as_ms().div_euclid(SAMPLE_MS);
+            self.ticks.sample_at = WallNs::from_ms((minute + 1) * SAMPLE_MS);
+            self.take_samples(minute * SAMPLE_MS);
+        }
+    }
+    fn take_samples(&mut self, mts: i64) {
+        for listing in &mut self.listings {
+            if mts % HOUR_MS == 0 || listing.touches.is_empty() {
+                let best = |side| listing.depth.public_best(side).unwrap_or(0);
+                let (bid, ask) = (best(Side::Buy), best(Side::Sell));
+                keep(&mut listing.touches, SAMPLES_MAX, TouchSample { mts, bid, ask });
+            }
+            if listing.is_derivative() {
+                let mark = listing.mark();
+                keep(&mut listing.marks, SAMPLES_MAX, (mts, mark));
+            }
         }
     }
     /// Feeds of a key, registered with their symbol.

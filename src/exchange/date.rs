@@ -25,10 +25,14 @@ pub fn read_day(text: &str) -> Option<i64> {
     same.then_some(days)
 }
 
-/// Milliseconds since the epoch of `YYYY-MM-DD HH:MM:SS`.
+/// Milliseconds since the epoch of `YYYY-MM-DD HH:MM:SS`, or of a day's start.
 pub fn read_datetime(text: &str) -> Option<i64> {
-    let (date, time) = text.split_once(' ').or_else(|| text.split_once('T'))?;
-    let mut parts = time.trim_end_matches('Z').split(':');
+    let Some((date, time)) = text.split_once(' ').or_else(|| text.split_once('T')) else {
+        return Some(read_day(text)? * 86_400_000);
+    };
+    // Clients print fractions and zones of their own; seconds and UTC are what counts.
+    let time = time.split(['.', 'Z', '+']).next().unwrap_or(time);
+    let mut parts = time.split(':');
     let mut next = |limit: i64| {
         let value: i64 = parts.next()?.parse().ok()?;
         (0..limit).contains(&value).then_some(value)
@@ -50,6 +54,8 @@ mod tests {
             assert_eq!(read_day(text), None, "{text}");
         }
         assert_eq!(read_datetime("2018-11-12 18:06:08"), Some(1_542_045_968_000));
+        assert_eq!(read_datetime("2018-11-12T18:06:08.120Z"), Some(1_542_045_968_000));
+        assert_eq!(read_datetime("2020-06-30"), Some(1_593_475_200_000));
         assert_eq!(read_datetime("2018-11-12 25:06:08"), None);
     }
 }

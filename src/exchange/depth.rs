@@ -3,7 +3,7 @@
 
 use super::ghost::GhostBook;
 use super::levels::{FoldInput, Row, Window, fold_levels, side_index};
-use super::matching::{Match, MatchBook, Resting};
+use super::matching::{Front, MatchBook, Resting};
 use crate::base::units::Side;
 
 #[derive(Clone, Debug)]
@@ -31,23 +31,31 @@ impl Depth {
             Depth::Recorded(book) => book.reduce(id, qty),
         }
     }
-    pub fn take(
-        &mut self,
-        side: Side,
-        limit: Option<i64>,
-        qty: i64,
-        budget: Option<i64>,
-        out: &mut Vec<Match>,
-    ) -> i64 {
+    /// What a taker would meet first on a side.
+    pub fn front(&self, side: Side) -> Option<Front> {
         match self {
-            Depth::Matched(book) => book.take(side, limit, qty, budget, out),
-            Depth::Recorded(book) => book.take(side, limit, qty, budget, out),
+            Depth::Matched(book) => book.front(side),
+            Depth::Recorded(book) => book.fronts(side).next(),
         }
     }
-    pub fn fillable(&self, side: Side, limit: Option<i64>, qty: i64) -> (i64, i64) {
+    /// Everything a taker could meet on a side, in its order.
+    pub fn fronts(&self, side: Side) -> Box<dyn Iterator<Item = Front> + '_> {
         match self {
-            Depth::Matched(book) => book.fillable(side, limit, qty),
-            Depth::Recorded(book) => book.fillable(side, limit, qty),
+            Depth::Matched(book) => Box::new(book.fronts(side)),
+            Depth::Recorded(book) => Box::new(book.fronts(side)),
+        }
+    }
+    /// Takes `qty` of the front of a side.
+    pub fn hit_front(&mut self, side: Side, qty: i64) {
+        match self {
+            Depth::Matched(book) => book.hit_front(side, qty),
+            Depth::Recorded(book) => book.hit_front(side, qty),
+        }
+    }
+    /// Shows an order that was hidden. A ghost is never shown.
+    pub fn reveal(&mut self, id: u64) {
+        if let Depth::Matched(book) = self {
+            book.reveal(id);
         }
     }
     pub fn best(&self, side: Side) -> Option<i64> {

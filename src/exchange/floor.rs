@@ -3,6 +3,7 @@
 use super::account::HOUSE;
 use super::core::Core;
 use super::depth::Depth;
+use super::levels::accepts;
 use super::market::Floor;
 use super::matching::Resting;
 use crate::base::units::Side;
@@ -10,15 +11,22 @@ use crate::base::units::Side;
 impl Core {
     /// Executes for the house up to `limit`; returns what is left.
     fn house_execute(&mut self, symbol: usize, side: Side, limit: Option<i64>, qty: i64) -> i64 {
-        let mut matches = std::mem::take(&mut self.scratch.matches);
-        matches.clear();
-        let left = self.listings[symbol].depth.take(side, limit, qty, None, &mut matches);
+        let mut left = qty;
         let mut met_accounts = false;
-        for hit in &matches {
-            met_accounts |= hit.owner != HOUSE;
-            self.settle_house_taker(symbol as u16, side, *hit);
+        while left > 0 {
+            let Some(front) = self.listings[symbol].depth.front(side.opposite()) else { break };
+            if !accepts(side, limit, front.px) {
+                break;
+            }
+            met_accounts |= front.owner != HOUSE;
+            if self.retire_maker(front) {
+                continue;
+            }
+            let fill = left.min(front.qty);
+            left -= fill;
+            self.listings[symbol].depth.hit_front(side.opposite(), fill);
+            self.settle_house_taker(symbol as u16, side, front.hit(fill));
         }
-        self.scratch.matches = matches;
         if met_accounts {
             self.check_reduce_only(symbol as u16);
         }

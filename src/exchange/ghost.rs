@@ -11,9 +11,8 @@
 //! taker until the recording itself takes it away or the level goes;
 //! - nothing of this is ever shown in the public stream.
 
-use super::levels::{LevelBook, Row, accepts, is_better, side_index};
-use super::matching::{Match, Resting, affordable};
-use super::number::value_of;
+use super::levels::{LevelBook, accepts, is_better, side_index};
+use super::matching::{Front, Match, Resting};
 use crate::base::units::Side;
 use std::collections::BTreeMap;
 
@@ -48,6 +47,11 @@ pub struct GhostBook {
     /// Best price first, then oldest first.
     ghosts: [Vec<Ghost>; 2],
     pub stats: GhostStats,
+}
+
+fn front_of(ghost: &Ghost) -> Front {
+    let Resting { id, owner, px, qty, hidden, .. } = ghost.order;
+    Front { px, qty, maker: id, owner, hidden }
 }
 
 impl GhostBook {
@@ -149,7 +153,7 @@ impl GhostBook {
         ghosts.retain(|ghost| ghost.order.qty > 0);
     }
     fn hit(ghost: &Ghost, qty: i64) -> Match {
-        Match { px: ghost.order.px, qty, maker: ghost.order.id, owner: ghost.order.owner }
+        front_of(ghost).hit(qty)
     }
     /// Joins the queue at the order's price.
     pub fn rest(&mut self, order: Resting) {
@@ -179,101 +183,41 @@ impl GhostBook {
             _ => false,
         }
     }
-    /// Executes against recorded levels and opposing ghosts, best price first, recorded quantity
-    /// before ghosts.
-    pub fn take(
-        &mut self,
-        side: Side,
-        limit: Option<i64>,
-        qty: i64,
-        mut budget: Option<i64>,
-        out: &mut Vec<Match>,
-    ) -> i64 {
-        let other = side.opposite();
-        let mut left = qty;
-        let mut level_at = 0;
-        while left > 0 {
-            let level = self.available(other, level_at);
-            let ghost = self.ghosts[side_index(other)].first().map(|ghost| ghost.order);
-            let use_ghost = match (level, ghost) {
-                (None, None) => break,
-                (Some((row, _)), Some(ghost)) => is_better(other, ghost.px, row.px),
-                (level, _) => level.is_none(),
-            };
-            let (px, there) = match (use_ghost, level, ghost) {
-                (true, _, Some(ghost)) => (ghost.px, ghost.qty),
-                (false, Some((row, _)), _) => (row.px, row.qty),
-                _ => break,
-            };
-            if !accepts(side, limit, px) {
-                break;
-            }
-            let mut fill = left.min(there);
-            if let Some(budget) = budget.as_mut() {
-                fill = fill.min(affordable(*budget, px));
-                *budget -= value_of(px, fill).min(*budget);
-            }
-            if fill == 0 {
-                break;
-            }
-            left -= fill;
-            if use_ghost {
-                let ghosts = &mut self.ghosts[side_index(other)];
-                ghosts[0].order.qty -= fill;
-                out.push(Self::hit(&ghosts[0], fill));
-                ghosts.retain(|ghost| ghost.order.qty > 0);
-            } else {
-                *self.taken.entry((side_index(other), px)).or_default() += fill;
-                out.push(Match { px, qty: fill, maker: 0, owner: 0 });
-                self.stats.taken += 1;
-                level_at = level.map_or(0, |(_, at)| at);
-            }
-        }
-        left
+    /// Recorded quantity that nobody took yet and ghosts of a side, in the order in which takers
+    /// meet them: best price first, recorded quantity before ghosts.
+    pub fn fronts(&self, side: Side) -> impl Iterator<Item = Front> + '_ {
+        let mut levels = self.untaken(side).peekable();
+        let mut ghosts = self.ghosts[side_index(side)].iter().map(front_of).peekable();
+        std::iter::from_fn(move || match (levels.peek(), ghosts.peek()) {
+            (Some(level), Some(ghost)) if is_better(side, ghost.px, level.px) => ghosts.next(),
+            (None, _) => ghosts.next(),
+            _ => levels.next(),
+        })
     }
-    /// First recorded level from position `from` on that still has untaken quantity, and its
-    /// position.
-    fn available(&self, side: Side, from: usize) -> Option<(Row, usize)> {
-        for (at, row) in self.levels.best_first(side).enumerate().skip(from) {
+    /// Takes `qty` of what a taker meets first on a side.
+    pub fn hit_front(&mut self, side: Side, qty: i64) {
+        let Some(front) = self.fronts(side).next() else { return };
+        assert!(qty > 0 && qty <= front.qty, "no more is taken than is there");
+        if front.maker == 0 {
+            *self.taken.entry((side_index(side), front.px)).or_default() += qty;
+            self.stats.taken += 1;
+            return;
+        }
+        let ghosts = &mut self.ghosts[side_index(side)];
+        ghosts[0].order.qty -= qty;
+        if ghosts[0].order.qty == 0 {
+            ghosts.remove(0);
+        }
+    }
+    fn untaken(&self, side: Side) -> impl Iterator<Item = Front> + '_ {
+        self.levels.best_first(side).filter_map(move |row| {
             let taken = match self.taken.is_empty() {
                 true => 0,
                 false => self.taken.get(&(side_index(side), row.px)).copied().unwrap_or(0),
             };
-            if row.qty > taken {
-                return Some((Row { qty: row.qty - taken, ..row }, at));
-            }
-        }
-        None
-    }
-    /// Quantity and quote value that `take` would execute now.
-    pub fn fillable(&self, side: Side, limit: Option<i64>, qty: i64) -> (i64, i64) {
-        let other = side.opposite();
-        let (mut left, mut value) = (qty, 0i64);
-        let mut at = 0;
-        let mut ghosts = self.ghosts[side_index(other)].iter().peekable();
-        while left > 0 {
-            let level = self.available(other, at);
-            let ghost_first = match (level, ghosts.peek()) {
-                (None, None) => break,
-                (Some((row, _)), Some(ghost)) => is_better(other, ghost.order.px, row.px),
-                (level, _) => level.is_none(),
-            };
-            let (px, there) = if ghost_first {
-                let Some(ghost) = ghosts.next() else { break };
-                (ghost.order.px, ghost.order.qty)
-            } else {
-                let Some((row, place)) = level else { break };
-                at = place + 1;
-                (row.px, row.qty)
-            };
-            if !accepts(side, limit, px) {
-                break;
-            }
-            let fill = left.min(there);
-            left -= fill;
-            value = value.saturating_add(value_of(px, fill));
-        }
-        (qty - left, value)
+            let qty = row.qty - taken;
+            (qty > 0).then_some(Front { px: row.px, qty, maker: 0, owner: 0, hidden: false })
+        })
     }
     /// Best price of recorded levels and ghosts together.
     pub fn best(&self, side: Side) -> Option<i64> {
@@ -302,6 +246,25 @@ mod tests {
             book.on_level(side, px, 1, qty, &mut fills);
         }
         book
+    }
+    /// What a taker executes up to its limit, and what it gets.
+    fn take(book: &mut GhostBook, side: Side, limit: i64, qty: i64, out: &mut Vec<Match>) -> i64 {
+        let mut left = qty;
+        while left > 0 {
+            let Some(front) = book.fronts(side.opposite()).next() else { break };
+            if !accepts(side, Some(limit), front.px) {
+                break;
+            }
+            let fill = left.min(front.qty);
+            book.hit_front(side.opposite(), fill);
+            out.push(front.hit(fill));
+            left -= fill;
+        }
+        left
+    }
+    fn there(book: &GhostBook, side: Side, limit: i64) -> i64 {
+        let within = book.fronts(side.opposite()).take_while(|f| accepts(side, Some(limit), f.px));
+        within.map(|front| front.qty).sum()
     }
     fn hits(fills: &[Match]) -> Vec<(u64, i64, i64)> {
         fills.iter().map(|m| (m.maker, m.px, m.qty)).collect()
@@ -352,17 +315,17 @@ mod tests {
     fn liquidity_is_taken_once_until_the_level_changes() {
         let mut book = book();
         let mut out = Vec::new();
-        assert_eq!(book.fillable(Side::Buy, Some(102), 50).0, 20);
-        assert_eq!(book.take(Side::Buy, Some(101), 12, None, &mut out), 2);
+        assert_eq!(there(&book, Side::Buy, 102), 20);
+        assert_eq!(take(&mut book, Side::Buy, 101, 12, &mut out), 2);
         assert_eq!(hits(&out), [(0, 101, 10)]);
-        assert_eq!(book.take(Side::Buy, Some(101), 2, None, &mut out), 2);
+        assert_eq!(take(&mut book, Side::Buy, 101, 2, &mut out), 2);
         assert_eq!(book.recorded().qty_at(Side::Sell, 101), 10, "the recording is not touched");
         let mut fills = Vec::new();
         book.on_level(Side::Sell, 101, 1, 14, &mut fills);
-        assert_eq!(book.fillable(Side::Buy, Some(101), 50).0, 4, "only what was added");
+        assert_eq!(there(&book, Side::Buy, 101), 4, "only what was added");
         book.on_level(Side::Sell, 101, 0, 1, &mut fills);
         book.on_level(Side::Sell, 101, 1, 3, &mut fills);
-        assert_eq!(book.fillable(Side::Buy, Some(101), 50).0, 3);
+        assert_eq!(there(&book, Side::Buy, 101), 3);
     }
 
     #[test]
@@ -383,8 +346,8 @@ mod tests {
         book.rest(ghost(1, Side::Sell, 100, 5));
         let mut out = Vec::new();
         assert_eq!(book.best(Side::Sell), Some(100));
-        assert_eq!(book.fillable(Side::Buy, Some(101), 50).0, 15);
-        assert_eq!(book.take(Side::Buy, Some(101), 8, None, &mut out), 0);
+        assert_eq!(there(&book, Side::Buy, 101), 15);
+        assert_eq!(take(&mut book, Side::Buy, 101, 8, &mut out), 0);
         assert_eq!(hits(&out), [(1, 100, 5), (0, 101, 3)]);
         assert!(book.remove(1).is_none());
     }

@@ -1,7 +1,9 @@
 //! Sockets as the exchange sees them: flags, sequence numbers, channels, and one buffer of frames
 //! to send.
 
+use super::config::Permissions;
 use super::levels::{RowTexts, Window};
+use super::login::Pass;
 use super::number::{push_i64, push_u64};
 use crate::base::time::WallNs;
 use std::collections::BTreeMap;
@@ -145,7 +147,11 @@ pub enum Class<'a> {
     /// Wallet name and currency.
     Wallet(&'a str, &'a str),
     Balance,
+    /// A notification that answers nothing.
     Notify,
+    /// A notification that answers a request (`…-req`) with success, or with an error.
+    Granted,
+    Refused,
     Funding,
 }
 
@@ -166,7 +172,7 @@ impl Filters {
                 filter == "wallet" || rest == Some((wallet, currency))
             }
             Class::Balance => filter == "balance",
-            Class::Notify => filter == "notify",
+            Class::Notify | Class::Granted | Class::Refused => filter == "notify",
             Class::Funding => filter.starts_with("funding"),
         })
     }
@@ -175,11 +181,29 @@ impl Filters {
 #[derive(Clone, Debug)]
 pub struct Auth {
     pub account: u32,
+    pub permissions: Permissions,
     /// Account events told on this socket since its snapshots.
     pub seq: u64,
     pub filters: Filters,
     /// Cancel the account's orders when the socket closes.
     pub cancels_on_close: bool,
+}
+
+impl Auth {
+    pub fn pass(&self) -> Pass {
+        Pass { account: self.account, permissions: self.permissions }
+    }
+    /// What the key may read and the client asked for.
+    fn hears(&self, class: Class<'_>) -> bool {
+        let may = self.permissions;
+        let allowed = match class {
+            Class::Trading(_) => may.orders_read || may.positions_read,
+            Class::Wallet(..) | Class::Balance => may.wallets_read,
+            Class::Funding => may.funding_read,
+            Class::Notify | Class::Granted | Class::Refused => true,
+        };
+        allowed && self.filters.wants(class)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -212,6 +236,9 @@ pub struct Hub {
     next_chan: u64,
     heartbeat_ns: i64,
     next_beat: Option<WallNs>,
+    /// Public channels carry heartbeats only, as in maintenance: what happens meanwhile is not
+    /// told, so books must be subscribed again after it.
+    pub is_muted: bool,
 }
 
 /// Array frames end with what the socket's flags ask for.
@@ -243,6 +270,7 @@ impl Hub {
             next_chan: first_chan,
             heartbeat_ns: heartbeat_ms * 1_000_000,
             next_beat: None,
+            is_muted: false,
         }
     }
     pub fn open(&mut self, conn: u64, now: WallNs) {
@@ -370,6 +398,9 @@ impl Hub {
     }
     /// The same for the subscribers whose flags include `flag`.
     pub fn publish_where(&mut self, feed: usize, body: &[u8], flag: u32, now: WallNs) {
+        if self.is_muted {
+            return;
+        }
         for subscriber in &self.feeds[feed].subscribers {
             let Some(session) = self.sessions[subscriber.slot].as_mut() else { continue };
             if session.flags & flag != flag {
@@ -386,6 +417,9 @@ impl Hub {
     }
     /// Book rows: a frame each, or one frame for all of them where BULK is on.
     pub fn publish_rows(&mut self, feed: usize, rows: &RowTexts, now: WallNs) {
+        if self.is_muted {
+            return;
+        }
         for subscriber in &self.feeds[feed].subscribers {
             let Some(session) = self.sessions[subscriber.slot].as_mut() else { continue };
             let out = &mut self.outbox.bytes;
@@ -459,22 +493,34 @@ impl Hub {
         now: WallNs,
     ) {
         let Some(auth) = session.auth.as_mut() else { return };
-        if auth.account != account || !auth.filters.wants(class) {
+        if auth.account != account || !auth.hears(class) {
             return;
         }
-        if counted && class != Class::Notify {
+        let is_note = matches!(class, Class::Notify | Class::Granted | Class::Refused);
+        if counted && !is_note {
             auth.seq += 1;
         }
         let auth_seq = auth.seq;
         let out = &mut outbox.bytes;
         out.extend_from_slice(b"[0,");
         out.extend_from_slice(body);
-        session.seq += 1;
+        // The one form that the audits of both official clients take (WSv2 of bitfinex-api-node
+        // counts no public number for any answer, bfx-api-node-plugin-seq-audit none for errors):
+        // answers do not advance the public number, and carry the account's only where they
+        // grant.
+        let numbers: &[u64] = match class {
+            Class::Granted => &[auth_seq],
+            Class::Refused => &[],
+            _ => {
+                session.seq += 1;
+                &[session.seq, auth_seq]
+            }
+        };
         if session.flags & FLAG_SEQ != 0 {
-            out.push(b',');
-            push_u64(out, session.seq);
-            out.push(b',');
-            push_u64(out, auth_seq);
+            for number in numbers {
+                out.push(b',');
+                push_u64(out, *number);
+            }
         }
         push_tail_time(out, session.flags, now);
         outbox.end(session.conn);
@@ -567,22 +613,25 @@ mod tests {
         session.flags = FLAG_SEQ | FLAG_TIMESTAMP;
         session.auth = Some(Auth {
             account: 1,
+            permissions: Permissions::TRADE,
             seq: 0,
             filters: Filters(vec!["trading".into(), "notify".into()]),
             cancels_on_close: false,
         });
         hub.send_private_to(1, Class::Trading("tBTCUSD"), b"\"os\",[]", false, NOW);
-        hub.send_private(1, Class::Notify, b"\"n\",[]", NOW);
         hub.send_private(1, Class::Trading("tBTCUSD"), b"\"on\",[]", NOW);
+        hub.send_private(1, Class::Granted, b"\"n\",[1]", NOW);
+        hub.send_private(1, Class::Refused, b"\"n\",[2]", NOW);
         hub.send_private(1, Class::Wallet("exchange", "BTC"), b"\"wu\",[]", NOW);
-        hub.send_private(2, Class::Notify, b"\"n\",[]", NOW);
+        hub.send_private(2, Class::Granted, b"\"n\",[]", NOW);
         hub.beat(WallNs::from_ms(16_000), false);
         let texts: Vec<String> = drain(&mut hub).into_iter().map(|(_, text)| text).collect();
         let expected = [
             "[0,\"os\",[],1,0,1000]",
-            "[0,\"n\",[],2,0,1000]",
-            "[0,\"on\",[],3,1,1000]",
-            "[0,\"hb\",4,16000]",
+            "[0,\"on\",[],2,1,1000]",
+            "[0,\"n\",[1],1,1000]",
+            "[0,\"n\",[2],1000]",
+            "[0,\"hb\",3,16000]",
         ];
         assert_eq!(texts, expected);
     }

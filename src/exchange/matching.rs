@@ -1,6 +1,6 @@
 //! The order book of a market that lives here: price-time priority, partial fills, hidden orders.
 
-use super::levels::{Row, accepts, is_better, side_index};
+use super::levels::{Row, is_better, side_index};
 use super::number::value_of;
 use crate::base::units::Side;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +16,28 @@ pub struct Match {
     pub maker: u64,
     /// Account index of the maker; 0 = the house.
     pub owner: u32,
+    /// The maker was not shown.
+    pub hidden: bool,
+}
+
+/// What a taker would meet next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Front {
+    pub px: i64,
+    /// 1e-8, positive.
+    pub qty: i64,
+    /// 0 = recorded liquidity.
+    pub maker: u64,
+    /// Account index; 0 = the house.
+    pub owner: u32,
+    pub hidden: bool,
+}
+
+impl Front {
+    /// The execution of `qty` of it.
+    pub fn hit(self, qty: i64) -> Match {
+        Match { px: self.px, qty, maker: self.maker, owner: self.owner, hidden: self.hidden }
+    }
 }
 
 /// An order at rest.
@@ -58,6 +80,24 @@ pub fn affordable(budget: i64, px: i64) -> i64 {
     }
     let qty = budget as i128 * 100_000_000 / px as i128;
     qty.clamp(0, i64::MAX as i128) as i64
+}
+
+/// The part of `qty` at `px` that `budget` pays for; takes its value off.
+pub fn spend(budget: &mut Option<i64>, px: i64, qty: i64) -> i64 {
+    let Some(budget) = budget.as_mut() else { return qty };
+    let fill = qty.min(affordable(*budget, px));
+    *budget -= value_of(px, fill).min(*budget);
+    fill
+}
+
+fn front_of(order: &Resting) -> Front {
+    Front {
+        px: order.px,
+        qty: order.qty,
+        maker: order.id,
+        owner: order.owner,
+        hidden: order.hidden,
+    }
 }
 
 impl MatchBook {
@@ -123,8 +163,49 @@ impl MatchBook {
             }
         }
     }
+    /// Orders of a side in the order in which takers meet them.
+    pub fn fronts(&self, side: Side) -> impl Iterator<Item = Front> + '_ {
+        self.sides[side_index(side)].iter().rev().flat_map(|level| level.queue.iter().map(front_of))
+    }
+    /// The order of a side that a taker meets first.
+    pub fn front(&self, side: Side) -> Option<Front> {
+        self.sides[side_index(side)].last()?.queue.front().map(front_of)
+    }
+    /// Takes `qty` off the first order of a side.
+    pub fn hit_front(&mut self, side: Side, qty: i64) {
+        let Some(at) = self.sides[side_index(side)].len().checked_sub(1) else { return };
+        let level = &mut self.sides[side_index(side)][at];
+        let Some(order) = level.queue.front_mut() else { return };
+        assert!(qty > 0 && qty <= order.qty, "no more is taken than rests");
+        order.qty -= qty;
+        if !order.hidden {
+            level.shown_qty -= qty;
+        }
+        if order.qty == 0 {
+            if !order.hidden {
+                level.shown_count -= 1;
+            }
+            self.places.remove(&order.id);
+            level.queue.pop_front();
+            self.drop_if_empty(side, at);
+        }
+    }
+    /// Shows an order that was hidden; it keeps its place. False where it does not rest here.
+    pub fn reveal(&mut self, id: u64) -> bool {
+        let Some(&(side, px)) = self.places.get(&id) else { return false };
+        let Some(at) = self.find(side, px) else { return false };
+        let level = &mut self.sides[side_index(side)][at];
+        let Some(order) = level.queue.iter_mut().find(|order| order.id == id) else { return false };
+        if order.hidden {
+            order.hidden = false;
+            level.shown_qty += order.qty;
+            level.shown_count += 1;
+        }
+        true
+    }
     /// Executes against the other side, best price first, oldest order first, up to `qty` and,
     /// where given, up to `budget` of quote currency. Returns what is left of `qty`.
+    #[cfg(test)]
     pub fn take(
         &mut self,
         side: Side,
@@ -133,53 +214,21 @@ impl MatchBook {
         mut budget: Option<i64>,
         out: &mut Vec<Match>,
     ) -> i64 {
-        let other = side.opposite();
         let mut left = qty;
         while left > 0 {
-            let Some(at) = self.sides[side_index(other)].len().checked_sub(1) else { break };
-            let level = &mut self.sides[side_index(other)][at];
-            if !accepts(side, limit, level.px) {
+            let Some(front) = self.front(side.opposite()) else { break };
+            if !super::levels::accepts(side, limit, front.px) {
                 break;
             }
-            let Some(order) = level.queue.front_mut() else { break };
-            let mut fill = left.min(order.qty);
-            if let Some(budget) = budget.as_mut() {
-                fill = fill.min(affordable(*budget, level.px));
-                *budget -= value_of(level.px, fill).min(*budget);
-            }
+            let fill = spend(&mut budget, front.px, left.min(front.qty));
             if fill == 0 {
                 break;
             }
-            order.qty -= fill;
             left -= fill;
-            if !order.hidden {
-                level.shown_qty -= fill;
-            }
-            out.push(Match { px: level.px, qty: fill, maker: order.id, owner: order.owner });
-            if order.qty == 0 {
-                if !order.hidden {
-                    level.shown_count -= 1;
-                }
-                self.places.remove(&order.id);
-                level.queue.pop_front();
-                self.drop_if_empty(other, at);
-            }
+            self.hit_front(side.opposite(), fill);
+            out.push(front.hit(fill));
         }
         left
-    }
-    /// Quantity and quote value that `take` would execute now.
-    pub fn fillable(&self, side: Side, limit: Option<i64>, qty: i64) -> (i64, i64) {
-        let (mut left, mut value) = (qty, 0i64);
-        for level in self.sides[side_index(side.opposite())].iter().rev() {
-            if left == 0 || !accepts(side, limit, level.px) {
-                break;
-            }
-            let here: i64 = level.queue.iter().map(|order| order.qty).sum();
-            let fill = left.min(here);
-            left -= fill;
-            value = value.saturating_add(value_of(level.px, fill));
-        }
-        (qty - left, value)
     }
     pub fn best(&self, side: Side) -> Option<i64> {
         self.sides[side_index(side)].last().map(|level| level.px)
@@ -250,7 +299,6 @@ mod tests {
         book.rest(order(1, Side::Buy, 99, 4));
         book.rest(order(2, Side::Buy, 98, 4));
         let mut out = Vec::new();
-        assert_eq!(book.fillable(Side::Sell, Some(99), 10), (4, 0));
         assert_eq!(book.take(Side::Sell, Some(99), 10, None, &mut out), 6);
         assert_eq!(out.len(), 1);
         assert_eq!(book.best(Side::Buy), Some(98));
@@ -290,7 +338,11 @@ mod tests {
         book.rest(Resting { hidden: true, ..order(1, Side::Sell, 100, 5) });
         assert_eq!(book.levels(Side::Sell).next().unwrap().count, 0);
         let mut out = Vec::new();
-        assert_eq!(book.take(Side::Buy, None, 5, None, &mut out), 0);
+        assert_eq!(book.take(Side::Buy, None, 3, None, &mut out), 0);
+        assert!(out[0].hidden);
+        assert!(book.reveal(1), "what is left is shown at its place");
+        assert_eq!(book.levels(Side::Sell).next().map(|row| (row.count, row.qty)), Some((1, 2)));
+        assert!(!book.reveal(2));
     }
 
     /// Goal: sums shown equal the orders behind them, and quantity is conserved, over random
@@ -333,7 +385,7 @@ mod tests {
             assert_eq!(rows.iter().map(|row| row.qty).sum::<i64>(), shown);
             let count: u32 = book.levels(side).map(|row| row.count).sum();
             assert_eq!(rows.len() as u32, count);
-            open += book.fillable(side.opposite(), None, i64::MAX).0;
+            open += book.fronts(side).map(|front| front.qty).sum::<i64>();
         }
         assert_eq!(rested, gone + open);
     }

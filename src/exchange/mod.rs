@@ -8,27 +8,45 @@
 
 mod account;
 mod audit;
+mod calc;
 mod checksum;
+mod cids;
+mod conf;
 mod config;
 mod core;
 mod date;
 mod depth;
 mod desk;
+mod entry;
+#[cfg(test)]
+mod entry_tests;
+mod execute;
 mod floor;
+mod funds;
 mod ghost;
 mod hub;
 mod json;
+mod ledger;
 mod levels;
+mod login;
+mod margin;
 mod market;
 mod matching;
 mod number;
 mod order;
+#[cfg(test)]
+mod order_tests;
 mod publish;
 mod recorded;
 mod rest;
+mod rest_private;
+mod rest_public;
+#[cfg(test)]
+mod script_tests;
 mod settle;
 mod sign;
 mod state;
+mod stops;
 mod talk;
 mod tape;
 #[cfg(test)]
@@ -37,7 +55,8 @@ mod wire;
 
 pub use self::audit::{Audit, AuditOrder, AuditTrade};
 pub use self::config::{
-    AccountSpec, ExchangeConfig, ExchangeError, Fees, Permissions, SymbolSpec, VenueLimits, WaitFor,
+    AccountSpec, ExchangeConfig, ExchangeError, FeeTier, Fees, KeySpec, Permissions, SymbolSpec,
+    VenueLimits, WaitFor,
 };
 pub use self::core::ExchangeStats;
 pub use ghost::GhostStats;
@@ -186,6 +205,10 @@ impl Exchange {
     pub fn announce(&mut self, code: u32, now: WallNs) {
         self.core.set_now(now);
         self.core.announce(code);
+    }
+    /// Takes nothing but cancels while `is_on`.
+    pub fn set_cancel_only(&mut self, is_on: bool) {
+        self.core.is_cancel_only = is_on;
     }
     /// Ends every connection from this side, as a stopping server does.
     pub fn hang_up_all(&mut self, now: WallNs) {

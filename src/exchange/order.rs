@@ -12,6 +12,9 @@ pub const FLAG_HIDDEN: u32 = 64;
 pub const FLAG_CLOSE: u32 = 512;
 pub const FLAG_REDUCE_ONLY: u32 = 1024;
 pub const FLAG_POST_ONLY: u32 = 4096;
+pub const FLAG_OCO: u32 = 16_384;
+/// Longest affiliate code kept, bytes.
+const AFFILIATE_SIZE_MAX: usize = 64;
 
 /// Significant digits of a price.
 pub const PRICE_DIGITS: u32 = 5;
@@ -60,6 +63,42 @@ pub fn type_text(kind: Kind, wallet: Wallet) -> String {
     [prefix, kind.name()].concat()
 }
 
+/// What a client attached to an order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    pub affiliate: String,
+    /// A hidden order is shown once it was hit.
+    pub make_visible: bool,
+    /// It is cancelled rather than matched with an order of its own account.
+    pub protect_selfmatch: bool,
+}
+
+impl Meta {
+    fn read(body: &Json<'_>) -> Option<Meta> {
+        let meta = body.given("meta")?;
+        let is_set = |key: &str| match meta.given(key) {
+            Some(Json::Bool(set)) => *set,
+            Some(value) => value.integer() == Some(1),
+            None => false,
+        };
+        let affiliate = meta.given("aff_code").and_then(Json::text).unwrap_or("");
+        Some(Meta {
+            affiliate: affiliate.chars().take(AFFILIATE_SIZE_MAX).collect(),
+            make_visible: is_set("make_visible"),
+            protect_selfmatch: is_set("protect_selfmatch"),
+        })
+    }
+}
+
+/// In which message an order array stands; three fields differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The acknowledgement of a new order: flags as sent, HIDDEN null where it is not.
+    Fresh,
+    /// Everywhere else.
+    Known,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     Active,
@@ -105,6 +144,11 @@ pub struct Order {
     pub status: Status,
     /// `(price, quantity)` of its fills, quantity positive.
     pub fills: Vec<(i64, i64)>,
+    /// The other leg of an OCO pair; 0 = none. It may be gone by now.
+    pub sibling: u64,
+    /// The venue made it to end a position that its collateral no longer carries.
+    pub is_forced: bool,
+    pub meta: Meta,
 }
 
 impl Order {
@@ -133,6 +177,9 @@ impl Order {
         self.left -= qty;
         self.fills.push((px, qty));
         self.updated_ms = now_ms;
+        if self.kind == Kind::Market {
+            self.px = px; // a market order shows the price it got
+        }
         self.status = if self.left == 0 { Status::Executed } else { Status::PartiallyFilled };
     }
     fn push_fills(&self, out: &mut Vec<u8>, word: &str, fills: &[(i64, i64)]) {
@@ -157,10 +204,17 @@ impl Order {
             }
             Status::Executed => {
                 let Some((last, before)) = self.fills.split_last() else { return };
-                self.push_fills(out, "EXECUTED", &[*last]);
+                let word = if self.is_forced { "FORCED EXECUTED" } else { "EXECUTED" };
+                self.push_fills(out, word, &[*last]);
+                let closes = self.flags & FLAG_CLOSE != 0;
                 if !before.is_empty() {
                     out.extend_from_slice(b": was ");
                     self.push_fills(out, "PARTIALLY FILLED", before);
+                } else if closes {
+                    out.extend_from_slice(b" was ACTIVE");
+                }
+                if closes {
+                    out.extend_from_slice(b" (note:POSCLOSE)");
                 }
                 return;
             }
@@ -180,8 +234,16 @@ impl Order {
             self.push_fills(out, "PARTIALLY FILLED", &self.fills);
         }
     }
+    /// FLAGS as the venue shows them: post-only stands in the acknowledgement and in the refusal
+    /// for it; an order that came to rest tells it by META alone.
+    fn shown_flags(&self, form: Form) -> u32 {
+        match (form, self.status) {
+            (Form::Fresh, _) | (_, Status::PostOnlyCanceled) => self.flags,
+            _ => self.flags & !FLAG_POST_ONLY,
+        }
+    }
     /// Writes the 32-element array.
-    pub fn push_array(&self, out: &mut Vec<u8>, symbol: &str) {
+    pub fn push_array(&self, out: &mut Vec<u8>, symbol: &str, form: Form) {
         let optional = |out: &mut Vec<u8>, value: Option<u64>| match value {
             Some(value) => push_u64(out, value),
             None => out.extend_from_slice(b"null"),
@@ -212,7 +274,7 @@ impl Order {
         out.push(b',');
         optional(out, u64::try_from(self.until_ms).ok().filter(|ms| *ms > 0));
         out.extend_from_slice(b",null,");
-        push_u64(out, self.flags as u64);
+        push_u64(out, self.shown_flags(form) as u64);
         out.extend_from_slice(b",\"");
         self.push_status(out);
         out.extend_from_slice(b"\",null,null");
@@ -221,14 +283,29 @@ impl Order {
             push_number(out, px);
         }
         out.extend_from_slice(b",null,null,null,0,");
-        push_u64(out, u64::from(self.is_hidden()));
-        out.extend_from_slice(b",null,null,null,\"API>BFX\",null,null,{\"source\":\"api\"");
+        match (form, self.is_hidden()) {
+            (Form::Fresh, false) => out.extend_from_slice(b"null"),
+            (_, hidden) => push_u64(out, u64::from(hidden)),
+        }
+        out.push(b',');
+        optional(out, Some(self.sibling).filter(|id| *id > 0));
+        out.extend_from_slice(b",null,null,\"API>BFX\",null,null,{\"source\":\"api\"");
         if self.is_post_only() {
             out.extend_from_slice(b",\"$F7\":1");
         }
         if let Some(leverage) = self.leverage {
             out.extend_from_slice(b",\"$F33\":");
             push_u64(out, leverage as u64);
+        }
+        if !self.meta.affiliate.is_empty() {
+            out.extend_from_slice(b",\"aff_code\":");
+            push_text(out, &self.meta.affiliate);
+        }
+        if self.meta.make_visible {
+            out.extend_from_slice(b",\"make_visible\":1");
+        }
+        if self.meta.protect_selfmatch {
+            out.extend_from_slice(b",\"protect_selfmatch\":1");
         }
         out.extend_from_slice(b"}]");
     }
@@ -250,9 +327,15 @@ pub struct Request {
     pub px: Option<i64>,
     pub px_aux: Option<i64>,
     pub px_trailing: Option<i64>,
-    pub flags: u32,
+    /// Stop price of an OCO pair's second leg.
+    pub px_oco: Option<i64>,
+    /// Client id of that leg.
+    pub cid_oco: Option<u64>,
+    /// `None` = not given: an amendment keeps what the order has.
+    pub flags: Option<u32>,
     pub leverage: Option<u32>,
     pub until_ms: Option<i64>,
+    pub meta: Option<Meta>,
     /// Field that could not be read; refuses the request.
     pub bad: Option<&'static str>,
 }
@@ -276,6 +359,7 @@ impl Request {
         request.px = units("price", "price: invalid").map(cut);
         request.px_aux = units("price_aux_limit", "price_aux_limit: invalid").map(cut);
         request.px_trailing = units("price_trailing", "price_trailing: invalid").map(cut);
+        request.px_oco = units("price_oco_stop", "price_oco_stop: invalid").map(cut);
         let mut whole = |key: &'static str, name: &'static str| {
             let value = body.given(key)?;
             let number = value.unsigned();
@@ -286,9 +370,11 @@ impl Request {
         };
         request.id = whole("id", "id: invalid");
         request.gid = whole("gid", "gid: invalid");
-        request.flags = whole("flags", "flags: invalid").map_or(0, |flags| flags as u32);
+        request.flags = whole("flags", "flags: invalid").map(|flags| flags as u32);
+        request.cid_oco = whole("cid_oco", "cid_oco: invalid");
         request.leverage = whole("lev", "lev: invalid").map(|lev| lev.min(u32::MAX as u64) as u32);
         request.bad = bad;
+        request.meta = Meta::read(body);
         if let Some(cid) = body.given("cid") {
             request.cid = cid.unsigned();
             request.cid_bad = request.cid.is_none_or(|cid| cid > CID_MAX);
@@ -334,7 +420,7 @@ impl Request {
         out.push(b',');
         text(out, &self.kind);
         out.extend_from_slice(b",null,null,null,");
-        optional(out, Some(self.flags as u64).filter(|flags| *flags > 0));
+        optional(out, self.flags.map(u64::from).filter(|flags| *flags > 0));
         out.extend_from_slice(b",null,null,null,");
         number(out, self.px);
         out.extend_from_slice(b",null,");
@@ -372,6 +458,9 @@ mod tests {
             until_ms: 0,
             status: Status::Active,
             fills: Vec::new(),
+            sibling: 0,
+            is_forced: false,
+            meta: Meta::default(),
         }
     }
 
@@ -382,7 +471,7 @@ mod tests {
         let mut order = order();
         order.fill(11_394_000_000_000, 8_865, 1_755_757_983_694);
         let mut out = Vec::new();
-        order.push_array(&mut out, "tBTCUSD");
+        order.push_array(&mut out, "tBTCUSD", Form::Known);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "[111179140333,null,1755757983693,\"tBTCUSD\",1755757983693,1755757983694,0,-0.00008865,\"EXCHANGE \
@@ -423,7 +512,7 @@ mod tests {
         );
         assert_eq!(request.amount, Some(-50_000_000));
         assert_eq!(request.px, Some(644_310_000_000));
-        assert_eq!(request.flags, 4096);
+        assert_eq!(request.flags, Some(4096));
         assert_eq!(read(r#"{"amount":"x"}"#).bad, Some("amount: invalid"));
         assert!(read(r#"{"cid":35184372088832}"#).cid_bad);
         assert_eq!(read(r#"{"tif":"2018-11-12 18:06:08"}"#).until_ms, Some(1_542_045_968_000));

@@ -202,10 +202,13 @@ impl Core {
     }
     /// The row of `deriv:` status; funding is flat here.
     pub(super) fn push_status_row(&self, symbol: u16, out: &mut Vec<u8>) {
-        let mark = self.listing(symbol).mark();
-        let next_funding = (self.now_ms() / 28_800_000 + 1) * 28_800_000;
+        self.push_status_at(symbol, self.now_ms(), self.listing(symbol).mark(), out);
+    }
+    /// The same for a moment of the past. Open interest is today's.
+    pub(super) fn push_status_at(&self, symbol: u16, mts: i64, mark: i64, out: &mut Vec<u8>) {
+        let next_funding = (mts / 28_800_000 + 1) * 28_800_000;
         out.push(b'[');
-        push_i64(out, self.now_ms());
+        push_i64(out, mts);
         out.extend_from_slice(b",null,");
         push_number(out, mark);
         out.push(b',');

@@ -3,14 +3,17 @@
 //! order `pu oc te… tu… wu`, a partial fill at rest `ou te tu wu`, a full one `te oc tu wu`.
 
 use super::account::{HOUSE, Leg, OwnTrade, Position, PositionChange, Wallet};
+use super::config::FeeTier;
 use super::core::{Core, is_house};
 use super::hub::Class;
 use super::json::push_text;
-use super::matching::Match;
+use super::matching::{Front, Match};
 use super::number::{push_number, value_of};
-use super::order::{Kind, Order, Status};
+use super::order::{FLAG_HIDDEN, Form, Kind, Order, Status};
 use super::tape::PublicTrade;
-use super::wire::{WalletCause, push_own_trade, push_position, push_wallet};
+use super::wire::{
+    PositionCause, PositionFigures, WalletCause, push_own_trade, push_position, push_wallet,
+};
 use crate::base::units::Side;
 use crate::model::Currency;
 
@@ -34,13 +37,16 @@ struct Execution {
     px: i64,
     qty: i64,
     is_maker: bool,
+    pays_maker: bool,
 }
 
 impl Core {
     /// Books one match of an account's taking order.
     pub(super) fn settle_match(&mut self, symbol: u16, taker: &mut Taker, hit: Match) {
         let trade = self.next_trade_id();
-        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: false };
+        // A limit order that hits a hidden one pays as a maker (the venue's fee page).
+        let pays_maker = hit.hidden && taker.order.kind != Kind::Market;
+        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: false, pays_maker };
         let (own, change) = self.book_fill(&mut taker.order, execution);
         taker.trades.push(own);
         taker.changes.push(change);
@@ -76,6 +82,18 @@ impl Core {
             return;
         }
         for fill in fills {
+            // Several ghosts of one account may have been passed at once: the later ones are asked
+            // again whether they still may.
+            let front = Front {
+                px: fill.px,
+                qty: fill.qty,
+                maker: fill.maker,
+                owner: fill.owner,
+                hidden: fill.hidden,
+            };
+            if !self.orders.contains_key(&fill.maker) || self.retire_maker(front) {
+                continue;
+            }
             let trade = self.next_trade_id();
             self.settle_house(symbol, taker, fill.px, fill.qty);
             self.fill_maker(trade, *fill);
@@ -102,24 +120,31 @@ impl Core {
             base: listing.base,
             quote: listing.quote,
             qty: side.sign() * qty,
+            px,
             value: value_of(px, qty),
             fee_e6,
+            leverage: None,
+            is_forced: false,
             now_ms,
             position_id: self.ids.position + 1,
         }
     }
     /// Money and order state of one account's execution.
     fn book_fill(&mut self, order: &mut Order, execution: Execution) -> (OwnTrade, PositionChange) {
-        let Execution { trade, px, qty, is_maker } = execution;
-        let fees = self.config.fees;
-        let fee_e6 = if is_maker { fees.maker_e6 } else { fees.taker_e6 };
+        let Execution { trade, px, qty, is_maker, pays_maker } = execution;
+        let fee_e6 = self.fee_e6(order, pays_maker);
         let leg = self.leg(order.symbol, order.account, order.wallet, order.side, px, qty, fee_e6);
+        let leg = Leg { leverage: order.leverage, is_forced: order.is_forced, ..leg };
+        self.count_volume(order, leg.value);
         let had = self.bank.account(order.account).positions.get(&order.symbol).map(|p| p.id);
         let settled = self.bank.settle(leg);
         let has = self.bank.account(order.account).positions.get(&order.symbol).map(|p| p.id);
         if has.is_some() && has != had {
             self.ids.position += 1;
         }
+        let holders = &mut self.listings[order.symbol as usize].holders;
+        *holders += u32::from(has.is_some() && had.is_none());
+        *holders -= u32::from(has.is_none() && had.is_some());
         let now_ms = self.now_ms();
         let own = OwnTrade {
             id: trade,
@@ -128,8 +153,8 @@ impl Core {
             order: order.id,
             qty: order.side.sign() * qty,
             px,
-            kind: order.type_text(),
-            order_px: if order.kind == Kind::Market { px } else { order.px },
+            kind: order.kind,
+            wallet: order.wallet,
             is_maker,
             fee: settled.fee,
             fee_currency: settled.fee_currency,
@@ -141,11 +166,35 @@ impl Core {
         self.is_dirty = true;
         (own, settled.position)
     }
+    /// The account's row of the fee table today.
+    pub(super) fn fee_tier(&self, account: u32) -> FeeTier {
+        let volume = self.bank.account(account).volume(self.now.utc_day());
+        let reached = |tier: &&FeeTier| i128::from(tier.volume_usd) * 100_000_000 <= volume;
+        let tier = self.config.fee_tiers.iter().rev().find(reached).copied();
+        tier.unwrap_or(FeeTier::flat(self.config.fees))
+    }
+    fn fee_e6(&self, order: &Order, as_maker: bool) -> i64 {
+        let listing = self.listing(order.symbol);
+        let tier = self.fee_tier(order.account);
+        tier.rate_e6(listing.quote.as_str(), listing.is_derivative(), as_maker)
+    }
+    fn count_volume(&mut self, order: &Order, value: i64) {
+        let (quote, today) = (self.listing(order.symbol).quote, self.now.utc_day());
+        let dollar = Currency::new("USD").unwrap_or_default();
+        let dollars = self.convert(quote, dollar, i128::from(value));
+        self.bank.account_mut(order.account).add_volume(today, dollars);
+    }
     /// An order at rest was hit.
     fn fill_maker(&mut self, trade: u64, hit: Match) {
         let Some(mut order) = self.orders.get(&hit.maker).cloned() else { return };
-        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: true };
+        // An order that is not shown adds nothing to the book: it pays as a taker.
+        let pays_maker = !hit.hidden;
+        let execution = Execution { trade, px: hit.px, qty: hit.qty, is_maker: true, pays_maker };
         let (own, change) = self.book_fill(&mut order, execution);
+        if order.left > 0 && order.is_hidden() && order.meta.make_visible {
+            order.flags &= !FLAG_HIDDEN;
+            self.listings[order.symbol as usize].depth.reveal(order.id);
+        }
         if order.left == 0 {
             self.tell_trade(hit.owner, "te", &own);
             self.end_order(order.clone());
@@ -157,6 +206,7 @@ impl Core {
         self.tell_trade(hit.owner, "tu", &own);
         self.tell_positions(&order, &[change]);
         self.tell_wallets(&order, &own);
+        self.cancel_sibling(&order);
     }
     /// Tells everything about an order that has just been through the book, and keeps or ends it.
     pub(super) fn tell_taker(&mut self, taker: Taker, is_new: bool, rests: bool) {
@@ -195,6 +245,7 @@ impl Core {
         }
         if let Some(last) = trades.last() {
             self.tell_wallets(&order, last);
+            self.cancel_sibling(&order);
         }
     }
     fn is_heard(&self, account: u32) -> bool {
@@ -209,7 +260,7 @@ impl Core {
         push_text(&mut body, kind);
         body.push(b',');
         let symbol = &self.listings[order.symbol as usize].spec.name;
-        order.push_array(&mut body, symbol);
+        order.push_array(&mut body, symbol, Form::Known);
         self.hub.send_private(order.account, Class::Trading(symbol), &body, self.now);
     }
     fn tell_trade(&mut self, account: u32, kind: &str, trade: &OwnTrade) {
@@ -223,7 +274,8 @@ impl Core {
         push_own_trade(&mut body, trade, symbol, kind == "tu");
         self.hub.send_private(account, Class::Trading(symbol), &body, self.now);
     }
-    /// `pn`, `pu` and `pc` for what an execution did to a position.
+    /// `pn`, `pu` and `pc` for what an execution did to a position. A new one is told without the
+    /// computed figures, as the venue tells it.
     fn tell_positions(&mut self, order: &Order, changes: &[PositionChange]) {
         if order.wallet != Wallet::Margin || !self.is_heard(order.account) {
             return;
@@ -248,13 +300,56 @@ impl Core {
         }
     }
     fn tell_position(&mut self, order: &Order, kind: &str, position: &Position, is_open: bool) {
-        let listing = &self.listings[order.symbol as usize];
-        let mut body = Vec::with_capacity(192);
+        let mut body = Vec::with_capacity(256);
         push_text(&mut body, kind);
         body.push(b',');
-        push_position(&mut body, position, &listing.spec.name, is_open, Some(listing.mark()));
-        let class = Class::Trading(&listing.spec.name);
+        let last = order.fills.last();
+        let cause = last.map(|(px, qty)| PositionCause {
+            order: order.id,
+            px: *px,
+            qty: order.side.sign() * qty,
+        });
+        if kind == "pu" {
+            let (account, symbol) = (order.account, order.symbol);
+            self.push_position_row(account, symbol, position, is_open, cause, &mut body);
+        } else {
+            let name = self.symbol_name(order.symbol);
+            push_position(&mut body, position, name, is_open, None, cause);
+        }
+        let class = Class::Trading(&self.listings[order.symbol as usize].spec.name);
         self.hub.send_private(order.account, class, &body, self.now);
+    }
+    /// Writes a position with everything that can be computed of it.
+    pub(super) fn push_position_row(
+        &self,
+        account: u32,
+        symbol: u16,
+        position: &Position,
+        is_open: bool,
+        cause: Option<PositionCause>,
+        out: &mut Vec<u8>,
+    ) {
+        let listing = self.listing(symbol);
+        let mark = listing.mark();
+        let leverage = match position.leverage {
+            // What the account's equity carries, as the venue shows it for margin.
+            0 => {
+                let net = self.margin_figures(account, listing.quote, 0).net();
+                let value = i128::from(value_of(mark, position.qty)).abs();
+                if net > 0 { value * 100_000_000 / net } else { 0 }
+            }
+            leverage => i128::from(leverage) * 100_000_000,
+        };
+        let figures = PositionFigures {
+            mark,
+            liquidation_px: self.liquidation_px(account, symbol, position),
+            leverage,
+            collateral_min: match position.leverage {
+                0 => 0,
+                _ => self.collateral_min(symbol, position),
+            },
+        };
+        push_position(out, position, &listing.spec.name, is_open, Some(figures), cause);
     }
     /// `wu` for the wallets an execution touched.
     fn tell_wallets(&mut self, order: &Order, trade: &OwnTrade) {

@@ -1,6 +1,7 @@
 //! Public trades of one symbol and what is made of them: candles, last price, the day's figures.
 
 use super::number::{push_i64, push_number, push_u64};
+use crate::base::time::WallNs;
 use std::collections::VecDeque;
 
 /// A public trade.
@@ -39,8 +40,9 @@ pub const CANDLE_SNAPSHOT: usize = 240;
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 1_440 * MINUTE;
 
-/// Time frames served: name, span and offset from the epoch, ms. (`1W` starts on Mondays.)
-pub const FRAMES: [(&str, i64, i64); 12] = [
+/// Time frames served: name, span and offset from the epoch, ms. (`1W` starts on Mondays; `1M` has
+/// no span: it starts with the calendar's month.)
+pub const FRAMES: [(&str, i64, i64); 13] = [
     ("1m", MINUTE, 0),
     ("5m", 5 * MINUTE, 0),
     ("15m", 15 * MINUTE, 0),
@@ -53,7 +55,17 @@ pub const FRAMES: [(&str, i64, i64); 12] = [
     ("1W", 7 * DAY, 4 * DAY),
     ("7D", 7 * DAY, 0),
     ("14D", 14 * DAY, 0),
+    ("1M", 0, 0),
 ];
+
+/// Start of the candle of a frame that a moment belongs to.
+fn start_of(mts: i64, span: i64, offset: i64) -> i64 {
+    if span > 0 {
+        return (mts - offset).div_euclid(span) * span + offset;
+    }
+    let (.., day) = WallNs::from_ms(mts).utc_date();
+    (mts.div_euclid(DAY) - i64::from(day) + 1) * DAY
+}
 
 /// Name of a time frame by its index.
 pub fn frame_name(frame: u16) -> Option<&'static str> {
@@ -112,7 +124,7 @@ impl Tape {
     }
     fn merge(&mut self, row: Candle) {
         for ((_, span, offset), candles) in FRAMES.iter().zip(&mut self.candles) {
-            let mts = (row.mts - offset).div_euclid(*span) * span + offset;
+            let mts = start_of(row.mts, *span, *offset);
             match candles.back_mut() {
                 // A late trade changes the newest candle: earlier ones are history.
                 Some(last) if last.mts >= mts => {
@@ -228,5 +240,16 @@ mod tests {
         tape.push(trade(1, 1_542_045_968_922, 5)); // Monday 2018-11-12
         let week = frame_of("1W").unwrap();
         assert_eq!(tape.candles(week).next().unwrap().mts, 1_541_980_800_000);
+    }
+
+    #[test]
+    fn months_start_with_the_calendars() {
+        let mut tape = Tape::default();
+        let month = frame_of("1M").unwrap();
+        for mts in [1_542_045_968_922, 1_543_622_399_999, 1_543_622_400_000] {
+            tape.push(trade(1, mts, 5)); // twice November 2018, the last moment of it, December
+        }
+        let starts: Vec<i64> = tape.candles(month).map(|candle| candle.mts).collect();
+        assert_eq!(starts, [1_543_622_400_000, 1_541_030_400_000]);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::account::{OwnTrade, Position, Wallet};
 use super::json::push_text;
-use super::number::{push_float, push_i64, push_number, push_u64};
+use super::number::{push_float, push_i64, push_number, push_plain, push_u64};
+use super::order::type_text;
 
 /// Writes `null` or a signed number of 1e-8 units that may be wider than an `i64`.
 pub fn push_wide(out: &mut Vec<u8>, units: i128) {
@@ -24,9 +25,10 @@ pub fn push_own_trade(out: &mut Vec<u8>, trade: &OwnTrade, symbol: &str, complet
         push_number(out, number);
     }
     out.push(b',');
-    push_text(out, &trade.kind);
+    push_text(out, &type_text(trade.kind, trade.wallet));
     out.push(b',');
-    push_number(out, trade.order_px);
+    // The venue shows the execution price here, not the order's own (recorded 2025-08-21).
+    push_number(out, trade.px);
     out.extend_from_slice(if trade.is_maker { b",1," } else { b",-1," });
     if complete {
         push_number(out, -trade.fee);
@@ -43,39 +45,83 @@ pub fn push_own_trade(out: &mut Vec<u8>, trade: &OwnTrade, symbol: &str, complet
     out.push(b']');
 }
 
-/// Writes a position; `mark` (1e-8) fills in the computed fields, `None` leaves them null as in
-/// `ps`.
+/// Figures of a position that are computed on request; null without them, as in `ps`.
+#[derive(Clone, Copy, Debug)]
+pub struct PositionFigures {
+    /// Last price, 1e-8.
+    pub mark: i64,
+    pub liquidation_px: Option<i64>,
+    /// Leverage, 1e-8.
+    pub leverage: i128,
+    /// Least collateral, 1e-8 of quote; 0 for margin.
+    pub collateral_min: i128,
+}
+
+/// The trade behind a position's change, for META.
+#[derive(Clone, Copy, Debug)]
+pub struct PositionCause {
+    pub order: u64,
+    pub px: i64,
+    /// Signed.
+    pub qty: i64,
+}
+
+/// Writes the 20 elements of a position.
 pub fn push_position(
     out: &mut Vec<u8>,
     position: &Position,
     symbol: &str,
     is_open: bool,
-    mark: Option<i64>,
+    figures: Option<PositionFigures>,
+    cause: Option<PositionCause>,
 ) {
     out.push(b'[');
     push_text(out, symbol);
     out.extend_from_slice(if is_open { b",\"ACTIVE\"," } else { b",\"CLOSED\"," });
-    push_number(out, position.qty);
+    push_number(out, if is_open { position.qty } else { 0 });
     out.push(b',');
     push_number(out, position.base_px());
     out.extend_from_slice(b",0,0,");
-    match mark.filter(|_| is_open) {
-        Some(mark) => {
-            let profit = position.profit(mark);
+    match figures.filter(|_| is_open) {
+        Some(figures) => {
+            let profit = position.profit(figures.mark);
             push_wide(out, profit);
             out.push(b',');
             let cost = position.cost.unsigned_abs() as f64;
             push_float(out, if cost > 0.0 { 100.0 * profit as f64 / cost } else { 0.0 });
+            out.push(b',');
+            match figures.liquidation_px {
+                Some(px) => push_number(out, px),
+                None => out.extend_from_slice(b"null"),
+            }
+            out.push(b',');
+            push_wide(out, figures.leverage);
         }
-        None => out.extend_from_slice(b"null,null"),
+        None => out.extend_from_slice(b"null,null,null,null"),
     }
-    out.extend_from_slice(b",null,null,null,");
+    out.extend_from_slice(b",null,");
     push_u64(out, position.id);
+    for ms in [position.created_ms, position.updated_ms] {
+        out.push(b',');
+        push_i64(out, ms);
+    }
+    let is_derivative = position.leverage > 0;
+    out.extend_from_slice(if is_derivative { b",null,1,null," } else { b",null,0,null," });
+    push_wide(out, if is_open { position.collateral } else { 0 });
     out.push(b',');
-    push_i64(out, position.created_ms);
-    out.push(b',');
-    push_i64(out, position.updated_ms);
-    out.extend_from_slice(b",null,0,null,0,0,null]");
+    push_wide(out, figures.map_or(0, |figures| figures.collateral_min));
+    match cause {
+        Some(cause) => {
+            out.extend_from_slice(b",{\"reason\":\"TRADE\",\"order_id\":");
+            push_u64(out, cause.order);
+            out.extend_from_slice(b",\"order_id_oppo\":null,\"liq_stage\":null,\"trade_price\":\"");
+            push_plain(out, cause.px);
+            out.extend_from_slice(b"\",\"trade_amount\":\"");
+            push_plain(out, cause.qty);
+            out.extend_from_slice(b"\"}]");
+        }
+        None => out.extend_from_slice(b",null]"),
+    }
 }
 
 /// What changed a wallet, for the last two fields of a wallet array.
@@ -160,6 +206,7 @@ pub fn push_note(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::order::Kind;
     use crate::model::Currency;
 
     fn written(write: impl Fn(&mut Vec<u8>)) -> String {
@@ -179,8 +226,8 @@ mod tests {
             order: 111_179_140_333,
             qty: -8_865,
             px: 11_394_000_000_000,
-            kind: "EXCHANGE LIMIT".to_owned(),
-            order_px: 11_394_000_000_000,
+            kind: Kind::Limit,
+            wallet: Wallet::Exchange,
             is_maker: false,
             fee: 606_047,
             fee_currency: Currency::new("USD").unwrap(),
@@ -203,14 +250,31 @@ mod tests {
             id: 7,
             qty: -200_000_000,
             cost: -20_000_000_000,
+            collateral: 0,
+            leverage: 0,
             created_ms: 1,
             updated_ms: 2,
         };
-        let text =
-            written(|out| push_position(out, &position, "tBTCUSD", true, Some(9_000_000_000)));
+        let figures = PositionFigures {
+            mark: 9_000_000_000,
+            liquidation_px: None,
+            leverage: 250_000_000,
+            collateral_min: 0,
+        };
+        let row = |position: Position, figures, cause| {
+            written(|out| push_position(out, &position, "tBTCUSD", true, figures, cause))
+        };
         assert_eq!(
-            text,
-            "[\"tBTCUSD\",\"ACTIVE\",-2,100,0,0,20,10,null,null,null,7,1,2,null,0,null,0,0,null]"
+            row(position, Some(figures), None),
+            "[\"tBTCUSD\",\"ACTIVE\",-2,100,0,0,20,10,null,2.5,null,7,1,2,null,0,null,0,0,null]"
+        );
+        let held = Position { collateral: 2_000_000_000, leverage: 10, ..position };
+        let cause = PositionCause { order: 9, px: 10_000_000_000, qty: -200_000_000 };
+        assert_eq!(
+            row(held, None, Some(cause)),
+            "[\"tBTCUSD\",\"ACTIVE\",-2,100,0,0,null,null,null,null,null,7,1,2,null,1,null,20,0,\
+             {\"reason\":\"TRADE\",\"order_id\":9,\"order_id_oppo\":null,\"liq_stage\":null,\
+             \"trade_price\":\"100.0\",\"trade_amount\":\"-2.0\"}]"
         );
         let wallet =
             written(|out| push_wallet(out, Wallet::Margin, "USD", 150_000_000, None, None));

@@ -10,7 +10,9 @@ pub mod chain;
 pub mod connect;
 pub mod nonce;
 pub mod parse;
+pub mod permissions;
 pub mod reconcile;
+pub mod registry;
 pub mod rest;
 pub mod send;
 

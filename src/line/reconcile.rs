@@ -4,7 +4,7 @@
 
 use crate::base::ids::ConnId;
 use crate::base::time::{SpanNs, WallNs};
-use crate::model::{Body, LinkEvent, LinkState, Signal};
+use crate::model::{Body, Event, LinkEvent, LinkState};
 use crate::venue::rest::{HIST_LIMIT_MAX, RestCall};
 
 /// Pages of one history read in one reconcile; more is a failed reconcile, not a silent hole.
@@ -33,8 +33,7 @@ impl ReconcileTimer {
         Self { at: 0, every, patience, since: None }
     }
     /// Follows what the risk stage was just told.
-    pub fn look_at(&mut self, signal: &Signal, now: u64) {
-        let Signal::Event(event) = signal else { return };
+    pub fn look_at(&mut self, event: &Event, now: u64) {
         let from = |wall: WallNs| Some(wall + SpanNs(-RECONCILE_BACK.0));
         if self.since.is_none() && event.stamp.wall.0 > 0 {
             self.since = from(event.stamp.wall);
@@ -52,6 +51,10 @@ impl ReconcileTimer {
             }
             _ => {}
         }
+    }
+    /// True until the first event with a time.
+    pub fn is_fresh(&self) -> bool {
+        self.since.is_none()
     }
     /// Since when histories should be read, where one should be asked for now.
     pub fn due(&self, now: u64) -> Option<WallNs> {

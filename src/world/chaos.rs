@@ -7,8 +7,8 @@ use super::net::State;
 use super::run::{Ev, Plan, SECOND, World};
 use super::setup::{self, ABSENT_AFTER_S, KEY, SOCKETS, SYMBOLS, TRADING};
 use crate::base::bounded::Text;
-use crate::model::{OperatorCommand, OperatorVerb};
 use crate::exchange::HttpRequest;
+use crate::model::{OperatorCommand, OperatorVerb};
 
 /// Client ids of foreign orders lie below this; ours are milliseconds.
 pub const FOREIGN_CID_MAX: u64 = 1_000_000_000;
@@ -36,8 +36,13 @@ pub enum Undo {
 pub enum Phase {
     Calm,
     /// Looked at every second until all is well.
-    Settling { since: u64 },
-    Ending { since: u64, killed: bool },
+    Settling {
+        since: u64,
+    },
+    Ending {
+        since: u64,
+        killed: bool,
+    },
     Storm,
 }
 
@@ -270,6 +275,8 @@ impl World {
             api_key: Some(KEY),
             nonce: Some(&nonce),
             signature: Some(&signature),
+            token: None,
+            if_none_match: None,
             body: body.as_bytes(),
         };
         let _ = self.exchange.rest(&request, self.true_wall());

@@ -75,14 +75,14 @@ fn cid_of(slot: &Slot) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::{StrategyId, SymbolId};
+    use crate::base::time::MonoNs;
     use crate::base::time::WallNs;
     use crate::base::units::{Px, Qty};
     use crate::line::send::wal_record;
     use crate::model::{
         Action, Class, Command, NewOrder, OrderFlags, OrderKind, Reason, Stamp, Trace, WalletKind,
     };
-    use crate::base::ids::{StrategyId, SymbolId};
-    use crate::base::time::MonoNs;
 
     fn order(cid: u64) -> Command {
         let new = NewOrder {

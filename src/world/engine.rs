@@ -15,9 +15,7 @@ use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
 use crate::line::reconcile::ReconcileTimer;
 use crate::line::{Now, Probe};
-use crate::model::{
-    Body, BookView, ChannelKind, Command, Event, OperatorVerb, Rank, Signal,
-};
+use crate::model::{Body, BookView, ChannelKind, Command, Event, OperatorVerb, Rank, Signal};
 use crate::ring::Latch;
 use std::collections::VecDeque;
 
@@ -164,9 +162,9 @@ impl Engine {
             chain.decide(
                 &event,
                 |signal, _| {
-                    reconcile.look_at(signal, now_ns);
-                    if let Signal::Event(event) = signal
-                        && let Body::Operator(command) = event.body
+                    let Signal::Event(event) = signal else { return };
+                    reconcile.look_at(event, now_ns);
+                    if let Body::Operator(command) = event.body
                         && command.verb == OperatorVerb::Reset
                     {
                         latch.clear_raised();

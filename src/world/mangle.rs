@@ -76,9 +76,10 @@ impl Mangler {
         };
         let (content, rest) = text.split_at(end);
         // What stands behind the sequence number: the account's own, and the time.
-        let behind = rest[1..].iter().position(|byte| *byte == b',').map_or(&rest[..0], |at| {
-            &rest[1 + at..]
-        });
+        let behind = rest[1..]
+            .iter()
+            .position(|byte| *byte == b',')
+            .map_or(&rest[..0], |at| &rest[1 + at..]);
         if self.is_private {
             self.private(content, behind, is_beat, faults, rng, coverage, out);
         } else {
@@ -150,8 +151,7 @@ impl Mangler {
                 }
                 changed = Some(text);
             }
-        } else if body.starts_with(b"[")
-            && hit(faults.public_corrupt_ppm, Kind::PublicCorrupt, rng)
+        } else if body.starts_with(b"[") && hit(faults.public_corrupt_ppm, Kind::PublicCorrupt, rng)
         {
             let mut text = content.to_vec();
             let from = comma + 1;

@@ -147,6 +147,8 @@ impl World {
                 api_key: Some(KEY),
                 nonce: Some(&ask.nonce),
                 signature: Some(&ask.signature),
+                token: None,
+                if_none_match: None,
                 body: &ask.body,
             };
             let reply = self.exchange.rest(&request, self.true_wall());
@@ -243,4 +245,3 @@ impl World {
         self.tell(ReconcileReads::verdict(Ok(())));
     }
 }
-

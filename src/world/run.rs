@@ -75,19 +75,45 @@ const TIME_EVERY: u64 = 50_000_000;
 #[derive(Debug)]
 pub(super) enum Ev {
     /// The next segment of a socket arrives at the engine.
-    Down { slot: usize, epoch: u32 },
+    Down {
+        slot: usize,
+        epoch: u32,
+    },
     /// The next bytes of a socket arrive at the exchange.
-    Up { slot: usize, epoch: u32 },
-    Dial { slot: usize, epoch: u32 },
-    Opened { slot: usize, epoch: u32 },
+    Up {
+        slot: usize,
+        epoch: u32,
+    },
+    Dial {
+        slot: usize,
+        epoch: u32,
+    },
+    Opened {
+        slot: usize,
+        epoch: u32,
+    },
     /// The exchange notices that a connection is gone.
-    ServerGone { conn: u64 },
+    ServerGone {
+        conn: u64,
+    },
     /// A private message that was held back.
-    Late { slot: usize, epoch: u32, content: Vec<u8> },
+    Late {
+        slot: usize,
+        epoch: u32,
+        content: Vec<u8>,
+    },
     RestArrives(RestAsk),
-    RestReply { call: u64, status: u16, body: Vec<u8> },
-    RestTimeout { call: u64 },
-    RestRetry { round: u64 },
+    RestReply {
+        call: u64,
+        status: u16,
+        body: Vec<u8>,
+    },
+    RestTimeout {
+        call: u64,
+    },
+    RestRetry {
+        round: u64,
+    },
     /// A timed fault is due.
     Fault(usize),
     /// The end of a fault that lasts.
@@ -371,9 +397,10 @@ impl World {
     }
 
     fn step(&mut self, end: u64) {
-        let market = self.exchange.next_at().map_or(u64::MAX, |at| {
-            u64::try_from((at - self.start).0).unwrap_or(0)
-        });
+        let market = self
+            .exchange
+            .next_at()
+            .map_or(u64::MAX, |at| u64::try_from((at - self.start).0).unwrap_or(0));
         let agenda = self.agenda.peek().map_or(u64::MAX, |Reverse(entry)| entry.at);
         let next = market.min(agenda).min(self.next_time);
         if next >= end {
@@ -562,10 +589,14 @@ impl World {
     fn start_engine(&mut self) {
         let _ = self.disk.recover();
         let seed = self.plan.seed ^ self.now_ns;
-        let requote = [Requote::Amend, Requote::Replace, Requote::CancelNew]
-            [(self.plan.seed % 3) as usize];
-        let (engine, mark) =
-            Engine::start(seed, (self.now_ns, self.engine_wall()), &self.disk, (self.plan.canary, requote));
+        let requote =
+            [Requote::Amend, Requote::Replace, Requote::CancelNew][(self.plan.seed % 3) as usize];
+        let (engine, mark) = Engine::start(
+            seed,
+            (self.now_ns, self.engine_wall()),
+            &self.disk,
+            (self.plan.canary, requote),
+        );
         self.disk.cid_mark = mark;
         self.engine = Some(engine);
         self.totals.starts += 1;
@@ -984,8 +1015,7 @@ impl World {
         }
         self.compare_at = self.now_ns + SECOND;
         let audit = self.exchange.audit(KEY).unwrap_or_default();
-        let excuses =
-            checks::ledger::Excuses { foreign: self.foreign_now, wallets: self.lossy };
+        let excuses = checks::ledger::Excuses { foreign: self.foreign_now, wallets: self.lossy };
         let verdict = self.checks.ledger.compare(risk, &audit, excuses);
         self.checks.compared += 1;
         self.checks.say(self.now_ns, checks::ledger::NAME, verdict);

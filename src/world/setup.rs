@@ -12,11 +12,9 @@ use crate::engine::risk::{Guard, GuardMode, Limits, Requote, RiskConfig, RiskSta
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
 use crate::engine::signal::{SignalConfig, SignalStage};
-use crate::engine::strategy::{
-    AnyStrategy, Maker, MakerConfig, Probe, ProbeConfig, ProbeStyle,
-};
+use crate::engine::strategy::{AnyStrategy, Maker, MakerConfig, Probe, ProbeConfig, ProbeStyle};
 use crate::exchange::{
-    AccountSpec, Exchange, ExchangeConfig, Synthetic, SyntheticConfig, SymbolSpec, WaitFor,
+    AccountSpec, Exchange, ExchangeConfig, SymbolSpec, Synthetic, SyntheticConfig, WaitFor,
 };
 use crate::line::chain::Chain;
 use crate::line::parse::ParseLine;

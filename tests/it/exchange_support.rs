@@ -324,6 +324,8 @@ pub fn rest(
         api_key: signed.then_some("embedded-key"),
         nonce: signed.then_some(&nonce_text),
         signature: signed.then_some(signature.as_str()),
+        token: None,
+        if_none_match: None,
         body,
     };
     exchange.rest(&request, now)

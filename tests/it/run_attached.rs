@@ -1,5 +1,7 @@
 //! The engine and the exchange as two processes: one dies and comes back, the other goes on.
 
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
 use crate::run_support::{Dir, count, genesis, signal};
 use genesis::io::rest::{Method, RestConfig, RestRequest, RestTransport};
 use genesis::venue::sign::ApiKey;

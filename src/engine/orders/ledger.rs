@@ -540,8 +540,10 @@ impl Ledger {
         positions.on_fill(fill, now);
         let Some(slot) = slot else {
             self.counters.fills_of_forgotten += 1;
+            self.counters.orders_traded += 1;
             return;
         };
+        self.counters.orders_traded += u64::from(self.order(slot).traded.is_zero());
         self.bind(slot, fill.order, now, positions);
         let (round, link_up) = (self.round, self.link_up);
         self.touch(slot, now, |order| {
@@ -610,9 +612,9 @@ impl Ledger {
     fn free_slot(&mut self) -> Option<Slot> {
         self.ready.take().or_else(|| self.find_free_slot())
     }
-    /// Between orders: finds the slot of the next one and reads it, so that its lines are in the cache
-    /// when an order waits for them. The table is larger than the second-level cache, and the slot that
-    /// is used next is the one that was not touched for longest.
+    /// Between orders: finds the slot of the next one and reads it, so that its lines are in the
+    /// cache when an order waits for them. The table is larger than the second-level cache, and the
+    /// slot that is used next is the one that was not touched for longest.
     fn prepare_slot(&mut self) {
         if self.ready.is_none() {
             self.ready = self.find_free_slot();

@@ -85,6 +85,8 @@ pub struct LedgerCounters {
     pub cancels_refused: u64,
     /// Distinct trades counted.
     pub fills: u64,
+    /// Orders that got their first fill, and fills of orders no longer known.
+    pub orders_traded: u64,
     pub fills_duplicate: u64,
     pub fills_too_old: u64,
     /// Trades of orders that are not ours.

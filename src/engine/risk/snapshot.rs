@@ -1,6 +1,6 @@
 //! What the stage shows to people and to the report: copies, taken when asked for.
 
-use super::guards::{Guard, GuardCount};
+use super::guards::{Guard, GuardCount, GuardMode};
 use super::stage::{RiskCounters, RiskStage};
 use crate::base::ids::{Cid, SymbolId};
 use crate::base::time::SpanNs;
@@ -17,12 +17,13 @@ pub struct RiskSnapshot {
     pub wants_reconcile: bool,
     pub counters: RiskCounters,
     pub orders: LedgerCounters,
-    /// The highest client id given out.
-    pub cid_last: Cid,
     pub orders_alive: usize,
     pub orders_unknown: usize,
+    /// The last client id given out, or the one the run started from.
+    pub cid_last: Cid,
     /// By `Guard as usize`.
     pub guards: [GuardCount; Guard::COUNT],
+    pub guard_modes: [GuardMode; Guard::COUNT],
     /// Sums over all symbols, as if all quote currencies were one.
     pub realised: Quote,
     pub unrealised: Quote,
@@ -51,6 +52,8 @@ pub struct SymbolRisk {
     /// A flatten gave up with this position left.
     pub flatten_stuck: bool,
     pub matches_venue: bool,
+    /// What the venue says is held, where it says it.
+    pub venue_position: Option<Qty>,
 }
 
 impl RiskStage {
@@ -63,10 +66,11 @@ impl RiskStage {
             wants_reconcile: self.wants_reconcile(),
             counters: self.counters,
             orders: *self.ledger.counters(),
-            cid_last: self.ledger.cid_last(),
             orders_alive: self.ledger.alive(),
             orders_unknown: self.ledger.frozen(),
+            cid_last: self.ledger.cid_last(),
             guards: self.guards.counts,
+            guard_modes: self.guards.modes,
             realised: Quote::ZERO,
             unrealised: Quote::ZERO,
             fees: Quote::ZERO,
@@ -107,6 +111,7 @@ impl RiskStage {
             flattening: goal.active,
             flatten_stuck: goal.stuck,
             matches_venue: self.positions.matches_venue(symbol, self.now, grace),
+            venue_position: position.venue_qty,
         }
     }
     /// Balances as last told by the venue.

@@ -12,6 +12,9 @@ use crate::runtime::link::RestWant;
 use crate::venue::rest::{RestCall, RestSink, parse_reply};
 use crate::venue::sign::ApiKey;
 use crate::venue::symbols::SymbolTable;
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +29,34 @@ pub struct RestStats {
     pub calls: AtomicU64,
     pub failures: AtomicU64,
     pub reconciles: AtomicU64,
+    pub retries: AtomicU64,
+    /// Refusals for the rate.
+    pub rate_limited: AtomicU64,
+    /// By endpoint, in the order of their names.
+    pub endpoints: Mutex<BTreeMap<&'static str, EndpointCount>>,
 }
+
+/// What one endpoint did.
+#[derive(Clone, Debug)]
+pub struct EndpointCount {
+    pub calls: u64,
+    pub failures: u64,
+    pub rate_limited: u64,
+    /// HTTP status or the venue's code of the newest answer; 0 = good, negative = none.
+    pub last_code: i32,
+    /// µs, failures included.
+    pub latency_us: Histogram<u64>,
+}
+impl Default for EndpointCount {
+    fn default() -> Self {
+        let made = Histogram::new_with_bounds(1, 600_000_000, 2);
+        let latency_us = made.expect("constant bounds that hdrhistogram accepts");
+        Self { calls: 0, failures: 0, rate_limited: 0, last_code: 0, latency_us }
+    }
+}
+
+/// HTTP's code, and the venue's own.
+const RATE_LIMIT_CODES: [i32; 2] = [429, 11_010];
 
 pub struct RestThread {
     pub transport: RestTransport,
@@ -112,7 +142,11 @@ impl RestThread {
                 std::thread::park_timeout(Duration::from_millis(100 << attempt.min(5)));
             }
             self.stats.calls.fetch_add(1, Ordering::Relaxed);
-            match self.read_once(call) {
+            self.stats.retries.fetch_add(u64::from(attempt > 0), Ordering::Relaxed);
+            let begun = self.clock.mono();
+            let answer = self.read_once(call);
+            self.book(call, (self.clock.mono() - begun).0, answer.as_ref().err().map(|e| e.0));
+            match answer {
                 Ok(items) => return Ok(items),
                 Err((failure, words)) => {
                     log::warn!("rest {}: {words}", call.endpoint());
@@ -122,6 +156,18 @@ impl RestThread {
             self.stats.failures.fetch_add(1, Ordering::Relaxed);
         }
         Err(code)
+    }
+
+    fn book(&self, call: &RestCall, took_ns: i64, failure: Option<i32>) {
+        let limited = failure.is_some_and(|code| RATE_LIMIT_CODES.contains(&code));
+        self.stats.rate_limited.fetch_add(u64::from(limited), Ordering::Relaxed);
+        let mut endpoints = self.stats.endpoints.lock();
+        let row = endpoints.entry(call.endpoint()).or_default();
+        row.calls += 1;
+        row.failures += u64::from(failure.is_some());
+        row.rate_limited += u64::from(limited);
+        row.last_code = failure.unwrap_or(0);
+        row.latency_us.saturating_record((took_ns.max(0).unsigned_abs() / 1_000).max(1));
     }
 
     fn read_once(&mut self, call: &RestCall) -> Result<Vec<Body>, (i32, String)> {

@@ -7,7 +7,7 @@ use crate::engine::risk::RiskStage;
 use crate::engine::stage::{Direct, Stage};
 use crate::io::clock::Clock;
 use crate::line::reconcile::ReconcileTimer;
-use crate::model::{Body, Command, OperatorVerb, Signal};
+use crate::model::{Body, Command, Event, OperatorVerb, Signal};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Halt, RestWant};
@@ -37,6 +37,12 @@ pub struct RiskDuty {
     reconcile: ReconcileTimer,
 }
 
+/// What this duty itself listens to.
+#[inline(always)]
+fn is_word(body: &Body) -> bool {
+    matches!(body, Body::Link(_) | Body::Operator(_))
+}
+
 impl RiskDuty {
     /// `symbols` = rows of the instrument table.
     pub fn new(
@@ -54,10 +60,10 @@ impl RiskDuty {
         Self { stage, links, latch, clock, symbols, reconcile }
     }
 
-    fn look_at(&mut self, signal: &Signal) {
-        self.reconcile.look_at(signal, self.clock.tsc().0);
-        if let Signal::Event(event) = signal
-            && let Body::Operator(command) = event.body
+    #[cold]
+    fn look_at(&mut self, event: &Event) {
+        self.reconcile.look_at(event, self.clock.tsc().0);
+        if let Body::Operator(command) = event.body
             && command.verb == OperatorVerb::Reset
         {
             self.latch.clear_raised();
@@ -77,9 +83,13 @@ impl RiskDuty {
     fn publish(&mut self) {
         let tap = &mut self.links.tap;
         tap.push(RiskRow::Account(self.stage.snapshot()));
+        tap.push(RiskRow::Ring { used_max: self.links.output.used_max() as u64 });
         for row in 0..self.symbols {
             let one = self.stage.symbol_snapshot(SymbolId(row as u16));
             tap.push(RiskRow::Symbol(one));
+        }
+        for level in self.stage.levels() {
+            tap.push(RiskRow::Guard(level));
         }
         for (_, order) in self.stage.ledger().listed() {
             tap.push(RiskRow::Order(*order));
@@ -96,19 +106,29 @@ impl Duty for RiskDuty {
         let mut handled = 0;
         let mut room = self.links.output.free();
         while handled < BATCH_MAX && room >= RiskStage::BURST_MAX {
-            let Some(signal) = self.links.input.pop() else { break };
-            let (output, clock) = (&mut self.links.output, &self.clock);
+            let RiskLinks { input, output, .. } = &mut self.links;
+            let (stage, clock, is_first) =
+                (&mut self.stage, &self.clock, self.reconcile.is_fresh());
             let mut emitted = 0;
-            self.stage.on_input(
-                &signal,
-                &mut Direct(|mut command: Command| {
-                    command.trace.approved = clock.tsc();
-                    emitted += 1;
-                    let pushed = output.push(command);
-                    assert!(pushed.is_ok(), "room for the worst burst was checked");
-                }),
-            );
-            self.look_at(&signal);
+            let taken = input.take_with(|signal| {
+                stage.on_input(
+                    signal,
+                    &mut Direct(|mut command: Command| {
+                        command.trace.approved = clock.tsc();
+                        emitted += 1;
+                        let pushed = output.push(command);
+                        assert!(pushed.is_ok(), "room for the worst burst was checked");
+                    }),
+                );
+                match signal {
+                    Signal::Event(event) if is_first || is_word(&event.body) => Some(*event),
+                    _ => None,
+                }
+            });
+            let Some(word) = taken else { break };
+            if let Some(event) = word {
+                self.look_at(&event);
+            }
             room -= emitted;
             handled += 1;
             if room < RiskStage::BURST_MAX {

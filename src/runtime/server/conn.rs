@@ -2,6 +2,7 @@
 //! written to it. Nothing here blocks; nothing here grows without a bound that the caller checks.
 
 use super::http::{self, Head, HttpError};
+use super::port::Pace;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -85,10 +86,22 @@ pub struct Conn {
     /// When a byte was last written, or could have been.
     pub progress_at: Instant,
     continued: bool,
+    /// A reply that goes out bit by bit.
+    held: Option<Held>,
     stream: TcpStream,
     tls: Option<Box<rustls::ServerConnection>>,
     outbox: Vec<u8>,
     out_at: usize,
+}
+
+/// A reply whose bytes are let go as its pace allows.
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    at: usize,
+    from: Instant,
+    bytes_per_s: u32,
+    keep_alive: bool,
 }
 
 /// Bytes in, bytes out, for tungstenite: it never sees the socket.
@@ -135,6 +148,7 @@ impl Conn {
             served: false,
             progress_at: now,
             continued: false,
+            held: None,
             stream,
             tls: tls.map(Box::new),
             outbox: Vec::new(),
@@ -374,6 +388,36 @@ impl Conn {
         keep_alive: bool,
     ) {
         http::write_reply(&mut self.outbox, status, content_type, extra, body, keep_alive);
+    }
+
+    pub fn is_paced(&self) -> bool {
+        self.held.is_some()
+    }
+    /// Takes what was just replied back, to let it go bit by bit.
+    pub fn hold_reply(&mut self, pace: Pace, keep_alive: bool, now: Instant) {
+        let bytes = self.outbox.split_off(self.out_at);
+        let (from, bytes_per_s) = (now + pace.wait, pace.bytes_per_s.max(1));
+        self.held = Some(Held { bytes, at: 0, from, bytes_per_s, keep_alive });
+    }
+    /// Lets go of what is due of a held reply. True while there was one.
+    pub fn release_reply(&mut self, now: Instant) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        // The client waits for us, not we for it.
+        self.waiting_since = now;
+        self.progress_at = now;
+        let Some(run_for) = now.checked_duration_since(held.from) else { return true };
+        let due = (run_for.as_secs_f64() * f64::from(held.bytes_per_s)) as usize + 1;
+        let until = due.min(held.bytes.len());
+        self.outbox.extend_from_slice(&held.bytes[held.at..until]);
+        held.at = until;
+        if until == held.bytes.len() {
+            let keep_alive = held.keep_alive;
+            self.held = None;
+            if !keep_alive {
+                self.linger(now);
+            }
+        }
+        true
     }
 
     /// Answers the websocket handshake at the front of the inbox. False where it is not a good one.

@@ -2,7 +2,7 @@
 //! exchange knows neither sockets nor files; they meet here.
 
 use super::http::Method;
-use super::port::{Delivery, ExchangePort, RestReply, RestRequest};
+use super::port::{Control, Delivery, ExchangePort, RestReply, RestRequest};
 use crate::base::time::WallNs;
 use crate::exchange::{CaptureSource, Exchange, HttpRequest, Outgoing, RecordedMessage};
 use crate::io::capture::read_capture;
@@ -73,10 +73,19 @@ impl ExchangePort for Exchange {
             api_key: request.api_key,
             nonce: request.nonce,
             signature: request.signature,
+            token: request.token,
+            if_none_match: request.if_none_match,
             body: request.body,
         };
         let reply = Exchange::rest(self, &request, now);
-        RestReply { status: reply.status, content_type: reply.content_type, body: reply.body }
+        let headers = reply.headers;
+        RestReply { headers, ..RestReply::new(reply.status, reply.content_type, reply.body) }
+    }
+    fn control(&mut self, control: Control, now: WallNs) {
+        match control {
+            Control::CancelOnly(is_on) => self.set_cancel_only(is_on),
+            Control::Announce(code) => self.announce(code, now),
+        }
     }
     fn next_at(&self) -> Option<WallNs> {
         Exchange::next_at(self)

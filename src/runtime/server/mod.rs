@@ -17,7 +17,7 @@
 mod clock;
 mod conn;
 mod embedded;
-mod http;
+mod faults;
 mod port;
 mod serve;
 mod state_file;
@@ -26,11 +26,13 @@ mod tests;
 
 pub use clock::{Speed, SpeedError};
 pub use embedded::{MarketError, open_recording};
+pub use faults::{FaultCounters, FaultScript, FaultScriptError, Faulty};
 pub use http::Method;
-pub use port::{Delivery, ExchangePort, RestReply, RestRequest};
+pub use port::{Control, Delivery, ExchangePort, Pace, RestReply, RestRequest};
 pub use state_file::StateFileError;
 
 use crate::base::time::WallNs;
+use crate::io::http1 as http;
 use crate::io::tls_server::ServerTls;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
@@ -188,6 +190,8 @@ pub struct ServerCounters {
     pub websocket_opened: u64,
     /// Requests or handshakes that were not good HTTP or TLS.
     pub handshake_failed: u64,
+    /// Websockets that the exchange did not admit.
+    pub handshake_refused: u64,
     /// Clients that did not finish a request in time.
     pub handshake_timed_out: u64,
     pub http_request: u64,

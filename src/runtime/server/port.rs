@@ -3,6 +3,7 @@
 
 use super::http::Method;
 use crate::base::time::WallNs;
+use std::time::Duration;
 
 /// A REST call, as far as the exchange looks at it. All bytes are the client's, unchecked.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,10 @@ pub struct RestRequest<'a> {
     pub nonce: Option<&'a str>,
     /// Header `bfx-signature`.
     pub signature: Option<&'a str>,
+    /// Header `bfx-token`.
+    pub token: Option<&'a str>,
+    /// Header `if-none-match`.
+    pub if_none_match: Option<&'a str>,
     pub body: &'a [u8],
 }
 
@@ -26,6 +31,38 @@ pub struct RestReply {
     pub status: u16,
     pub content_type: &'static str,
     pub body: Vec<u8>,
+    /// Header `Retry-After`.
+    pub retry_after_s: Option<u32>,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// Sent bit by bit instead of at once.
+    pub pace: Option<Pace>,
+}
+
+impl RestReply {
+    /// A reply without more headers, sent at once.
+    pub fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> RestReply {
+        let headers = Vec::new();
+        RestReply { status, content_type, body, retry_after_s: None, headers, pace: None }
+    }
+}
+
+/// How slowly a reply is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Silence before the first byte.
+    pub wait: Duration,
+    /// From then on.
+    pub bytes_per_s: u32,
+}
+
+/// What a script of faults asks of the exchange itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Nothing but cancels is taken.
+    CancelOnly(bool),
+    /// An info event with this code to everybody: 20051, 20060, 20061.
+    Announce(u32),
 }
 
 /// Where the exchange's websocket messages go. Order is kept per connection.
@@ -44,6 +81,12 @@ pub trait ExchangePort: Send + 'static {
     fn disconnect(&mut self, conn: u64, now: WallNs);
     /// One text message of a client.
     fn on_text(&mut self, conn: u64, text: &[u8], now: WallNs);
+    /// Whether a socket may become a websocket now; the refusal where not.
+    fn admit(&mut self, _now: WallNs) -> Option<RestReply> {
+        None
+    }
+    /// A change of what the exchange does.
+    fn control(&mut self, _control: Control, _now: WallNs) {}
     /// One REST call.
     fn rest(&mut self, request: &RestRequest<'_>, now: WallNs) -> RestReply;
     /// When something happens by itself next; `None` where nothing will.

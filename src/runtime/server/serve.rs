@@ -515,7 +515,10 @@ impl<E: ExchangePort> Serve<E> {
 
     fn on_http(&mut self, conn: &mut Conn, market: WallNs, now: Instant) {
         // A client that does not read its replies gets no further ones.
-        while matches!(conn.phase, Phase::Http) && conn.backlog() < READ_PAUSE_SIZE {
+        while matches!(conn.phase, Phase::Http)
+            && conn.backlog() < READ_PAUSE_SIZE
+            && !conn.is_paced()
+        {
             let head = match conn.next_request() {
                 Ok(Some(head)) => head,
                 Ok(None) => return,
@@ -525,6 +528,11 @@ impl<E: ExchangePort> Serve<E> {
             let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
             let is_ws_path = path == WS_PATH || path.strip_suffix(b"/") == Some(WS_PATH);
             if head.upgrade && is_ws_path {
+                if let Some(reply) = self.exchange.admit(market) {
+                    self.counters.handshake_refused += 1;
+                    conn.reply(reply.status, reply.content_type, "", &reply.body, false);
+                    return conn.linger(now);
+                }
                 if head.body_size > 0 || !conn.upgrade() {
                     return self.refuse(conn, HttpError::Malformed, now);
                 }
@@ -552,10 +560,24 @@ impl<E: ExchangePort> Serve<E> {
                     api_key: text("bfx-apikey"),
                     nonce: text("bfx-nonce"),
                     signature: text("bfx-signature"),
+                    token: text("bfx-token"),
+                    if_none_match: text("if-none-match"),
                     body: &conn.inbox[head.size..head.size + head.body_size],
                 };
                 let reply = self.exchange.rest(&request, market);
-                conn.reply(reply.status, reply.content_type, "", &reply.body, head.keep_alive);
+                let mut extra: String = reply
+                    .headers
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {value}\r\n"))
+                    .collect();
+                if let Some(retry_s) = reply.retry_after_s {
+                    extra.push_str(&format!("retry-after: {retry_s}\r\n"));
+                }
+                conn.reply(reply.status, reply.content_type, &extra, &reply.body, head.keep_alive);
+                if let Some(pace) = reply.pace {
+                    conn.hold_reply(pace, head.keep_alive, now);
+                    return conn.finish_request(&head, now);
+                }
             }
             conn.finish_request(&head, now);
             if !head.keep_alive {
@@ -738,6 +760,12 @@ impl<E: ExchangePort> Serve<E> {
                 // Not the client's fault.
                 conn.progress_at = now;
                 conn.waiting_since = now;
+                continue;
+            }
+            if conn.release_reply(now) {
+                // What is left of the connection: more requests, or its end.
+                self.conns.queue(slot);
+                self.conns.touch(slot);
                 continue;
             }
             let waited = now.duration_since(conn.waiting_since);

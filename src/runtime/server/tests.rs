@@ -104,7 +104,7 @@ impl ExchangePort for Echo {
             )
             .into_bytes()
         };
-        RestReply { status: 200, content_type: "application/json", body }
+        RestReply::new(200, "application/json", body)
     }
     fn next_at(&self) -> Option<WallNs> {
         self.next

@@ -91,12 +91,7 @@ impl Books {
     pub fn look(&mut self, now_ns: u64) {
         self.rows.iter_mut().for_each(|row| row.look(now_ns));
     }
-    pub fn decided(
-        &mut self,
-        command: &Command,
-        event: &Event,
-        now_ns: u64,
-    ) -> Result<(), String> {
+    pub fn decided(&mut self, command: &Command, event: &Event, now_ns: u64) -> Result<(), String> {
         if matches!(command.action, Action::Cancel { .. } | Action::CancelMulti { .. }) {
             return Ok(());
         }

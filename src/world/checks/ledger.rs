@@ -53,7 +53,9 @@ impl Ledger {
             };
             if !known.is_alive() {
                 let state = known.state().name();
-                return Err(format!("order {cid:?} rests at the exchange, the ledger says {state}"));
+                return Err(format!(
+                    "order {cid:?} rests at the exchange, the ledger says {state}"
+                ));
             }
             if known.remaining().raw() != order.left || known.px().raw() != order.px {
                 return Err(format!(
