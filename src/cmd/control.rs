@@ -2,7 +2,7 @@
 //! `guards`, over a socket file in the run's directory that only its owner may open. One line of
 //! JSON each way. Whoever else takes such words uses [`control`], too.
 
-use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, serde_json_text};
+use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, json_text};
 use super::{complain, places, say};
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
@@ -336,13 +336,18 @@ fn ask(dir: &Path, request: &Request) -> Result<Answer, String> {
 
 /// `genesis pause | resume | cancel | flatten | kill | reset | guards`.
 pub(super) fn word(verb: &str, args: &WordArgs) -> u8 {
+    if verb != "guards"
+        && let Some(code) = super::client::command(verb, args)
+    {
+        return code;
+    }
     let request =
         Request { verb: verb.to_owned(), symbol: args.symbol.clone(), reason: args.reason.clone() };
     let answer = run_dir_of(args).and_then(|dir| ask(&dir, &request));
     match answer {
         Ok(answer) if answer.ok => {
             if args.json {
-                say(&serde_json_text(&answer));
+                say(&json_text(&answer));
             } else if verb == "guards" {
                 say(&table(&answer));
             } else {
@@ -397,7 +402,7 @@ pub(super) fn kill(args: &KillArgs) -> u8 {
     }
     match kill_direct(args) {
         Ok(record) => {
-            let text = serde_json_text(&record);
+            let text = json_text(&record);
             say(&text);
             kill::exit_code(&record)
         }

@@ -163,6 +163,7 @@ pub fn main() -> ExitCode {
         Some(Command::Reset(args)) => control::word("reset", &args),
         #[cfg(feature = "net")]
         Some(Command::Guards(args)) => control::word("guards", &args),
+        #[cfg(feature = "net")]
         Some(Command::Symbols(args)) => symbols::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Keys(args)) => keys::run(&args),

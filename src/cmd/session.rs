@@ -141,7 +141,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         ca: venue.ca.clone(),
         account: account.clone(),
     };
-    std::fs::write(run_dir.file(VENUE_FILE), kill::serde_json_text(&place)).map_err(failed)?;
+    std::fs::write(run_dir.file(VENUE_FILE), kill::json_text(&place)).map_err(failed)?;
     let nonces = NonceAllocator::new(0);
     let desk = Desk {
         rest: RestTransport::new(&outside::rest(&config, outside::trust(venue.ca.as_ref())))

@@ -210,7 +210,7 @@ pub fn disk_free(dir: &std::path::Path) -> Option<u64> {
     }
     // SAFETY: filled, for the answer was 0.
     let facts = unsafe { facts.assume_init() };
-    Some((facts.f_bavail as u64).saturating_mul(facts.f_frsize as u64))
+    Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
 /// Start and size of a line of `/proc/self/maps` about private writable memory without a file.

@@ -108,12 +108,12 @@ impl ReconcileReads {
         self.step = match self.step {
             Step::Trades(start) => {
                 self.pages += 1;
-                let times = items.iter().filter_map(|item| match item {
+                let mut times = items.iter().filter_map(|item| match item {
                     Body::Fill(fill) => Some(fill.at),
                     _ => None,
                 });
                 let is_full = times.clone().count() >= usize::from(HIST_LIMIT_MAX);
-                match times.last() {
+                match times.next_back() {
                     Some(_) if is_full && self.pages >= PAGES_MAX => return Err(TOO_MANY_PAGES),
                     Some(at) if is_full && at > start => Step::Trades(at),
                     _ => Step::History,

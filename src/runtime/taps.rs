@@ -58,6 +58,7 @@ impl<T> TapTx<T> {
 
 /// Rows of `signal`.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant)] // four a second; a box would be an allocation on a hot thread
 pub enum SignalRow {
     Symbol(SymbolSignals),
     /// Most slots of `signal_risk` ever in use.

@@ -166,6 +166,9 @@ struct Peer {
     is_gone: bool,
 }
 
+/// Peer, number of its request, and what became of it.
+type Answered = (usize, u64, Outcome);
+
 struct Work {
     config: HttpConfig,
     listener: TcpListener,
@@ -181,7 +184,7 @@ struct Work {
     requests: Bucket,
     failures: Bucket,
     commands: Bucket,
-    outcomes: (Sender<(usize, u64, Outcome)>, Receiver<(usize, u64, Outcome)>),
+    outcomes: (Sender<Answered>, Receiver<Answered>),
     asks: u64,
     page_headers: String,
 }
