@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 /// Lines kept for `--trace`.
-const LINES_MAX: usize = 60_000;
+const LINES_MAX: usize = 4_000;
 
 /// Hash and trace.
 #[derive(Debug)]
