@@ -15,13 +15,14 @@ pub const FOREIGN_CID_MAX: u64 = 1_000_000_000;
 /// One cycle: faults, then calm.
 const CYCLE_S: u64 = 1_200;
 /// Calm at the end of a cycle, s: settling, a stop or kill, and its end.
-const CALM_S: u64 = 90;
+const CALM_S: u64 = 120;
 /// The world must have settled after this long.
 const SETTLE_NS: u64 = 30 * SECOND;
 /// And a book out of step, whose window of resyncs is a minute, after this long.
 const PARKED_NS: u64 = 100 * SECOND;
-/// Longest time that a stop or kill may take in calm.
-const KILL_NS: u64 = 30 * SECOND;
+/// Longest time that a stop or kill may take in calm: closing gives up after 20 attempts, one a
+/// second.
+const KILL_NS: u64 = 60 * SECOND;
 
 /// The end of something that lasts.
 #[derive(Clone, Copy, Debug)]

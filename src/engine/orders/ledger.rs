@@ -407,6 +407,8 @@ impl Ledger {
             order.cancel_at = None;
             order.cancel_after = after;
             order.probe_at = None;
+            // It was refused here, not by the venue: it does not count as one of `CANCELS_MAX`.
+            order.cancel_count = order.cancel_count.saturating_sub(1);
         });
     }
     /// The venue says it does not hold the order. Its end must come by itself; if not, it is looked

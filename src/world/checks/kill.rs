@@ -10,9 +10,10 @@ pub const NAME: &str = "kill ends flat or lists";
 
 /// A kill has had its time.
 pub fn ended(risk: &RiskStage, audit: &Audit, foreign: bool) -> Result<(), String> {
-    let alive = audit.orders.iter().filter(|order| order.gid == Some(GID)).count();
-    if alive > 0 {
-        return Err(format!("{alive} own orders are alive after a kill"));
+    let alive: Vec<u64> =
+        audit.orders.iter().filter(|order| order.gid == Some(GID)).map(|order| order.id).collect();
+    if !alive.is_empty() {
+        return Err(format!("own orders are alive after a kill: {alive:?}"));
     }
     for (index, name) in SYMBOLS.iter().enumerate() {
         let at = audit.positions.iter().find(|row| usize::from(row.0) == index);
