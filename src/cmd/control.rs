@@ -144,6 +144,20 @@ pub(super) fn control(
     running.command(command).map_err(|_| "the engine does not take commands now".to_owned())
 }
 
+/// What a reset clears; `rank` is the one before it.
+pub(super) fn reset_words(levels: &[GuardLevel], rank: &str) -> String {
+    let tripped: Vec<&str> = levels
+        .iter()
+        .filter(|level| level.trips > 0 && level.objects)
+        .map(|level| level.guard.name())
+        .collect();
+    let tripped = if tripped.is_empty() { "none".to_owned() } else { tripped.join(", ") };
+    format!(
+        "reset: kill, pause, loss guards, streaks, pauses and loops are cleared; day and peak begin \
+         anew (was {rank}; tripped: {tripped})"
+    )
+}
+
 /// The listening side.
 pub(super) struct ControlDesk {
     asked: Receiver<Asked>,
@@ -214,22 +228,8 @@ impl ControlDesk {
                     let symbol = symbol.as_deref();
                     match control(each, symbol, &reason, running, kill, instruments) {
                         Ok(()) => {
-                            let objecting: Vec<&str> = levels
-                                .iter()
-                                .filter(|level| level.trips > 0 && level.objects)
-                                .map(|level| level.guard.name())
-                                .collect();
                             let words = match each {
-                                OperatorVerb::Reset => format!(
-                                    "reset: kill, pause, loss guards, streaks, pauses and loops \
-                                     are cleared; day and peak begin anew (was {rank}; tripped: \
-                                     {})",
-                                    if objecting.is_empty() {
-                                        "none".to_owned()
-                                    } else {
-                                        objecting.join(", ")
-                                    }
-                                ),
+                                OperatorVerb::Reset => reset_words(levels, rank),
                                 _ => format!("{verb}: taken (was {rank})"),
                             };
                             Answer { ok: true, words, guards: Vec::new() }
