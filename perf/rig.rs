@@ -103,6 +103,8 @@ pub fn risk_stage(config: &RigConfig) -> RiskStage {
     let mut guards = [GuardMode::On; Guard::COUNT];
     guards[Guard::OrderRate as usize] = GuardMode::Shadow;
     guards[Guard::Repeat as usize] = GuardMode::Off;
+    // Nobody tells a wallet here.
+    guards[Guard::UnknownEquity as usize] = GuardMode::Off;
     let limits = Limits {
         order_notional_max: Quote::from_whole(1_000_000),
         position_max: Quote::from_whole(10_000_000),

@@ -10,7 +10,7 @@ use crate::rig::{
 use genesis::base::ids::ConnId;
 use genesis::base::time::MonoNs;
 use genesis::engine::risk::RiskStage;
-use genesis::io::clock::Clock;
+use genesis::io::clock::{Clock, TurnClock};
 use genesis::io::input_log::{self, InputLogWriter, LogHeader};
 use genesis::line::parse::ParseLine;
 use genesis::line::send::{Door, ORDER_FRAME_MAX, SendLine};
@@ -122,6 +122,7 @@ impl Rings {
             operator: operator_rx,
             tap: Observer::new(gaps, seen_tx, rows, symbols, Some(TRADING)),
             clock: clock.clone(),
+            turns: TurnClock::new(&clock),
             time_at: MonoNs(0),
             nonce: Box::new(|| 1_000),
             trading_conn: Some(TRADING),

@@ -1,7 +1,8 @@
-//! The commands that talk to a running engine: `status`, `orders`, `fills`, `positions`, `guards`,
-//! `pause`, `resume`, `cancel`, `flatten`, `kill`, `reset`, `dashboard`, `alerts`. Each is one
-//! request to the control port of the newest run, with the token of its directory.
+//! The commands that look at a running engine: `status`, `orders`, `fills`, `positions`,
+//! `dashboard`, `alerts`. Each is one request to the control port of the newest run, with the token
+//! of its directory. What acts on the engine is in `control`.
 
+use super::control::WordArgs;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
 use crate::ops::http::{ADDRESS_FILE, Scope, read_token};
@@ -28,18 +29,6 @@ pub(super) struct ShowArgs {
     /// JSON instead of words.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct OrderArgs {
-    #[command(flatten)]
-    show: ShowArgs,
-    /// One symbol instead of everything, e.g. tBTCUSD.
-    #[arg(long, value_name = "SYMBOL")]
-    symbol: Option<String>,
-    /// Why, for the audit; at most 48 bytes. A reset needs one.
-    #[arg(long, value_name = "WORDS")]
-    reason: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -83,20 +72,6 @@ pub(super) enum ClientCommand {
     Fills(ShowArgs),
     /// Positions by own fills, and what the venue says.
     Positions(ShowArgs),
-    /// What each guard refused, or would have in shadow.
-    Guards(ShowArgs),
-    /// No new entries; exits are managed on.
-    Pause(OrderArgs),
-    /// Entries again, after a pause.
-    Resume(OrderArgs),
-    /// Cancel own orders.
-    Cancel(OrderArgs),
-    /// Close own positions; entries are blocked first.
-    Flatten(OrderArgs),
-    /// Latch, cancel, close, and stay halted until a reset.
-    Kill(OrderArgs),
-    /// After a kill or a guard: trade again. Needs --reason.
-    Reset(OrderArgs),
     /// Print the dashboard's address with its token.
     Dashboard(DashboardArgs),
     /// What alerts stand, and a test of their channels.
@@ -109,13 +84,6 @@ pub(super) fn run(command: &ClientCommand) -> u8 {
         ClientCommand::Orders(args) => look(Look::Orders, args),
         ClientCommand::Fills(args) => look(Look::Fills, args),
         ClientCommand::Positions(args) => look(Look::Positions, args),
-        ClientCommand::Guards(args) => look(Look::Guards, args),
-        ClientCommand::Pause(args) => order("pause", args),
-        ClientCommand::Resume(args) => order("resume", args),
-        ClientCommand::Cancel(args) => order("cancel", args),
-        ClientCommand::Flatten(args) => order("flatten", args),
-        ClientCommand::Kill(args) => order("kill", args),
-        ClientCommand::Reset(args) => order("reset", args),
         ClientCommand::Dashboard(args) => dashboard(args),
         ClientCommand::Alerts(args) => alerts(args),
     }
@@ -128,7 +96,6 @@ enum Look {
     Orders,
     Fills,
     Positions,
-    Guards,
     Alerts,
 }
 impl Look {
@@ -138,7 +105,6 @@ impl Look {
             Look::Orders => "/api/v1/orders",
             Look::Fills => "/api/v1/fills",
             Look::Positions => "/api/v1/positions",
-            Look::Guards => "/api/v1/guards",
             Look::Alerts => "/api/v1/alerts",
         }
     }
@@ -269,10 +235,6 @@ fn looked(what: Look, args: &ShowArgs) -> Result<u8, Trouble> {
     Ok(exit::OK)
 }
 
-fn order(verb: &str, args: &OrderArgs) -> u8 {
-    ended(commanded(verb, args))
-}
-
 #[derive(serde::Serialize)]
 struct CommandBody<'a> {
     verb: &'a str,
@@ -280,13 +242,21 @@ struct CommandBody<'a> {
     reason: &'a str,
 }
 
-fn commanded(verb: &str, args: &OrderArgs) -> Result<u8, Trouble> {
-    let engine = Engine::find(args.show.dir.clone())?;
-    let reason = args.reason.as_deref().unwrap_or_default();
-    let body = CommandBody { verb, symbol: args.symbol.as_deref(), reason };
+/// An operator's word by the control port, where it is answered with its effect and audited. `None`:
+/// the run has no control port, or nobody answers there.
+pub(super) fn command(verb: &str, args: &WordArgs) -> Option<u8> {
+    match commanded(verb, args) {
+        Err(trouble) if trouble.code == exit::NOT_RUNNING => None,
+        result => Some(ended(result)),
+    }
+}
+
+fn commanded(verb: &str, args: &WordArgs) -> Result<u8, Trouble> {
+    let engine = Engine::find(args.dir.clone())?;
+    let body = CommandBody { verb, symbol: args.symbol.as_deref(), reason: &args.reason };
     let body = sonic_rs::to_string(&body).map_err(|e| trouble(exit::FAILURE, e))?;
     let (code, body) = engine.ask(Scope::Operate, "POST", "/api/v1/command", &body)?;
-    if args.show.json {
+    if args.json {
         say(&body);
     }
     let exit_code = match code {
@@ -297,7 +267,7 @@ fn commanded(verb: &str, args: &OrderArgs) -> Result<u8, Trouble> {
     let outcome: Option<Outcome> =
         matches!(code, 200 | 409).then(|| sonic_rs::from_str(&body).ok()).flatten();
     match outcome {
-        Some(outcome) if !args.show.json => say(&format!(
+        Some(outcome) if !args.json => say(&format!(
             "{verb}: {}\nrank {} → {}, own orders {} → {}, after {} ms",
             outcome.effect,
             outcome.rank_before,
@@ -307,7 +277,7 @@ fn commanded(verb: &str, args: &OrderArgs) -> Result<u8, Trouble> {
             outcome.took_ms
         )),
         Some(_) => {}
-        None if !args.show.json => complain(error_words(&body)),
+        None if !args.json => complain(error_words(&body)),
         None => {}
     }
     Ok(exit_code)
@@ -435,21 +405,6 @@ fn words(what: Look, status: &Status) -> String {
             let head = ["symbol", "engine", "venue", "agree", "average", "realised", "unrealised"];
             table(&head, &rows)
         }
-        Look::Guards => {
-            let rows: Vec<Vec<String>> = status
-                .guards
-                .iter()
-                .map(|row| {
-                    vec![
-                        row.name.clone(),
-                        row.mode.clone(),
-                        grouped(row.blocked),
-                        grouped(row.shadowed),
-                    ]
-                })
-                .collect();
-            table(&["guard", "mode", "refused", "would have"], &rows)
-        }
         Look::Alerts => {
             let rows: Vec<Vec<String>> = status
                 .alerts
@@ -551,7 +506,7 @@ mod tests {
         assert!(text.contains("RUNBOOK.md#killed") && text.contains("p99 –"), "{text}");
         let text = words(Look::Orders, &status);
         assert!(text.lines().nth(1).unwrap().starts_with("7 ") && text.contains("1.5 s"), "{text}");
-        for what in [Look::Fills, Look::Positions, Look::Guards] {
+        for what in [Look::Fills, Look::Positions] {
             assert_eq!(words(what, &status).lines().count(), 1, "the head alone");
         }
     }

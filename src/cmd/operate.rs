@@ -1,16 +1,16 @@
 //! What watches a run and takes an operator's commands: publishes the status, serves the control
 //! port, tells alerts, looks after the threads. All on cold threads; the run hands over copies.
 
+use super::control::control;
 use super::engine::{RunError, Service, bad_input, failed};
+use super::kill::KillWatch;
 use super::publish::Around;
 use super::watch::Watch;
-use crate::base::bounded::Text;
-use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::config::Config;
 use crate::io::clock::Clock;
 use crate::io::syscall;
-use crate::model::{Instrument, OperatorCommand, OperatorVerb, Rank};
+use crate::model::{Instrument, OperatorVerb, Rank};
 use crate::ops::alerts::{Channels, Notifier};
 use crate::ops::host::{Host, Supervisor};
 use crate::ops::http::{HttpConfig, Server, ServerHandle, Tokens};
@@ -91,6 +91,15 @@ pub(super) struct Beside<'a> {
     pub journal: Arc<JournalStats>,
     pub clock: &'a Clock,
     pub service: &'a Service,
+}
+
+/// What does not change in a run.
+#[derive(Clone, Copy)]
+pub(super) struct RunFacts<'a> {
+    pub config: &'a Config,
+    pub run_dir: &'a RunDir,
+    pub topology: &'a Topology,
+    pub instruments: &'a [Instrument],
 }
 
 impl Operate {
@@ -179,14 +188,13 @@ impl Operate {
         &mut self,
         watch: &mut Watch,
         running: &mut Running,
-        config: &Config,
-        run_dir: &RunDir,
-        topology: &Topology,
-        instruments: &[Instrument],
+        kill: &mut KillWatch,
+        facts: &RunFacts<'_>,
     ) {
+        let RunFacts { config, run_dir, topology, instruments } = *facts;
         let now = watch.clock.mono();
         self.pulse.main.fetch_add(1, Ordering::Relaxed);
-        self.commands(watch, running, instruments, now);
+        self.commands(watch, running, kill, instruments, now);
         if self.published_at.is_some_and(|at| now - at < self.push_every) {
             return;
         }
@@ -210,6 +218,7 @@ impl Operate {
         &mut self,
         watch: &Watch,
         running: &mut Running,
+        kill: &mut KillWatch,
         instruments: &[Instrument],
         now: MonoNs,
     ) {
@@ -226,16 +235,6 @@ impl Operate {
         let refuse = |ask: Ask, words: &str| {
             (ask.reply)(Outcome { effect: words.to_owned(), ..Outcome::default() });
         };
-        let symbol = match &ask.symbol {
-            None => None,
-            Some(name) => {
-                let place = instruments.iter().position(|row| row.name.as_str() == name);
-                match place {
-                    Some(row) => Some(SymbolId(row as u16)),
-                    None => return refuse(ask, "this run does not follow that symbol"),
-                }
-            }
-        };
         let Some(account) = watch.account() else {
             return refuse(ask, "the engine is starting still; try again in a second");
         };
@@ -248,9 +247,9 @@ impl Operate {
             ask,
         };
         let ask = &pending.ask;
-        let reason = Text::new(&ask.reason).unwrap_or_default();
-        if running.command(OperatorCommand { verb: ask.verb, symbol, reason }).is_err() {
-            return refuse(pending.ask, "the front has not taken earlier commands");
+        let symbol = ask.symbol.as_deref();
+        if let Err(words) = control(ask.verb, symbol, &ask.reason, running, kill, instruments) {
+            return refuse(pending.ask, &words);
         }
         self.doing = match ask.verb {
             OperatorVerb::Resume | OperatorVerb::Reset | OperatorVerb::CancelAll => String::new(),

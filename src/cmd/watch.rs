@@ -6,7 +6,7 @@ use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Qty, Quote, Side};
 use crate::config::Config;
 use crate::engine::orders::{Order, OrderState};
-use crate::engine::risk::{RiskSnapshot, SymbolRisk};
+use crate::engine::risk::{GuardLevel, RiskSnapshot, SymbolRisk};
 use crate::engine::signal::SymbolSignals;
 use crate::io::clock::Clock;
 use crate::line::parse::ParseCounters;
@@ -52,6 +52,7 @@ pub(super) struct Watch {
     signals: Vec<Option<SymbolSignals>>,
     pub(super) symbols: Vec<Option<SymbolRisk>>,
     pub(super) account: Option<RiskSnapshot>,
+    levels: Vec<GuardLevel>,
     pub(super) orders: Vec<Order>,
     orders_next: Vec<Order>,
     pub(super) links: Vec<(bool, bool)>,
@@ -115,6 +116,7 @@ impl Watch {
             signals: vec![None; count],
             symbols: vec![None; count],
             account: None,
+            levels: Vec::new(),
             orders: Vec::new(),
             orders_next: Vec::new(),
             links: Vec::new(),
@@ -179,6 +181,20 @@ impl Watch {
                 RiskRow::Symbol(row) => {
                     if let Some(place) = self.symbols.get_mut(row.symbol.index()) {
                         *place = Some(row);
+                    }
+                }
+                RiskRow::Guard(level) => {
+                    let place = level.guard as usize;
+                    let told = self.levels.len();
+                    match self.levels.get_mut(place) {
+                        Some(known) => {
+                            if level.trips > known.trips {
+                                log::warn!("guard {} has tripped", level.guard.name());
+                            }
+                            *known = level;
+                        }
+                        None if place == told => self.levels.push(level),
+                        None => {}
                     }
                 }
                 RiskRow::Ring { used_max } => self.ring_used[2] = used_max,
@@ -333,6 +349,10 @@ impl Watch {
     /// The account, as last told.
     pub(super) fn account(&self) -> Option<&RiskSnapshot> {
         self.account.as_ref()
+    }
+    /// Every guard in its order, as last told.
+    pub(super) fn levels(&self) -> &[GuardLevel] {
+        &self.levels
     }
     /// Events could not be delivered in time: the front has stopped.
     pub(super) fn is_halted(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Sections about decisions: trading, strategies, signal, risk, orders.
 
+use super::account::{AccountSection, read_account};
 use super::market::timeframes;
 use super::reader::{Key, Scope, key};
 use crate::base::limits::ORDERS_OPEN_MAX;
@@ -149,6 +150,7 @@ pub struct RiskSection {
     /// 1e-8 of a basis point.
     pub collar_bps: i64,
     pub book_stale_ms: u64,
+    pub account: AccountSection,
     pub guards: Guards,
 }
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +162,18 @@ pub struct Guards {
     pub order_rate: GuardMode,
     pub collar: GuardMode,
     pub stale_book: GuardMode,
+    pub repeat: GuardMode,
+    pub unknown_equity: GuardMode,
+    pub daily_loss: GuardMode,
+    pub drawdown: GuardMode,
+    pub loss_streak: GuardMode,
+    pub reject_streak: GuardMode,
+    pub cooldown: GuardMode,
+    pub foreign_activity: GuardMode,
+    pub trading_window: GuardMode,
+    pub volatility: GuardMode,
+    pub trades_day: GuardMode,
+    pub symbol_trades_day: GuardMode,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +192,9 @@ pub(super) const WRITTEN_FOR_LIVE: &[&str] = &[
     "risk.orders_open_max",
     "risk.order_rate_max",
     "risk.collar_bps",
+    "risk.account.daily_loss_max",
+    "risk.account.drawdown_max",
+    "risk.account.trades_day_max",
     "trading.wallet",
     "trading.leverage",
 ];
@@ -690,6 +707,7 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
         10_000,
         50..=3_600_000,
     ) as u64;
+    let account = read_account(&mut s);
     let guards = read_guards(&mut s);
     s.finish();
     RiskSection {
@@ -701,6 +719,7 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
         order_rate_window_ms,
         collar_bps,
         book_stale_ms,
+        account,
         guards,
     }
 }
@@ -710,13 +729,14 @@ fn read_guards(s: &mut Scope<'_, '_>) -> Guards {
         "guards",
         "How each guard acts: on refuses, shadow only counts what it would have refused, off does \
          neither. The halt latch, an unsynced book and the venue's minimum size have no switch. \
-         All on: a guard that is not trusted yet is better seen than silent.",
+         All but one on: a guard that is not trusted yet is better seen than silent.",
     );
-    let mut mode = |name, about| {
+    let mut read = |name, about, default| {
         let key: Key = key(name, "", about);
         let words = [("off", GuardMode::Off), ("shadow", GuardMode::Shadow), ("on", GuardMode::On)];
-        s.choice(key, GuardMode::On, &words)
+        s.choice(key, default, &words)
     };
+    let mut mode = |name, about| read(name, about, GuardMode::On);
     let guards = Guards {
         order_notional: mode("order_notional", "Guard of risk.order_notional_max."),
         position: mode("position", "Guard of risk.position_notional_max."),
@@ -725,6 +745,29 @@ fn read_guards(s: &mut Scope<'_, '_>) -> Guards {
         order_rate: mode("order_rate", "Guard of risk.order_rate_max."),
         collar: mode("collar", "Guard of risk.collar_bps."),
         stale_book: mode("stale_book", "Guard of risk.book_stale_ms."),
+        repeat: mode("repeat", "Guard of risk.account.repeat_max."),
+        unknown_equity: mode(
+            "unknown_equity",
+            "No entry while the wallet is not known or something held has no price.",
+        ),
+        daily_loss: mode("daily_loss", "Guard of risk.account.daily_loss_max and _pct."),
+        drawdown: mode("drawdown", "Guard of risk.account.drawdown_max and _pct."),
+        reject_streak: mode("reject_streak", "Guard of risk.account.reject_streak_max."),
+        cooldown: mode("cooldown", "Guard of risk.account.cooldown_s and cooldown_symbol_s."),
+        foreign_activity: mode("foreign_activity", "Guard of risk.account.foreign_pause_s."),
+        trading_window: mode("trading_window", "Guard of risk.account.trading_windows."),
+        volatility: mode("volatility", "Guard of risk.account.volatility_max_bps."),
+        trades_day: mode("trades_day", "Guard of risk.account.trades_day_max."),
+        symbol_trades_day: mode(
+            "symbol_trades_day",
+            "Guard of risk.account.symbol_trades_day_max.",
+        ),
+        loss_streak: read(
+            "loss_streak",
+            "Guard of risk.account.loss_streak_max. Shadow: the built-in maker pays fees on nearly \
+             every round trip and would stand still.",
+            GuardMode::Shadow,
+        ),
     };
     s.finish();
     guards

@@ -201,6 +201,8 @@ pub struct Leg {
     pub fee_e6: i64,
     /// Of a derivative; `None` = spot or margin.
     pub leverage: Option<u32>,
+    /// The venue ends the position: a derivative loses no more than its collateral.
+    pub is_forced: bool,
     pub now_ms: i64,
     /// Id for a position that this trade opens.
     pub position_id: u64,
@@ -272,7 +274,11 @@ impl Bank {
         let fee_why = leg.why(if leg.fee_e6 < 0 { Cause::Rebate } else { Cause::Fee });
         let (fee, fee_currency, position) = match leg.wallet {
             Wallet::Margin => {
-                let change = Self::move_position(account, &leg, signed_value);
+                let (change, short) = Self::move_position(account, &leg, signed_value);
+                if leg.is_forced && leg.leverage.is_some() && short > 0 {
+                    self.insure(&leg, short);
+                }
+                let account = &mut self.accounts[leg.account as usize];
                 let fee = fee_of(leg.value, leg.fee_e6);
                 account.add(Wallet::Margin, leg.quote, -(fee as i128), fee_why);
                 (fee, leg.quote, change)
@@ -293,22 +299,19 @@ impl Bank {
         *self.fees.entry(fee_currency).or_default() += fee as i128;
         if let PositionChange::Closed(was) = position {
             self.accounts[leg.account as usize].remember_ended(leg.symbol, was);
-            if leg.leverage.is_some() {
-                self.insure(&leg);
+            let left = self.account(leg.account).balance(Wallet::Margin, leg.quote);
+            if leg.leverage.is_some() && left < 0 {
+                self.insure(&leg, -left);
             }
         }
         Settled { fee, fee_currency, position }
     }
-    /// What a derivative position lost beyond its collateral and the wallet behind it is paid by
-    /// the insurance fund, which is the house.
-    fn insure(&mut self, leg: &Leg) {
-        let short = self.account(leg.account).balance(Wallet::Margin, leg.quote);
-        if short >= 0 {
-            return;
-        }
-        self.accounts[HOUSE as usize].add(Wallet::Margin, leg.quote, short, None);
+    /// What a derivative position lost beyond what is behind it is paid by the insurance fund, which
+    /// is the house.
+    fn insure(&mut self, leg: &Leg, short: i128) {
+        self.accounts[HOUSE as usize].add(Wallet::Margin, leg.quote, -short, None);
         let why = leg.why(Cause::Insurance);
-        self.accounts[leg.account as usize].add(Wallet::Margin, leg.quote, -short, why);
+        self.accounts[leg.account as usize].add(Wallet::Margin, leg.quote, short, why);
     }
     /// Moves money between two wallets of an account; false where it is not there.
     pub fn transfer(
@@ -356,7 +359,8 @@ impl Bank {
         account.add(Wallet::Margin, leg.quote, -taken, leg.why(Cause::Collateral));
         taken
     }
-    fn move_position(account: &mut Account, leg: &Leg, value: i128) -> PositionChange {
+    /// What became of the position, and by how much its loss exceeds its collateral.
+    fn move_position(account: &mut Account, leg: &Leg, value: i128) -> (PositionChange, i128) {
         let fresh = Position {
             id: leg.position_id,
             qty: leg.qty,
@@ -369,7 +373,7 @@ impl Bank {
         let Some(before) = account.positions.get(&leg.symbol).copied() else {
             let collateral = Self::take_collateral(account, leg, value);
             account.positions.insert(leg.symbol, Position { collateral, ..fresh });
-            return PositionChange::Opened;
+            return (PositionChange::Opened, 0);
         };
         let mut position = Position { updated_ms: leg.now_ms, ..before };
         if (position.qty > 0) == (leg.qty > 0) {
@@ -378,7 +382,7 @@ impl Bank {
             position.collateral += Self::take_collateral(account, leg, value);
             position.leverage = leg.leverage.unwrap_or(0);
             account.positions.insert(leg.symbol, position);
-            return PositionChange::Updated;
+            return (PositionChange::Updated, 0);
         }
         let closing = leg.qty.abs().min(position.qty.abs());
         let ends = closing == position.qty.abs();
@@ -395,9 +399,10 @@ impl Bank {
         let profit = -value_closed - cost_closed;
         account.add(Wallet::Margin, leg.quote, released, leg.why(Cause::Collateral));
         account.add(Wallet::Margin, leg.quote, profit, leg.why(Cause::Settlement));
+        let short = -(released + profit);
         if !ends {
             account.positions.insert(leg.symbol, position);
-            return PositionChange::Updated;
+            return (PositionChange::Updated, short);
         }
         assert!(position.cost == 0, "a closed position owes nothing");
         assert!(position.collateral == 0, "a closed position holds nothing");
@@ -409,7 +414,7 @@ impl Bank {
             let opened = Position { qty: rest, cost, collateral, ..fresh };
             account.positions.insert(leg.symbol, opened);
         }
-        PositionChange::Closed(before)
+        (PositionChange::Closed(before), short)
     }
     /// Sum over all wallets, positions, the house and the fees, by currency: constant for ever.
     /// `pair` tells base and quote of a symbol.
@@ -451,6 +456,7 @@ mod tests {
             value: value_of(px, qty).abs(),
             fee_e6,
             leverage: None,
+            is_forced: false,
             now_ms: 0,
             position_id: 1,
         }

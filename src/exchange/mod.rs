@@ -7,6 +7,7 @@
 //! Tests:     exchange/tests.rs, beside each file, tests/it/exchange_*.rs with our own client.
 
 mod account;
+mod audit;
 mod calc;
 mod checksum;
 mod cids;
@@ -17,6 +18,8 @@ mod date;
 mod depth;
 mod desk;
 mod entry;
+#[cfg(test)]
+mod entry_tests;
 mod execute;
 mod floor;
 mod funds;
@@ -50,6 +53,7 @@ mod tape;
 mod tests;
 mod wire;
 
+pub use self::audit::{Audit, AuditOrder, AuditTrade};
 pub use self::config::{
     AccountSpec, ExchangeConfig, ExchangeError, FeeTier, Fees, KeySpec, Permissions, SymbolSpec,
     VenueLimits, WaitFor,

@@ -81,6 +81,11 @@ pub fn config() -> ExchangeConfig {
     ExchangeConfig { accounts: vec![account("a"), account("b")], ..ExchangeConfig::default() }
 }
 
+/// The same with one derivative instead of the pairs.
+pub fn derivatives() -> ExchangeConfig {
+    ExchangeConfig { symbols: vec![SymbolSpec::named("tBTCF0:USTF0")], ..config() }
+}
+
 pub struct Script {
     pub exchange: Exchange,
     pub now: WallNs,

@@ -124,6 +124,7 @@ impl Core {
             value: value_of(px, qty),
             fee_e6,
             leverage: None,
+            is_forced: false,
             now_ms,
             position_id: self.ids.position + 1,
         }
@@ -133,7 +134,7 @@ impl Core {
         let Execution { trade, px, qty, is_maker, pays_maker } = execution;
         let fee_e6 = self.fee_e6(order, pays_maker);
         let leg = self.leg(order.symbol, order.account, order.wallet, order.side, px, qty, fee_e6);
-        let leg = Leg { leverage: order.leverage, ..leg };
+        let leg = Leg { leverage: order.leverage, is_forced: order.is_forced, ..leg };
         self.count_volume(order, leg.value);
         let had = self.bank.account(order.account).positions.get(&order.symbol).map(|p| p.id);
         let settled = self.bank.settle(leg);

@@ -17,6 +17,7 @@ pub mod input_log;
 pub mod map;
 pub mod nonce;
 pub mod secret;
+pub mod slots;
 pub mod syscall;
 pub mod wal;
 

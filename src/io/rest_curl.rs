@@ -568,7 +568,7 @@ mod tests {
         for (url, host) in [
             ("http://127.0.0.1:80/x", Some("127.0.0.1")),
             ("https://[::1]:443", Some("::1")),
-            ("https://127.0.0.1?c", Some("127.0.0.1")),
+            ("https://host?c", Some("host")),
             ("https://127.0.0.1@192.0.2.1/", None),
             ("ftp://127.0.0.1/", None),
             ("https:///x", None),

@@ -369,3 +369,128 @@ fn http_2_is_refused_where_this_build_has_none() {
         assert!(error.to_string().contains("--features http2"), "{error}");
     }
 }
+
+/// HTTP/2 as a proxy of Debian speaks it, with HTTP/1.1 beside it in the same run, and the figures
+/// of an independent client.
+#[cfg(feature = "http2")]
+mod http2 {
+    use super::*;
+    use crate::io::files::TestDir;
+    use rcgen::{CertificateParams, KeyPair};
+    use std::process::{Child, Command, Stdio};
+
+    struct Proxy {
+        child: Child,
+        port: u16,
+        dir: TestDir,
+    }
+    impl Drop for Proxy {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+    /// `nghttpx` in front of a server of ours, with TLS or with HTTP/2 in clear.
+    fn proxy(backend: u16, tls: bool) -> Proxy {
+        let dir = TestDir::new("proxy");
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let (key_path, ca_path) = (dir.path().join("key.pem"), dir.path().join("ca.pem"));
+        std::fs::write(&key_path, key.serialize_pem()).unwrap();
+        std::fs::write(&ca_path, certificate.pem()).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let front = if tls { "" } else { ";no-tls" };
+        let child = Command::new("nghttpx")
+            .arg(format!("--frontend=127.0.0.1,{port}{front}"))
+            .arg(format!("--backend=127.0.0.1,{backend}"))
+            .args(["--workers=1", "--log-level=FATAL", "--accesslog-file=/dev/null"])
+            .args([&key_path, &ca_path])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..500 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Proxy { child, port, dir }
+    }
+    fn slow_backend() -> u16 {
+        // About 300 ms: 60 bytes, 5 ms each.
+        serve(None, |_| Answer::Drip(reply_bytes("200 OK", "", "[1]"), Duration::from_millis(7)))
+    }
+
+    #[test]
+    #[ignore = "needs nghttpx, of the Debian package nghttp2-proxy"]
+    fn calls_of_several_lanes_share_one_connection() {
+        for tls in [true, false] {
+            let proxy = proxy(slow_backend(), tls);
+            let version = if tls { HttpVersion::Auto } else { HttpVersion::V2 };
+            let trust = Trust::CaFile(proxy.dir.path().join("ca.pem"));
+            let lanes = Lanes::new(&RestConfig { version, trust, ..config() }).unwrap();
+            let scheme = if tls { "https" } else { "http" };
+            let url = format!("{scheme}://127.0.0.1:{}/v2/platform/status", proxy.port);
+            let first = lanes.lane().unwrap().call(&get(&url)).unwrap().timings;
+            assert_eq!((first.spoken, first.pooled), (Spoken::Http2, false), "{first:?}");
+            assert_eq!(first.tls.0 > 0, tls, "{first:?}");
+            let from = Instant::now();
+            let all: Vec<RestTimings> = std::thread::scope(|scope| {
+                let callers: Vec<_> = (0..8)
+                    .map(|index| {
+                        let mut lane = lanes.lane().unwrap();
+                        let url = &url;
+                        scope.spawn(move || {
+                            let request = if index % 2 == 0 { get(url) } else { post(url) };
+                            lane.call(&request).unwrap().timings
+                        })
+                    })
+                    .collect();
+                callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+            });
+            let together_ms = from.elapsed().as_millis() as i64;
+            let one_after_the_other_ms: i64 = all.iter().map(|t| t.total.as_ms()).sum();
+            println!(
+                "tls {tls}: 8 calls on one connection in {together_ms} ms, {one_after_the_other_ms} \
+                 ms one after the other"
+            );
+            assert!(all.iter().all(|t| t.spoken == Spoken::Http2 && t.pooled), "{all:?}");
+            assert!(together_ms * 3 < one_after_the_other_ms, "{together_ms} ms");
+            assert!(all.iter().all(|t| t.bytes_out > 0 && t.bytes_in > 0), "{all:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs nghttpx, of the Debian package nghttp2-proxy, and curl"]
+    fn phases_agree_with_an_independent_client() {
+        let proxy = proxy(slow_backend(), true);
+        let ca = proxy.dir.path().join("ca.pem");
+        let url = format!("https://127.0.0.1:{}/v2/platform/status", proxy.port);
+        for version in [HttpVersion::V11, HttpVersion::Auto] {
+            let config = RestConfig { version, trust: Trust::CaFile(ca.clone()), ..config() };
+            let ours = Lanes::new(&config).unwrap().lane().unwrap().call(&get(&url)).unwrap();
+            let theirs = Command::new("curl")
+                .arg("--silent")
+                .arg("--cacert")
+                .arg(&ca)
+                .args(["--output", "/dev/null", "--write-out"])
+                .arg("%{time_connect} %{time_appconnect} %{time_starttransfer} %{time_total} %{http_version}")
+                .arg(if version == HttpVersion::V11 { "--http1.1" } else { "--http2" })
+                .arg(&url)
+                .output()
+                .unwrap();
+            let text = String::from_utf8(theirs.stdout).unwrap();
+            let words: Vec<&str> = text.split(' ').collect();
+            assert_eq!(words[4], ours.timings.spoken.name(), "{text}");
+            let seconds = |index: usize| words[index].parse::<f64>().unwrap();
+            let t = ours.timings;
+            println!("{version:?}: ours {t:?}; curl -w: {text}");
+            let ours_total = t.total.0 as f64 / 1e9;
+            let ours_first = t.first_byte.0 as f64 / 1e9;
+            assert!((ours_total / seconds(3) - 1.0).abs() < 0.1, "{t:?} {text}");
+            assert!((ours_first / seconds(2) - 1.0).abs() < 0.1, "{t:?} {text}");
+            assert!(t.connect.0 > 0 && t.tls.0 > 0, "{t:?}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod nonce;
 pub mod parse;
 pub mod permissions;
+pub mod reconcile;
 pub mod registry;
 pub mod rest;
 pub mod send;

@@ -5,7 +5,6 @@
 //! Errors:    `std::io::Error`; a view that cannot draw falls back to lines.
 //! Tests:     beside each file; the view is drawn into a buffer.
 
-#[cfg(feature = "net")]
 pub mod alerts;
 pub mod host;
 #[cfg(feature = "net")]

@@ -72,7 +72,7 @@ struct Endpoint {
     now: Histogram<u64>,
     before: Histogram<u64>,
     /// Number of the running window.
-    window_no: i64,
+    window_number: i64,
 }
 impl Endpoint {
     fn new(name: &str) -> Self {
@@ -82,20 +82,20 @@ impl Endpoint {
             first_byte: histogram(),
             now: histogram(),
             before: histogram(),
-            window_no: i64::MIN,
+            window_number: i64::MIN,
         }
     }
     fn turn(&mut self, at: WallNs) {
-        let window = at.as_ms().div_euclid(WINDOW_MS);
-        if window <= self.window_no {
+        let number = at.as_ms().div_euclid(WINDOW_MS);
+        if number <= self.window_number {
             return;
         }
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.reset();
-        if window > self.window_no.saturating_add(1) {
+        if number > self.window_number.saturating_add(1) {
             self.before.reset();
         }
-        self.window_no = window;
+        self.window_number = number;
     }
 }
 

@@ -26,7 +26,7 @@ use crate::engine::risk::RiskStage;
 use crate::engine::send::Gate;
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
 use crate::engine::signal::SignalStage;
-use crate::io::clock::Clock;
+use crate::io::clock::{Clock, TurnClock};
 use crate::io::dial::{DialSpec, Dialed};
 use crate::io::input_log::InputTap;
 use crate::io::rest::RestTransport;
@@ -245,6 +245,7 @@ impl EnginePlan {
             operator: operator_rx,
             tap: observer,
             clock: clock.clone(),
+            turns: TurnClock::new(&clock),
             time_at: MonoNs(0),
             nonce: Box::new(move || nonces.next((nonce_clock.wall().0 / 1_000) as u64)),
             trading_conn: Some(trading_conn),

@@ -5,6 +5,8 @@ mod config_errors;
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+#[cfg(feature = "net")]
+mod kill_and_restart;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod run_attached;
@@ -14,7 +16,10 @@ mod run_bad_input;
 mod run_embedded;
 #[cfg(feature = "net")]
 mod run_operated;
+#[cfg(feature = "net")]
 mod run_support;
+#[cfg(feature = "net")]
+mod symbols_and_keys;
 mod tidy;
 #[cfg(feature = "net")]
 mod venue_command;

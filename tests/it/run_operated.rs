@@ -1,5 +1,7 @@
 //! A running engine as its operator meets it: looked at, commanded, audited, alarmed, supervised.
 
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
 use crate::run_support::{Dir, genesis, output, signal};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};

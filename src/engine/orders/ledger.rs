@@ -4,7 +4,7 @@
 use super::cid::CidSource;
 use super::index::Index;
 use super::order::{Lane, Opening, Order, OrderState, UNLISTED};
-use super::trades::{Seen, TradeIds};
+use super::trades::{Seen, TradeIds, TradeLeg};
 use super::{LedgerCounters, OrdersConfig};
 use crate::base::ids::{Cid, OrderId, StrategyId, SymbolId};
 use crate::base::limits::{LEDGER_SLOTS, ORDERS_OPEN_MAX};
@@ -488,10 +488,10 @@ impl Ledger {
     }
     /// Keeps a fill whose order is not known: it may become known by a message that comes later.
     fn keep_orphan(&mut self, fill: &Fill) {
-        if self.trades.knows(fill.trade, fill.symbol) {
+        if self.trades.knows(TradeLeg::of(fill)) {
             return;
         }
-        let same = |kept: &Fill| kept.trade == fill.trade && kept.symbol == fill.symbol;
+        let same = |kept: &Fill| TradeLeg::of(kept) == TradeLeg::of(fill);
         if let Some(kept) = self.orphans.iter_mut().flatten().find(|kept| same(kept)) {
             if kept.fee.is_none() && fill.fee.is_some() {
                 *kept = *fill;
@@ -522,7 +522,7 @@ impl Ledger {
                 return;
             }
         }
-        match self.trades.note(fill.trade, fill.symbol, fill.fee.is_some()) {
+        match self.trades.note(TradeLeg::of(fill), fill.fee.is_some()) {
             Seen::New => {}
             Seen::FeeOnly => return positions.on_fee(fill, now),
             Seen::Duplicate => {
@@ -538,8 +538,10 @@ impl Ledger {
         positions.on_fill(fill, now);
         let Some(slot) = slot else {
             self.counters.fills_of_forgotten += 1;
+            self.counters.orders_traded += 1;
             return;
         };
+        self.counters.orders_traded += u64::from(self.order(slot).traded.is_zero());
         self.bind(slot, fill.order, now, positions);
         let (round, link_up) = (self.round, self.link_up);
         self.touch(slot, now, |order| {

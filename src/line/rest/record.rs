@@ -132,7 +132,6 @@ mod tests {
         ] {
             assert_eq!(safe_text(text), expected);
         }
-        let long = safe_text(&"ab ".repeat(1_000));
-        assert!(long.len() <= TEXT_MAX && long.len() > TEXT_MAX - 3, "{}", long.len());
+        assert_eq!(safe_text(&"ab ".repeat(1_000)).len(), TEXT_MAX);
     }
 }

@@ -552,6 +552,38 @@ fn a_kill_finds_a_token_however_many_cancels_went_before() {
 }
 
 #[test]
+fn a_kill_has_a_lane_of_its_own_and_does_not_wait_for_a_cancel_of_the_same_key() {
+    let mut config = config(1);
+    config.keys = KeyPlan::ONE;
+    config.in_flight_max = 2;
+    config.in_flight_reserved = 1;
+    let mut scheduler = Scheduler::new(config);
+    let now = now_at(MonoNs(1));
+    for (path, priority) in
+        [("auth/w/order/cancel", Priority::Cancel), ("platform/status", Priority::Metadata)]
+    {
+        scheduler.handle_request(request(path, priority, LATE), now).unwrap();
+    }
+    assert!(matches!(scheduler.poll(now), Action::Start(_)));
+    let kill = |scheduler: &mut Scheduler<u32>, at| {
+        let mut kill = request("auth/w/order/cancel/multi", Priority::Cancel, LATE);
+        kill.role = Some(KeyRole::Kill);
+        scheduler.handle_request(kill, at).unwrap();
+    };
+    kill(&mut scheduler, now);
+    let Action::Wait(Some(at)) = scheduler.poll(now) else { panic!("patience") };
+    assert_eq!((at - now.mono).as_ms(), 250);
+    let Action::Start(start) = scheduler.poll(now_at(at)) else { panic!("it goes") };
+    assert_eq!(start.request.role, Some(KeyRole::Kill));
+    // But one kill at a time: there is one lane.
+    kill(&mut scheduler, now_at(at));
+    let later = now_at(at + SpanNs::from_ms(300));
+    assert!(matches!(scheduler.poll(later), Action::Wait(_)));
+    scheduler.handle_end(start.id, Outcome::Answered, later);
+    assert!(matches!(scheduler.poll(later), Action::Start(_)));
+}
+
+#[test]
 fn a_flood_of_one_priority_leaves_the_queue_to_the_others() {
     let mut scheduler = Scheduler::new(config(1));
     let now = now_at(MonoNs(1));

@@ -1,15 +1,15 @@
 //! The REST thread: reads the account when the line asks for a reconcile, and pushes what it
 //! learned back through the front, item by item. Orders and prices never come from here.
 
-use crate::base::ids::ConnId;
 use crate::base::time::WallNs;
 use crate::io::clock::Clock;
 use crate::io::rest::{Method, RestRequest, RestTransport};
 use crate::line::nonce::NonceAllocator;
-use crate::model::{Body, LinkEvent, LinkState};
+use crate::line::reconcile::{NO_ANSWER, ReconcileReads, UNREADABLE};
+use crate::model::Body;
 use crate::ring::{Rx, Tx};
 use crate::runtime::link::RestWant;
-use crate::venue::rest::{HIST_LIMIT_MAX, RestCall, RestSink, parse_reply};
+use crate::venue::rest::{RestCall, RestSink, parse_reply};
 use crate::venue::sign::ApiKey;
 use crate::venue::symbols::SymbolTable;
 use hdrhistogram::Histogram;
@@ -19,17 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Pages of one history read in one reconcile; more is a failed reconcile, not a silent hole.
-const PAGES_MAX: u32 = 20;
 /// Longest path and body of a call, bytes.
 const CALL_TEXT_MAX: usize = 1_024;
 /// Between two looks at the wishes, and between two tries to push an answer into a full ring.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// Codes of `LinkState::ReconcileFailed` that are not an HTTP status.
-const NO_ANSWER: i32 = -1;
-const UNREADABLE: i32 = -2;
-const TOO_MANY_PAGES: i32 = -3;
-
 /// Calls by reason, for the report.
 #[derive(Debug, Default)]
 pub struct RestStats {
@@ -112,44 +105,16 @@ impl RestThread {
 
     fn reconcile(&mut self, since: WallNs) {
         self.stats.reconciles.fetch_add(1, Ordering::Relaxed);
-        let hist = |start| RestCall::OrdersHist { start, limit: HIST_LIMIT_MAX };
-        let done = self
-            .trades(since)
-            .and_then(|()| self.tell(&hist(since)))
-            .and_then(|()| self.tell(&RestCall::Orders))
-            .and_then(|()| self.tell(&RestCall::Positions));
-        let (state, code) = match done {
-            Ok(()) => (LinkState::Reconciled, 0),
-            Err(code) => (LinkState::ReconcileFailed, code),
-        };
-        let conn = ConnId(u8::MAX);
-        self.answer(Body::Link(LinkEvent { conn, trading: true, state, code }));
-    }
-
-    /// Own trades, oldest first, page by page: a full page is followed by the next from its last
-    /// time on. Trades told twice are counted once, by their id.
-    fn trades(&mut self, since: WallNs) -> Result<(), i32> {
-        let mut start = since;
-        for _ in 0..PAGES_MAX {
-            let items = self.read(&RestCall::TradesHist { start, limit: HIST_LIMIT_MAX })?;
-            let fills = items.iter().filter(|item| matches!(item, Body::Fill(_))).count();
-            let last = items.iter().rev().find_map(|item| match item {
-                Body::Fill(fill) => Some(fill.at),
-                _ => None,
+        let mut reads = ReconcileReads::new(since);
+        let mut done = Ok(());
+        while let (Ok(()), Some(call)) = (done, reads.call()) {
+            done = self.read(&call).and_then(|items| {
+                let next = reads.on_reply(&items);
+                items.into_iter().for_each(|item| self.answer(item));
+                next
             });
-            items.into_iter().for_each(|item| self.answer(item));
-            match last {
-                Some(at) if fills >= usize::from(HIST_LIMIT_MAX) && at > start => start = at,
-                _ => return Ok(()),
-            }
         }
-        Err(TOO_MANY_PAGES)
-    }
-
-    fn tell(&mut self, call: &RestCall) -> Result<(), i32> {
-        let items = self.read(call)?;
-        items.into_iter().for_each(|item| self.answer(item));
-        Ok(())
+        self.answer(ReconcileReads::verdict(done));
     }
 
     /// Pushes one fact; waits for room, because none of them may be lost.
