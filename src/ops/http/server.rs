@@ -49,9 +49,6 @@ pub struct ServerStats {
     pub commands: AtomicU64,
 }
 
-/// Who asked, the number of his command, and what became of it.
-type Told = (usize, u64, Outcome);
-
 /// What an audit line says.
 pub(super) type Audit = Box<dyn Fn(&str) + Send>;
 
@@ -169,6 +166,9 @@ struct Peer {
     is_gone: bool,
 }
 
+/// Peer, number of its request, and what became of it.
+type Answered = (usize, u64, Outcome);
+
 struct Work {
     config: HttpConfig,
     listener: TcpListener,
@@ -184,7 +184,7 @@ struct Work {
     requests: Bucket,
     failures: Bucket,
     commands: Bucket,
-    outcomes: (Sender<Told>, Receiver<Told>),
+    outcomes: (Sender<Answered>, Receiver<Answered>),
     asks: u64,
     page_headers: String,
 }
