@@ -2,7 +2,8 @@
 //! venue for the day the engine hangs or is dead, and the record of how it ended.
 //!
 //! The direct way needs nothing of the engine: own connection, own client ids, REST only. It
-//! cancels the engine's orders (those with its group id), closes the positions of the config's symbols
+//! cancels the engine's orders (those with its group id), closes the positions of the config's
+//! symbols
 //! reduce-only at prices that give way step by step, and asks the venue until it is flat or its
 //! attempts are used up. Orders of others are reported, not touched.
 

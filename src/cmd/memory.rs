@@ -1,5 +1,6 @@
 //! Where the risk state of an account lives between runs: a file on tmpfs, written by the risk
-//! stage before its commands leave, and a copy of it beside the runs, for the day the machine restarts.
+//! stage before its commands leave, and a copy of it beside the runs, for the day the machine
+//! restarts.
 
 use crate::engine::risk::{
     AccountMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, RiskJournal, RiskMemory, SymbolMemory,
