@@ -14,8 +14,8 @@ use std::time::Duration;
 /// Longest path, and longest body, of a call of the venue's grammar, bytes.
 const CALL_TEXT_MAX: usize = 1_024;
 
-/// Deadline of a try of a cancel: cancels of one key go one after the other, and the next may be for
-/// another order.
+/// Deadline of a try of a cancel: cancels of one key go one after the other, and the next may be
+/// for another order.
 const CANCEL_TOTAL_MAX: Duration = Duration::from_secs(3);
 
 /// A call that somebody wants made.
