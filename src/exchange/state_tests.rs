@@ -54,6 +54,7 @@ fn an_account_survives_a_restart() {
 
     let mut again = Script::new(setup());
     again.exchange.restore_state(&bytes).unwrap();
+    again.ids.clone_from(&script.ids);
     assert_eq!(again.exchange.totals(), script.exchange.totals());
     let late = call(&mut again.exchange, ("a", "secret-a"), READS[0], "{}", (1_000, again.now));
     assert_eq!(text(&late), r#"["error",10114,"nonce: small"]"#);
