@@ -20,7 +20,16 @@ pub fn ended(risk: &RiskStage, audit: &Audit, foreign: bool) -> Result<(), Strin
         let truth = at.map_or(0, |row| row.1);
         let told = risk.symbol_snapshot(SymbolId(index as u16));
         if truth != 0 && !told.flatten_stuck && !foreign {
-            return Err(format!("{truth} of {name} are left after a kill, and nobody says so"));
+            return Err(format!(
+                "{truth} of {name} are left after a kill, and nobody says so; the engine holds {}, \
+                 agrees with the venue: {}, flattening: {}, frozen: {}, rank {}, ready: {}",
+                told.position,
+                told.matches_venue,
+                told.flattening,
+                told.frozen,
+                risk.rank().name(),
+                risk.snapshot().ready
+            ));
         }
     }
     if !risk.is_quiesced() {
