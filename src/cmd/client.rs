@@ -242,8 +242,8 @@ struct CommandBody<'a> {
     reason: &'a str,
 }
 
-/// An operator's word by the control port, where it is answered with its effect and audited. `None`:
-/// the run has no control port, or nobody answers there.
+/// An operator's word by the control port, where it is answered with its effect and audited.
+/// `None`: the run has no control port, or nobody answers there.
 pub(super) fn command(verb: &str, args: &WordArgs) -> Option<u8> {
     match commanded(verb, args) {
         Err(trouble) if trouble.code == exit::NOT_RUNNING => None,

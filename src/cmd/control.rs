@@ -1,6 +1,6 @@
 //! The operator's words to a running engine: `pause`, `resume`, `cancel`, `flatten`, `kill`,
-//! `reset`, `guards`, over a socket file in the run's directory that only its owner may open. One line of
-//! JSON each way. Whoever else takes such words uses [`control`], too.
+//! `reset`, `guards`, over a socket file in the run's directory that only its owner may open. One
+//! line of JSON each way. Whoever else takes such words uses [`control`], too.
 
 use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, json_text};
 use super::{complain, places, say};

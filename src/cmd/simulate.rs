@@ -11,9 +11,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) const MANUAL: &str = "Every seed is a market, a network, a disk and a mixture of \
-faults; the same seed gives the same run. Faults: swarm = a mixture drawn by the seed, lite = a bad \
-network, none, or a TOML file with the fields of world::Faults. A seed that fails is printed with \
-the command that repeats it; --trace then shows its last events. Exit code 1 where anything failed.";
+faults; the same seed gives the same run. Faults: swarm = a mixture drawn by the seed, lite = a \
+bad network, none, or a TOML file with the fields of world::Faults. A seed that fails is printed \
+with the command that repeats it; --trace then shows its last events. Exit code 1 where anything \
+failed.";
 
 /// Virtual hours from which on a fault of the table that never happened is a failure.
 const NIGHTLY_HOURS: f64 = 500.0;

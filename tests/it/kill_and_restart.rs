@@ -117,8 +117,8 @@ fn a_dead_engine_is_killed_from_a_second_process_and_the_next_one_stays_halted()
 }
 
 /// Goal: `kill -9` at any moment doubles no order, loses no position and loosens nothing. Method:
-/// the engine is killed again and again; the venue is asked what it saw. `scripts/kill-loop` does the
-/// same 200 times.
+/// the engine is killed again and again; the venue is asked what it saw. `scripts/kill-loop` does
+/// the same 200 times.
 #[test]
 fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
     let rounds: u64 =
