@@ -55,6 +55,8 @@ mod talk;
 mod tape;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin_tests;
 mod wire;
 
 pub use self::config::{
