@@ -42,6 +42,8 @@ mod rest;
 mod rest_private;
 mod rest_public;
 #[cfg(test)]
+mod rest_tests;
+#[cfg(test)]
 mod script_tests;
 #[cfg(test)]
 mod session_tests;
