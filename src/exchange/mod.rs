@@ -43,6 +43,8 @@ mod rest;
 mod rest_private;
 mod rest_public;
 #[cfg(test)]
+mod rest_tests;
+#[cfg(test)]
 mod script_tests;
 #[cfg(test)]
 mod session_tests;
@@ -56,6 +58,8 @@ mod talk;
 mod tape;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin_tests;
 mod wire;
 
 pub use self::audit::{Audit, AuditOrder, AuditTrade};
