@@ -23,6 +23,7 @@ mod entry_tests;
 mod execute;
 mod floor;
 mod funds;
+pub mod fuzz;
 mod ghost;
 mod hub;
 mod journal;
