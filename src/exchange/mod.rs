@@ -50,6 +50,8 @@ mod script_tests;
 #[cfg(test)]
 mod session_tests;
 mod settle;
+#[cfg(test)]
+mod shape_tests;
 mod sign;
 mod state;
 #[cfg(test)]
@@ -59,6 +61,8 @@ mod talk;
 mod tape;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin_drive_tests;
 #[cfg(test)]
 mod twin_tests;
 mod wire;
