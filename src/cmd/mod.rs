@@ -33,13 +33,11 @@ mod operate;
 #[cfg(feature = "net")]
 mod outside;
 #[cfg(feature = "net")]
-<<<<<<< HEAD
-mod record;
-=======
 mod publish;
 #[cfg(feature = "net")]
 mod reach;
->>>>>>> main
+#[cfg(feature = "net")]
+mod record;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
@@ -103,12 +101,10 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = venue::MANUAL)]
     Venue(Box<venue::VenueArgs>),
-<<<<<<< HEAD
     /// Record what a venue sends into files that are markets.
     #[cfg(feature = "net")]
     #[command(after_help = record::MANUAL)]
     Record(Box<record::RecordArgs>),
-=======
     /// No new entries; exits go on.
     #[cfg(feature = "net")]
     Pause(control::WordArgs),
@@ -144,7 +140,6 @@ enum Command {
     /// Run engine and exchange under seeds and faults, on virtual time, and check what must hold.
     #[command(after_help = simulate::MANUAL)]
     Simulate(simulate::SimulateArgs),
->>>>>>> main
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -161,9 +156,8 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Some(Command::Venue(args)) => venue::run(&args),
         #[cfg(feature = "net")]
-<<<<<<< HEAD
         Some(Command::Record(args)) => record::run(&args),
-=======
+        #[cfg(feature = "net")]
         Some(Command::Pause(args)) => control::word("pause", &args),
         #[cfg(feature = "net")]
         Some(Command::Resume(args)) => control::word("resume", &args),
@@ -182,7 +176,6 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Simulate(args)) => simulate::run(&args),
->>>>>>> main
         Some(Command::Doctor(args)) => doctor::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Client(command)) => client::run(&command),

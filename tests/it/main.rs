@@ -24,4 +24,6 @@ mod tidy;
 #[cfg(feature = "net")]
 mod venue_command;
 #[cfg(feature = "net")]
+mod venue_crowd;
+#[cfg(feature = "net")]
 mod venue_process;
