@@ -2,9 +2,11 @@
 //! `dashboard`, `alerts`. Each is one request to the control port of the newest run, with the token
 //! of its directory. What acts on the engine is in `control`.
 
+use super::control::WordArgs;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
 use crate::ops::http::{ADDRESS_FILE, Scope, read_token};
+use crate::ops::hub::Outcome;
 use crate::ops::report::exit;
 use crate::ops::rundir::RunDir;
 use crate::ops::status::Status;
@@ -231,6 +233,54 @@ fn looked(what: Look, args: &ShowArgs) -> Result<u8, Trouble> {
         say(&words(what, &status));
     }
     Ok(exit::OK)
+}
+
+#[derive(serde::Serialize)]
+struct CommandBody<'a> {
+    verb: &'a str,
+    symbol: Option<&'a str>,
+    reason: &'a str,
+}
+
+/// An operator's word by the control port, where it is answered with its effect and audited.
+/// `None`: the run has no control port, or nobody answers there.
+pub(super) fn command(verb: &str, args: &WordArgs) -> Option<u8> {
+    match commanded(verb, args) {
+        Err(trouble) if trouble.code == exit::NOT_RUNNING => None,
+        result => Some(ended(result)),
+    }
+}
+
+fn commanded(verb: &str, args: &WordArgs) -> Result<u8, Trouble> {
+    let engine = Engine::find(args.dir.clone())?;
+    let body = CommandBody { verb, symbol: args.symbol.as_deref(), reason: &args.reason };
+    let body = sonic_rs::to_string(&body).map_err(|e| trouble(exit::FAILURE, e))?;
+    let (code, body) = engine.ask(Scope::Operate, "POST", "/api/v1/command", &body)?;
+    if args.json {
+        say(&body);
+    }
+    let exit_code = match code {
+        200 => exit::OK,
+        400 | 415 => exit::BAD_INPUT,
+        _ => exit::FAILURE,
+    };
+    let outcome: Option<Outcome> =
+        matches!(code, 200 | 409).then(|| sonic_rs::from_str(&body).ok()).flatten();
+    match outcome {
+        Some(outcome) if !args.json => say(&format!(
+            "{verb}: {}\nrank {} → {}, own orders {} → {}, after {} ms",
+            outcome.effect,
+            outcome.rank_before,
+            outcome.rank_after,
+            outcome.orders_before,
+            outcome.orders_after,
+            outcome.took_ms
+        )),
+        Some(_) => {}
+        None if !args.json => complain(error_words(&body)),
+        None => {}
+    }
+    Ok(exit_code)
 }
 
 fn dashboard(args: &DashboardArgs) -> u8 {

@@ -1,8 +1,8 @@
-//! The operator's words to a running engine: `pause`, `resume`, `cancel`, `flatten`, `kill`, `reset`,
-//! `guards`, over a socket file in the run's directory that only its owner may open. One line of
-//! JSON each way. Whoever else takes such words uses [`control`], too.
+//! The operator's words to a running engine: `pause`, `resume`, `cancel`, `flatten`, `kill`,
+//! `reset`, `guards`, over a socket file in the run's directory that only its owner may open. One
+//! line of JSON each way. Whoever else takes such words uses [`control`], too.
 
-use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, serde_json_text};
+use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, json_text};
 use super::{complain, places, say};
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
@@ -144,6 +144,20 @@ pub(super) fn control(
     running.command(command).map_err(|_| "the engine does not take commands now".to_owned())
 }
 
+/// What a reset clears; `rank` is the one before it.
+pub(super) fn reset_words(levels: &[GuardLevel], rank: &str) -> String {
+    let tripped: Vec<&str> = levels
+        .iter()
+        .filter(|level| level.trips > 0 && level.objects)
+        .map(|level| level.guard.name())
+        .collect();
+    let tripped = if tripped.is_empty() { "none".to_owned() } else { tripped.join(", ") };
+    format!(
+        "reset: kill, pause, loss guards, streaks, pauses and loops are cleared; day and peak begin \
+         anew (was {rank}; tripped: {tripped})"
+    )
+}
+
 /// The listening side.
 pub(super) struct ControlDesk {
     asked: Receiver<Asked>,
@@ -214,21 +228,8 @@ impl ControlDesk {
                     let symbol = symbol.as_deref();
                     match control(each, symbol, &reason, running, kill, instruments) {
                         Ok(()) => {
-                            let objecting: Vec<&str> = levels
-                                .iter()
-                                .filter(|level| level.trips > 0 && level.objects)
-                                .map(|level| level.guard.name())
-                                .collect();
                             let words = match each {
-                                OperatorVerb::Reset => format!(
-                                    "reset: kill, pause, loss guards, streaks, pauses and loops \
-                                     are cleared; day and peak begin anew (was {rank}; tripped: {})",
-                                    if objecting.is_empty() {
-                                        "none".to_owned()
-                                    } else {
-                                        objecting.join(", ")
-                                    }
-                                ),
+                                OperatorVerb::Reset => reset_words(levels, rank),
                                 _ => format!("{verb}: taken (was {rank})"),
                             };
                             Answer { ok: true, words, guards: Vec::new() }
@@ -301,8 +302,8 @@ pub(super) struct WordArgs {
 pub(super) struct KillArgs {
     #[command(flatten)]
     pub word: WordArgs,
-    /// Go to the venue from this process, by REST: works with the engine hanging or dead. Leaves the
-    /// kill file behind, so that a new run stays halted until a person resets it.
+    /// Go to the venue from this process, by REST: works with the engine hanging or dead. Leaves
+    /// the kill file behind, so that a new run stays halted until a person resets it.
     #[arg(long)]
     pub direct: bool,
     /// With --direct: one key of the config, stronger than the run's own; may be repeated.
@@ -336,13 +337,18 @@ fn ask(dir: &Path, request: &Request) -> Result<Answer, String> {
 
 /// `genesis pause | resume | cancel | flatten | kill | reset | guards`.
 pub(super) fn word(verb: &str, args: &WordArgs) -> u8 {
+    if verb != "guards"
+        && let Some(code) = super::client::command(verb, args)
+    {
+        return code;
+    }
     let request =
         Request { verb: verb.to_owned(), symbol: args.symbol.clone(), reason: args.reason.clone() };
     let answer = run_dir_of(args).and_then(|dir| ask(&dir, &request));
     match answer {
         Ok(answer) if answer.ok => {
             if args.json {
-                say(&serde_json_text(&answer));
+                say(&json_text(&answer));
             } else if verb == "guards" {
                 say(&table(&answer));
             } else {
@@ -397,7 +403,7 @@ pub(super) fn kill(args: &KillArgs) -> u8 {
     }
     match kill_direct(args) {
         Ok(record) => {
-            let text = serde_json_text(&record);
+            let text = json_text(&record);
             say(&text);
             kill::exit_code(&record)
         }

@@ -1,8 +1,9 @@
 //! The kill switch from outside the line: the file and the signal that pull it, a second way to the
 //! venue for the day the engine hangs or is dead, and the record of how it ended.
 //!
-//! The direct way needs nothing of the engine: own connection, own client ids, REST only. It cancels
-//! the engine's orders (those with its group id), closes the positions of the config's symbols
+//! The direct way needs nothing of the engine: own connection, own client ids, REST only. It
+//! cancels the engine's orders (those with its group id), closes the positions of the config's
+//! symbols
 //! reduce-only at prices that give way step by step, and asks the venue until it is flat or its
 //! attempts are used up. Orders of others are reported, not touched.
 
@@ -10,7 +11,7 @@ use super::assemble::{self, ENGINE_GID};
 use super::ids::CidMark;
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::{DAY_NS, MonoNs, WallNs};
-use crate::base::units::{Px, Qty, Side};
+use crate::base::units::{Px, Qty, Quote, Side};
 use crate::config::Config;
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
@@ -38,12 +39,14 @@ const ROUNDS_MAX: u32 = 40;
 /// Between two rounds.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
 /// Tries of one call that is known to have changed nothing.
-const TRIES_MAX: u32 = 6;
+const TRIES_MAX: u32 = 4;
 /// How much a close gives way with each round, and at most, basis points.
 const STEP_BPS: i64 = 20;
 const GIVE_BPS_MAX: i64 = 1_000;
 /// An engine that does not follow the switch for so long counts as hanging, ns.
 const HANGS_AFTER_NS: i64 = 2_000_000_000;
+/// A line that has not ended a kill after so long is helped, ns: the venue may hear another voice.
+const HELPED_AFTER_NS: i64 = 15_000_000_000;
 /// Between two looks for the file, ns.
 const LOOK_EVERY_NS: i64 = 50_000_000;
 /// What is left of the run's directory for another process to find the venue.
@@ -81,7 +84,8 @@ pub(super) struct KillRecord {
     pub took_ms: u64,
     pub cancels: u32,
     pub closes: u32,
-    /// Paid against the middle when it began, for the closes of the direct way; negative = gained.
+    /// Paid for it. `direct`: against the middles when it began; `line`: P&L before less P&L after,
+    /// fees included. Negative = gained.
     pub slippage: String,
     pub leftovers: Vec<Leftover>,
     /// Orders of others on the account, not touched.
@@ -242,7 +246,7 @@ impl Desk {
     }
 
     /// Cancels and closes until the venue says flat, or the rounds are used up.
-    pub(super) fn kill(&mut self, reason: &str, cids: &CidMark) -> KillRecord {
+    pub(super) fn kill(&mut self, reason: &str, cids: &CidMark, rounds: u32) -> KillRecord {
         let table = SymbolTable::new(&self.instruments.clone());
         let begun = self.clock.mono();
         let begun_wall = self.clock.wall();
@@ -255,7 +259,7 @@ impl Desk {
         let mut middles: Vec<Option<Px>> = vec![None; self.instruments.len()];
         let mut cid = cids.used();
         let mut why = "the rounds are used up".to_owned();
-        for round in 0..ROUNDS_MAX {
+        for round in 0..rounds {
             if round > 0 {
                 std::thread::sleep(ROUND_EVERY); // tidy-ok: cold; the venue needs time to answer
             }
@@ -380,6 +384,8 @@ pub(super) struct KillWatch {
     /// Stored by the signal handler, too.
     signalled: Arc<AtomicBool>,
     pulled_at: Option<MonoNs>,
+    /// P&L when it was pulled.
+    pnl: Quote,
     kills: u64,
     resets: u64,
     desk: Desk,
@@ -409,6 +415,7 @@ impl KillWatch {
             looked_at: MonoNs(0),
             signalled,
             pulled_at: None,
+            pnl: Quote::ZERO,
             kills: 0,
             resets: 0,
             desk,
@@ -444,17 +451,21 @@ impl KillWatch {
             self.pull(latch);
         }
         let Some(account) = account else { return };
+        let pnl = account.realised.saturating_add(account.unrealised);
+        if self.pulled_at.is_none() {
+            self.pnl = pnl;
+        }
         if account.counters.kills > self.kills {
             // From inside: a limit, or an operator's word.
             self.kills = account.counters.kills;
             self.pulled_at.get_or_insert(now);
         } else if let Some(at) = self.pulled_at
-            && account.rank < Rank::ReduceOnly
-            && (now - at).0 > HANGS_AFTER_NS
+            && (account.rank < Rank::ReduceOnly && (now - at).0 > HANGS_AFTER_NS
+                || account.rank != Rank::Halted && (now - at).0 > HELPED_AFTER_NS)
         {
-            log::error!("kill switch: the line does not follow; going to the venue directly");
+            log::error!("kill switch: the line does not end it; going to the venue directly");
             self.pulled_at = None;
-            let record = self.desk.kill("the line hangs", &self.cids);
+            let record = self.desk.kill("the line hangs or is not heard", &self.cids, ROUNDS_MAX);
             self.write(&record);
         }
         if let Some(at) = self.pulled_at
@@ -464,7 +475,8 @@ impl KillWatch {
             let table = SymbolTable::new(&self.desk.instruments.clone());
             let mut record = KillRecord {
                 by: "line",
-                reason: std::fs::read_to_string(&self.file).unwrap_or_default().trim().to_owned(),
+                reason: self.reason(account),
+                slippage: self.pnl.saturating_sub(pnl).to_string(),
                 at: utc(self.desk.clock.wall()),
                 cancels: account.counters.cancels.try_into().unwrap_or(u32::MAX),
                 ..KillRecord::default()
@@ -484,6 +496,12 @@ impl KillWatch {
             }
         }
     }
+    fn reason(&self, account: &RiskSnapshot) -> String {
+        match std::fs::read_to_string(&self.file) {
+            Ok(words) if !words.trim().is_empty() => words.trim().chars().take(200).collect(),
+            _ => account.reason.as_str().to_owned(),
+        }
+    }
     fn write(&self, record: &KillRecord) {
         if record.flat {
             log::warn!("killed by {}: flat after {} ms", record.by, record.took_ms);
@@ -491,14 +509,14 @@ impl KillWatch {
         for left in &record.leftovers {
             log::error!("left: {} {} {}: {}", left.kind, left.symbol, left.qty, left.reason);
         }
-        let text = serde_json_text(record);
+        let text = json_text(record);
         if let Err(error) = write_atomic(&self.record, text.as_bytes()) {
             log::error!("`{}`: {error}", self.record.display());
         }
     }
 }
 
-pub(super) fn serde_json_text(value: &impl Serialize) -> String {
+pub(super) fn json_text(value: &impl Serialize) -> String {
     sonic_rs::to_string_pretty(value).unwrap_or_default()
 }
 
@@ -541,9 +559,9 @@ pub(super) fn direct(
         leverage: config.trading.leverage,
         clock,
     };
-    let record = desk.kill(reason, &cids);
+    let record = desk.kill(reason, &cids, ROUNDS_MAX);
     let path = run_dir.join(KILL_RECORD);
-    write_atomic(&path, serde_json_text(&record).as_bytes())
+    write_atomic(&path, json_text(&record).as_bytes())
         .map_err(|error| format!("`{}`: {error}", path.display()))?;
     Ok(record)
 }
@@ -557,5 +575,102 @@ pub(super) fn exit_code(record: &KillRecord) -> u8 {
         exit::ORDERS_LEFT
     } else {
         exit::POSITIONS_LEFT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{assemble, outside};
+    use super::*;
+    use crate::config::Sources;
+    use crate::engine::orders::OrdersConfig;
+    use crate::engine::risk::{RiskConfig, RiskStage};
+    use crate::exchange::{Exchange, ExchangeConfig, Synthetic, WaitFor};
+    use crate::runtime::server::{Server, ServerConfig};
+
+    /// Goal: a line that does not follow the switch is passed by, and what others have on the
+    /// account stays. Method: a real exchange, a position, and a latch that nobody reads.
+    #[test]
+    fn a_line_that_hangs_is_passed_by_and_orders_of_others_stay() {
+        let config = Sources::default().load().unwrap();
+        let wall = Clock::start_unchecked().wall();
+        let source = Synthetic::new(outside::synthetic(&config, 3, wall));
+        let setup = ExchangeConfig { wait_for: WaitFor::Nothing, ..outside::exchange(&config) };
+        let exchange = Exchange::new(setup, Box::new(source)).unwrap();
+        let server = Server::start(ServerConfig::default(), exchange).unwrap();
+        let url = server.rest_url().to_owned();
+        let transport =
+            || RestTransport::new(&outside::rest(&config, outside::trust(None))).unwrap();
+        let listed = super::super::session::listed_pairs(&mut transport(), &url).unwrap();
+        let instruments = assemble::instruments(&config, &listed).unwrap();
+        let table = SymbolTable::new(&instruments);
+        let desk = || Desk {
+            rest: transport(),
+            url: url.clone(),
+            key: ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes()).unwrap(),
+            nonces: NonceAllocator::new(0),
+            instruments: instruments.clone(),
+            wallet: WalletKind::Margin,
+            leverage: 1,
+            clock: Clock::start_unchecked(),
+        };
+        let mut hand = desk();
+        let order = |cid, kind, qty: &str, px: &str| RestCall::Submit {
+            symbol: SymbolId(0),
+            order: NewOrder {
+                cid: Cid(cid),
+                cid_day: wall,
+                kind,
+                wallet: WalletKind::Margin,
+                qty: Qty::parse(qty).unwrap(),
+                px: Px::parse(px).unwrap(),
+                px_aux: Px::ZERO,
+                flags: OrderFlags::NONE,
+                leverage: 1,
+            },
+        };
+        // The market needs a moment to have a book.
+        for attempt in 0..100 {
+            let call = order(10 + attempt, OrderKind::Market, "0.05", "0");
+            let _ = hand.call(&table, &call);
+            if !hand.ask(&table).unwrap().positions.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        hand.call(&table, &order(5, OrderKind::Limit, "0.05", "1")).unwrap();
+        let before = hand.ask(&table).unwrap();
+        assert_eq!((before.positions.len(), before.orders.len()), (1, 1));
+
+        let dir = std::env::temp_dir().join(format!("genesis-kill-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (file, record) = (kill_file(&dir, "a"), dir.join(KILL_RECORD));
+        let latch = Latch::new(Rank::Running as u8);
+        let cids = CidMark::open(&dir, "a", WallNs::from_ms(0)).unwrap();
+        let mut watch =
+            KillWatch::start(file.clone(), record.clone(), &latch, desk(), cids).unwrap();
+        let stage = RiskStage::new(RiskConfig::default(), OrdersConfig::default(), &instruments);
+        let account = stage.snapshot();
+        watch.round(&latch, Some(&account));
+        assert_eq!(latch.rank(), Rank::Running as u8);
+        std::fs::write(&file, "smoke").unwrap();
+        let begun = watch.desk.clock.mono();
+        while !record.exists() {
+            watch.round(&latch, Some(&account));
+            assert!((watch.desk.clock.mono() - begun).as_ms() < 20_000, "never went directly");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(latch.rank(), Rank::ReduceOnly as u8, "and no entry leaves meanwhile");
+        let text = std::fs::read_to_string(&record).unwrap();
+        assert!(text.contains("\"by\": \"direct\"") && text.contains("\"flat\": true"), "{text}");
+        assert!(text.contains("\"foreign_orders\": 1"), "{text}");
+        let after = hand.ask(&table).unwrap();
+        assert_eq!((after.positions.len(), after.orders.len()), (0, 1));
+        // Nobody to ask is not flat.
+        drop(server.stop());
+        let gone = desk().kill("nobody there", &watch.cids, 2);
+        assert!(!gone.flat && gone.leftovers[0].qty == "unknown", "{gone:?}");
+        assert_ne!(exit_code(&gone), exit::OK);
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

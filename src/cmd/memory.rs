@@ -1,15 +1,18 @@
-//! Where the risk state of an account lives between runs: a file on tmpfs, written by the risk stage
-//! before its commands leave, and a copy of it beside the runs, for the day the machine restarts.
+//! Where the risk state of an account lives between runs: a file on tmpfs, written by the risk
+//! stage before its commands leave, and a copy of it beside the runs, for the day the machine
+//! restarts.
 
 use crate::engine::risk::{
     AccountMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, RiskJournal, RiskMemory, SymbolMemory,
 };
+use crate::io::clock::Clock;
 use crate::io::files::default_wal_dir;
 use crate::io::slots::{SLOT_PAYLOAD_MAX, SlotFile, read_slots};
+use crate::io::wal;
 use crate::model::Instrument;
 use crate::ops::rundir::write_atomic;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const _: () = assert!(MEMORY_RECORD_MAX <= SLOT_PAYLOAD_MAX);
@@ -32,8 +35,8 @@ impl MemoryHome {
         let lock_path = root.join(format!("risk-{account}.lock"));
         let said = |error: io::Error| format!("`{}`: {error}", lock_path.display());
         let mut options = File::options();
-        let options = options.create(true).truncate(false).write(true);
-        let lock = options.open(&lock_path).map_err(said)?;
+        let options = options.create(true).truncate(false).read(true).write(true);
+        let mut lock = options.open(&lock_path).map_err(said)?;
         lock.try_lock().map_err(|_| {
             format!(
                 "account `{account}` is traded by another run under `{}`: stop that one, or choose \
@@ -41,10 +44,22 @@ impl MemoryHome {
                 root.display()
             )
         })?;
-        let root = root.canonicalize().map_err(said)?;
-        // Two directories of runs must not meet in one place.
-        let name = crc32fast::hash(root.as_os_str().as_encoded_bytes());
-        let hot = default_wal_dir(&format!("risk-{account}-{name:08x}")).join("state");
+        // The place on tmpfs belongs to this very directory: one of the same name that is made anew
+        // must not find the state of its predecessor.
+        let mut token = String::new();
+        lock.read_to_string(&mut token).map_err(said)?;
+        if token.is_empty() {
+            token = format!("{:x}-{}", Clock::start_unchecked().wall().0, std::process::id());
+            lock.write_all(token.as_bytes()).map_err(said)?;
+        }
+        let plain = |c: char| c.is_ascii_hexdigit() || c == '-';
+        if token.len() > 40 || !token.chars().all(plain) {
+            return Err(format!(
+                "`{}` does not hold what it should; remove it",
+                lock_path.display()
+            ));
+        }
+        let hot = default_wal_dir(&format!("risk-{account}-{token}")).join("state");
         let cold = root.join(format!("risk-{account}.state"));
         Ok(MemoryHome { hot, cold, copied: Vec::new(), _lock: lock })
     }
@@ -75,8 +90,8 @@ impl MemoryHome {
             }
             (None, None) => Ok(None),
             (None, Some(words)) => Err(format!(
-                "risk state {words}: the day's loss, pauses and trips of the account are lost; look \
-                 at the account, then remove the file"
+                "risk state {words}: the day's loss, pauses and trips of the account are lost; \
+                 look at the account, then remove the file"
             )),
         }
     }
@@ -101,6 +116,36 @@ impl MemoryHome {
             }
         }
     }
+}
+
+/// The write-ahead log of a run that was killed lies on tmpfs still: its records go to that run's
+/// directory, for whoever wants to know, and its memory is given back. Then notes where this run's
+/// is. Decides nothing: what the venue says about orders does.
+pub(super) fn salvage(root: &Path, account: &str, run: &str, wal_dir: &Path) -> io::Result<()> {
+    let note = root.join(format!("wal-{account}"));
+    if let Ok(text) = std::fs::read_to_string(&note)
+        && let Some((dead, dir)) = text.trim().split_once(' ')
+        && dead != run
+        && Path::new(dir).is_dir()
+    {
+        let found =
+            wal::scan(Path::new(dir)).map_err(|error| io::Error::other(error.to_string()))?;
+        let mut bytes = Vec::new();
+        for record in &found.records {
+            bytes.extend(record.seq.to_le_bytes());
+            bytes.extend(record.kind.to_le_bytes());
+            bytes.extend((record.payload.len() as u16).to_le_bytes());
+            bytes.extend(&record.payload);
+        }
+        let count = found.records.len();
+        let home = root.join(dead);
+        if home.is_dir() {
+            write_atomic(&home.join("write-ahead.bin"), &bytes)?;
+        }
+        std::fs::remove_dir_all(dir)?;
+        log::warn!("run {dead} did not end by itself: {count} write-ahead records kept");
+    }
+    write_atomic(&note, format!("{run} {}\n", wal_dir.display()).as_bytes())
 }
 
 fn read(path: &Path) -> Result<Option<RiskMemory>, String> {

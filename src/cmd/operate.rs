@@ -1,7 +1,7 @@
 //! What watches a run and takes an operator's commands: publishes the status, serves the control
 //! port, tells alerts, looks after the threads. All on cold threads; the run hands over copies.
 
-use super::control::control;
+use super::control::{control, reset_words};
 use super::engine::{RunError, Service, bad_input, failed};
 use super::kill::KillWatch;
 use super::publish::Around;
@@ -52,6 +52,8 @@ struct Pending {
     taken_at: Option<MonoNs>,
     rank_before: Rank,
     orders_before: u64,
+    /// What a reset clears.
+    clears: Option<String>,
 }
 
 /// Shared with the watchdog's thread.
@@ -244,6 +246,8 @@ impl Operate {
             taken_at: None,
             rank_before: account.rank,
             orders_before: account.orders_alive as u64,
+            clears: (ask.verb == OperatorVerb::Reset)
+                .then(|| reset_words(watch.levels(), account.rank.name())),
             ask,
         };
         let ask = &pending.ask;
@@ -320,7 +324,7 @@ impl Pending {
             return None;
         }
         let effect = match (cancels, is_done) {
-            (_, true) => "seen to be done",
+            (_, true) => self.clears.as_deref().unwrap_or("seen to be done"),
             (true, false) if self.ask.verb == OperatorVerb::CancelAll => {
                 "taken; orders are at the venue still, strategies may place new ones"
             }

@@ -39,8 +39,8 @@ with the message as it came. Keys, signatures, nonces and tokens are replaced by
 is ended and another begun by --rotate-mib and --rotate-after; each begins with its own connection
 and snapshots, so that each can be played alone, and overlaps with the one before.
 
-It ends on SIGINT (Ctrl-C) or SIGTERM, or after --for, and prints what it recorded as JSON. Exit code
-0: as asked; 1: it failed while recording; 2: bad arguments, or nothing answers.";
+It ends on SIGINT (Ctrl-C) or SIGTERM, or after --for, and prints what it recorded as JSON. Exit
+code 0: as asked; 1: it failed while recording; 2: bad arguments, or nothing answers.";
 
 #[derive(Args, Debug, Clone)]
 pub(super) struct RecordArgs {

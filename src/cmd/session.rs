@@ -131,6 +131,11 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     };
     stages.risk.keep_in(Box::new(keeper.map_err(|e| bad_input(format!("risk state: {e}")))?));
     let (input_log, log_writer) = open_input_log(&config, &context, &run_dir, &topology)?;
+    if home.is_some()
+        && let Err(error) = memory::salvage(&root, &account, &run_dir.id(), &wal_dir)
+    {
+        log::error!("write-ahead log of an earlier run: {error}");
+    }
     let (wal, wal_tail, _) = wal::open(&wal_config).map_err(bad_input)?;
     let key = |what: &str| {
         ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes())
@@ -141,7 +146,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         ca: venue.ca.clone(),
         account: account.clone(),
     };
-    std::fs::write(run_dir.file(VENUE_FILE), kill::serde_json_text(&place)).map_err(failed)?;
+    std::fs::write(run_dir.file(VENUE_FILE), kill::json_text(&place)).map_err(failed)?;
     let nonces = NonceAllocator::new(0);
     let desk = Desk {
         rest: RestTransport::new(&outside::rest(&config, outside::trust(venue.ca.as_ref())))

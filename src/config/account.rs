@@ -196,7 +196,8 @@ pub(super) fn read_account(s: &mut Scope<'_, '_>) -> AccountSection {
             "trading_windows",
             "",
             "When entries are allowed, by the clock of time_zone; closing is always allowed. A \
-             window that ends before it begins runs past midnight. Always: the market never closes.",
+             window that ends before it begins runs past midnight. Always: the market never \
+             closes.",
         ),
         &["Mon-Sun 00:00-24:00"],
         "windows like \"Mon-Fri 08:00-22:00\", at least one",

@@ -98,7 +98,7 @@ pub(super) fn read_metrics(root: &mut Scope<'_, '_>) -> MetricsSection {
     let mut group = |name, about| s.flag(key(name, "", about), true);
     let groups = MetricGroups {
         latency: group("latency", "Order round trips, gaps, stages: the histograms."),
-        symbols: group("symbols", "Book health and position of each symbol, up to 64 of them."),
+        symbols: group("books", "Book health and position of each symbol, up to 64 of them."),
         threads: group("threads", "Time, heartbeat and faults of threads; rings; sockets."),
         rest: group("rest", "REST calls by endpoint, retries, rate limits, breakers."),
         guards: group("guards", "What each guard blocked or would have blocked."),

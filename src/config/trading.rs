@@ -316,7 +316,7 @@ impl Defaults {
             }
             if kind == "probe" {
                 // Two or three orders a second on the default market: every stage has samples.
-                table.insert("every_changes".to_owned(), 50.into());
+                table.insert("every_changes".to_owned(), 15.into());
             }
             table
         };

@@ -6,7 +6,7 @@ use super::cids::CidSet;
 use super::ledger::{Cause, Entry, LEDGER_MAX, Note};
 use super::order::{Kind, Order};
 use crate::model::Currency;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Own trades and closed orders kept per account.
@@ -105,15 +105,19 @@ pub struct Account {
     pub wallets: BTreeMap<(Wallet, Currency), i128>,
     /// By symbol index.
     pub positions: BTreeMap<u16, Position>,
-    /// Oldest first.
+    /// Oldest first; the newest are saved.
+    #[serde(serialize_with = "newest")]
     pub trades: VecDeque<OwnTrade>,
-    /// Oldest first.
+    /// Oldest first; the newest are saved.
+    #[serde(serialize_with = "newest")]
     pub closed: VecDeque<Order>,
-    /// Oldest first.
+    /// Oldest first; the newest are saved.
+    #[serde(serialize_with = "newest")]
     pub ledger: VecDeque<Entry>,
     /// Rows the ledger ever had.
     pub ledger_rows: u64,
     /// Positions that ended, with their symbol and as they were before; oldest first.
+    #[serde(serialize_with = "newest")]
     pub ended: VecDeque<(u16, Position)>,
     /// Client ids used, by UTC day; two days are kept.
     pub cids: BTreeMap<i64, CidSet>,
@@ -174,6 +178,14 @@ impl Account {
     pub fn remember_ended(&mut self, symbol: u16, position: Position) {
         keep(&mut self.ended, ENDED_MAX, (symbol, position));
     }
+}
+
+/// Rows of each history that are saved with every change; the others are forgotten in a restart.
+/// What a client wants after one is what happened last, and all of it would be megabytes a change.
+pub const SAVED_ROWS: usize = 500;
+
+fn newest<T: Serialize, S: Serializer>(rows: &VecDeque<T>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(rows.iter().skip(rows.len().saturating_sub(SAVED_ROWS)))
 }
 
 /// Adds to a history and forgets the oldest beyond `max`.
@@ -306,8 +318,8 @@ impl Bank {
         }
         Settled { fee, fee_currency, position }
     }
-    /// What a derivative position lost beyond what is behind it is paid by the insurance fund, which
-    /// is the house.
+    /// What a derivative position lost beyond what is behind it is paid by the insurance fund,
+    /// which is the house.
     fn insure(&mut self, leg: &Leg, short: i128) {
         self.accounts[HOUSE as usize].add(Wallet::Margin, leg.quote, -short, None);
         let why = leg.why(Cause::Insurance);

@@ -15,6 +15,7 @@ use super::matching::{Match, MatchBook};
 use super::number::{push_i64, push_number, push_u64};
 use super::order::Order;
 use super::recorded::Replay;
+use super::talk::Ack;
 use super::tape::Tape;
 use crate::base::rng::Rng;
 use crate::base::time::WallNs;
@@ -185,6 +186,10 @@ pub struct Core {
     pub(super) server_id: String,
     pub(super) tokens: Vec<Token>,
     pub(super) token_rng: Rng,
+    /// Acknowledgements of subscriptions that wait, by when they are due and a running number.
+    pub(super) acks: BTreeMap<(WallNs, u64), Ack>,
+    pub(super) acks_sent: u64,
+    pub(super) ack_rng: Rng,
     /// True once the market runs; before, nobody is rate-limited.
     pub(super) has_started: bool,
     /// REST calls by endpoint class: start of the minute (ms) and count.
@@ -304,6 +309,9 @@ impl Core {
             server_id,
             tokens: Vec::new(),
             token_rng: Rng::new(rng.next_u64()),
+            acks: BTreeMap::new(),
+            acks_sent: 0,
+            ack_rng: Rng::new(rng.next_u64()),
             has_started: false,
             rest_calls: BTreeMap::new(),
             rest_blocked_until_ms: 0,
@@ -359,6 +367,9 @@ impl Core {
         if let Some(beat) = self.hub.next_beat() {
             next = next.min(beat);
         }
+        if let Some(((at, _), _)) = self.acks.first_key_value() {
+            next = next.min(*at);
+        }
         if let Some((ms, _)) = self.expiries.first() {
             next = next.min(WallNs::from_ms(*ms));
         }
@@ -370,6 +381,7 @@ impl Core {
         if self.hub.next_beat().is_some_and(|at| at <= now) {
             self.hub.beat(now, recording_runs);
         }
+        self.acknowledge_due();
         while let Some((ms, id)) = self.expiries.first().copied() {
             if WallNs::from_ms(ms) > now {
                 break;

@@ -360,15 +360,25 @@ impl Hub {
         self.by_key.insert(key, self.feeds.len() - 1);
         self.feeds.len() - 1
     }
-    /// Adds a channel and returns its id; the caller acknowledges and sends the snapshot.
+    /// Opens a channel and returns its id: it has heartbeats from now on, and nothing else before
+    /// [`Self::join`].
     pub fn subscribe(&mut self, conn: u64, feed: usize) -> Option<u64> {
         let slot = *self.slots.get(&conn)?;
         let id = self.next_chan;
         self.next_chan += 1;
-        let session = self.sessions[slot].as_mut()?;
-        session.channels.push(Channel { id, feed });
-        self.feeds[feed].subscribers.push(Subscriber { slot, chan: id });
+        self.sessions[slot].as_mut()?.channels.push(Channel { id, feed });
         Some(id)
+    }
+    /// Lets a channel have its feed; the caller acknowledges it and sends the snapshot. False where
+    /// it is gone by now.
+    pub fn join(&mut self, conn: u64, chan: u64) -> bool {
+        let Some(slot) = self.slots.get(&conn).copied() else { return false };
+        let Some(session) = self.sessions[slot].as_ref() else { return false };
+        let Some(channel) = session.channels.iter().find(|channel| channel.id == chan) else {
+            return false;
+        };
+        self.feeds[channel.feed].subscribers.push(Subscriber { slot, chan });
+        true
     }
     /// False where the connection has no such channel.
     pub fn unsubscribe(&mut self, conn: u64, chan: u64) -> bool {
@@ -590,9 +600,11 @@ mod tests {
         hub.session(1).unwrap().flags = FLAG_SEQ | FLAG_TIMESTAMP;
         let feed = hub.feed(FeedKey::Trades { symbol: 0 });
         let other = hub.feed(FeedKey::Ticker { symbol: 0 });
-        assert_eq!(hub.subscribe(1, feed), Some(17));
-        assert_eq!(hub.subscribe(1, other), Some(18));
-        assert_eq!(hub.subscribe(2, feed), Some(19));
+        for (conn, feed, chan) in [(1, feed, 17), (1, other, 18), (2, feed, 19)] {
+            assert_eq!(hub.subscribe(conn, feed), Some(chan));
+            assert!(hub.join(conn, chan));
+        }
+        assert!(!hub.join(1, 19) && !hub.join(3, 17));
         hub.publish(feed, b"\"te\",[1]", NOW);
         hub.event(1, b"{}");
         hub.publish(other, b"[2]", NOW);
@@ -663,8 +675,10 @@ mod tests {
         hub.open(2, NOW);
         hub.session(2).unwrap().flags = FLAG_BULK | FLAG_SEQ;
         let feed = hub.feed(FeedKey::Book { symbol: 0, digits: 5, slow: false, len: 25 });
-        hub.subscribe(1, feed);
-        hub.subscribe(2, feed);
+        for conn in [1, 2] {
+            let chan = hub.subscribe(conn, feed).unwrap();
+            hub.join(conn, chan);
+        }
         let mut rows = RowTexts::default();
         for text in [b"[1,0,1]", b"[2,0,1]"] {
             rows.bytes.extend_from_slice(text);

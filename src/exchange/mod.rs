@@ -23,8 +23,10 @@ mod entry_tests;
 mod execute;
 mod floor;
 mod funds;
+pub mod fuzz;
 mod ghost;
 mod hub;
+mod journal;
 mod json;
 mod ledger;
 mod levels;
@@ -42,15 +44,23 @@ mod rest;
 mod rest_private;
 mod rest_public;
 #[cfg(test)]
+mod rest_tests;
+#[cfg(test)]
 mod script_tests;
+#[cfg(test)]
+mod session_tests;
 mod settle;
 mod sign;
 mod state;
+#[cfg(test)]
+mod state_tests;
 mod stops;
 mod talk;
 mod tape;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin_tests;
 mod wire;
 
 pub use self::audit::{Audit, AuditOrder, AuditTrade};
@@ -61,6 +71,7 @@ pub use self::config::{
 pub use self::core::ExchangeStats;
 pub use ghost::GhostStats;
 pub use hub::{FeedKey, Outgoing};
+pub use journal::Replayed;
 pub use market::capture::{CaptureError, CaptureSource, RecordedMessage};
 pub use market::synthetic::{Synthetic, SyntheticConfig};
 pub use market::{Floor, MarketSource, RecordedChannel, SourceState};
@@ -68,6 +79,7 @@ pub use rest::{HttpReply, HttpRequest};
 pub use tape::{Candle, frame_name};
 
 use self::core::Core;
+use self::journal::{Call, Input, Journal};
 use crate::base::time::WallNs;
 use crate::model::Currency;
 use std::collections::BTreeMap;
@@ -77,6 +89,7 @@ use std::collections::BTreeMap;
 pub struct Exchange {
     core: Core,
     source: Box<dyn MarketSource>,
+    journal: Option<Journal>,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -95,27 +108,31 @@ impl Exchange {
         source: Box<dyn MarketSource>,
     ) -> Result<Exchange, ExchangeError> {
         let core = Core::new(config, source.as_ref())?;
-        Ok(Exchange { core, source })
+        Ok(Exchange { core, source, journal: None })
     }
 
     /// A socket is open; it is greeted.
     pub fn connect(&mut self, conn: u64, now: WallNs) {
+        self.note_input(now, &Input::Connect(conn));
         self.core.set_now(now);
         self.core.hub.open(conn, self.core.now);
         self.core.greet(conn);
     }
     /// A socket is gone.
     pub fn disconnect(&mut self, conn: u64, now: WallNs) {
+        self.note_input(now, &Input::Disconnect(conn));
         self.core.set_now(now);
         self.core.bye(conn);
     }
     /// One text message of a client.
     pub fn on_text(&mut self, conn: u64, text: &[u8], now: WallNs) {
+        self.note_input(now, &Input::Text(conn, text));
         self.core.set_now(now);
         self.core.hear(conn, text);
     }
     /// One REST call.
     pub fn rest(&mut self, request: &HttpRequest<'_>, now: WallNs) -> HttpReply {
+        self.note_input(now, &Input::Rest(Call::of(request)));
         self.core.set_now(now);
         self.core.serve(request)
     }
@@ -128,6 +145,7 @@ impl Exchange {
     /// Does what is due up to `now`, in the order of time, at most `steps_max` steps of it; returns
     /// the steps done.
     pub fn advance(&mut self, now: WallNs, steps_max: u32) -> u32 {
+        let is_first = !self.core.has_started;
         self.core.has_started = true;
         let mut steps = 0;
         while steps < steps_max {
@@ -147,6 +165,9 @@ impl Exchange {
                 self.core.tick(recording_runs);
             }
             steps += 1;
+        }
+        if steps > 0 || is_first {
+            self.note_input(now, &Input::Advance(steps_max));
         }
         steps
     }
@@ -203,15 +224,18 @@ impl Exchange {
 
     /// Tells everybody an info code: 20051 stopping, 20060 and 20061 begin and end of maintenance.
     pub fn announce(&mut self, code: u32, now: WallNs) {
+        self.note_input(now, &Input::Announce(code));
         self.core.set_now(now);
         self.core.announce(code);
     }
     /// Takes nothing but cancels while `is_on`.
     pub fn set_cancel_only(&mut self, is_on: bool) {
+        self.note_input(self.core.now, &Input::CancelOnly(is_on));
         self.core.is_cancel_only = is_on;
     }
     /// Ends every connection from this side, as a stopping server does.
     pub fn hang_up_all(&mut self, now: WallNs) {
+        self.note_input(now, &Input::HangUpAll);
         self.core.hang_up_all(now);
     }
     /// What happened so far.

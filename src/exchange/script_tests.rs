@@ -90,7 +90,7 @@ pub struct Script {
     pub exchange: Exchange,
     pub now: WallNs,
     /// Orders in the order of their appearance.
-    ids: Vec<u64>,
+    pub ids: Vec<u64>,
     pub said: Vec<String>,
 }
 

@@ -10,10 +10,25 @@ use crate::base::time::WallNs;
 use serde::{Deserialize, Serialize};
 
 /// Version of the saved form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// Everything that is saved. Symbols are stored by name, so that a changed list is noticed.
-#[derive(Serialize, Deserialize)]
+/// Everything that is saved, by reference: it is written with every change. Symbols are stored by
+/// name, so that a changed list is noticed. Tokens and samples of public histories are not saved.
+#[derive(Serialize)]
+struct Saving<'a> {
+    version: u32,
+    symbols: Vec<&'a str>,
+    api_keys: Vec<&'a str>,
+    now: WallNs,
+    bank: &'a Bank,
+    orders: Vec<&'a Order>,
+    ids: Ids,
+    stats: ExchangeStats,
+    source: SourceState,
+}
+
+/// The same, read back: field by field what [`Saving`] wrote.
+#[derive(Deserialize)]
 pub(super) struct Saved {
     version: u32,
     symbols: Vec<String>,
@@ -23,26 +38,28 @@ pub(super) struct Saved {
     orders: Vec<Order>,
     ids: Ids,
     stats: ExchangeStats,
-    last_px: Vec<i64>,
     pub source: SourceState,
 }
 
 impl Core {
     pub(super) fn save(&self, source: SourceState) -> Vec<u8> {
-        let saved = Saved {
+        let saved = Saving {
             version: VERSION,
-            symbols: self.listings.iter().map(|listing| listing.spec.name.clone()).collect(),
-            api_keys: self.config.accounts.iter().map(|spec| spec.api_key.clone()).collect(),
+            symbols: self.listings.iter().map(|listing| listing.spec.name.as_str()).collect(),
+            api_keys: self.keys().collect(),
             now: self.now,
-            bank: self.bank.clone(),
-            orders: self.orders.values().cloned().collect(),
+            bank: &self.bank,
+            orders: self.orders.values().collect(),
             ids: self.ids,
             stats: self.stats,
-            last_px: self.listings.iter().map(|listing| listing.mark()).collect(),
             source,
         };
         // Plain data in memory always serializes; an empty state would be refused at restore.
         postcard::to_stdvec(&saved).unwrap_or_default()
+    }
+    /// API keys of all accounts, in the order of the config.
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.config.accounts.iter().flat_map(|spec| spec.keys().map(|(key, ..)| key))
     }
     /// Reads saved bytes and checks that they belong to this set-up.
     pub(super) fn read_saved(&self, bytes: &[u8]) -> Result<Saved, ExchangeError> {
@@ -55,20 +72,36 @@ impl Core {
         if saved.bank.accounts.len() != self.config.accounts.len() + 1 {
             return Err(refused("another number of accounts"));
         }
-        let keys = self.config.accounts.iter().map(|spec| &spec.api_key);
-        if !keys.eq(saved.api_keys.iter()) {
+        if !self.keys().eq(saved.api_keys.iter().map(String::as_str)) {
             return Err(refused("other API keys"));
         }
         let names = self.listings.iter().map(|listing| &listing.spec.name);
         if !names.eq(saved.symbols.iter()) {
             return Err(refused("other symbols"));
         }
+        let is_listed = |symbol: u16| (symbol as usize) < self.listings.len();
+        let all_listed = saved.bank.accounts.iter().all(|account| {
+            account.positions.keys().all(|symbol| is_listed(*symbol))
+                && account.trades.iter().all(|trade| is_listed(trade.symbol))
+                && account.closed.iter().all(|order| is_listed(order.symbol))
+                && account.ledger.iter().all(|entry| is_listed(entry.note.symbol))
+                && account.ended.iter().all(|(symbol, _)| is_listed(*symbol))
+        });
+        if !all_listed {
+            return Err(refused("a symbol of it is not listed"));
+        }
+        let specs = self.config.accounts.iter();
+        let nonces = saved.bank.accounts.iter().skip(1).map(|account| account.nonces.len());
+        if !nonces.eq(specs.map(|spec| spec.keys().count())) {
+            return Err(refused("another number of API keys"));
+        }
         let fits = |order: &Order| {
-            (order.symbol as usize) < self.listings.len()
+            is_listed(order.symbol)
                 && (order.account as usize) < saved.bank.accounts.len()
                 && order.account > 0
                 && order.left > 0
-                && order.px >= 0
+                && (order.px > 0 || order.kind == Kind::TrailingStop)
+                && (order.kind.is_stop() || order.kind == Kind::Limit)
         };
         if !saved.orders.iter().all(fits) {
             return Err(refused("an order of it cannot be"));
@@ -100,6 +133,11 @@ impl Core {
                 });
             }
             self.orders.insert(order.id, order);
+        }
+        for account in &self.bank.accounts {
+            for symbol in account.positions.keys() {
+                self.listings[*symbol as usize].holders += 1;
+            }
         }
         self.is_dirty = false;
     }

@@ -42,9 +42,13 @@ impl Core {
     /// What a new price of a symbol sets off: stops, and the end of positions that it made too
     /// thin. Each happens once, so this ends.
     pub(super) fn run_stops(&mut self, symbol: u16) {
+        let fills = self.stats.fills;
         self.fire_stops(symbol);
         while self.run_forced(symbol) {
             self.fire_stops(symbol);
+        }
+        if self.stats.fills != fills {
+            self.check_reduce_only(symbol);
         }
     }
     fn fire_stops(&mut self, symbol: u16) {

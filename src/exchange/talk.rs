@@ -40,6 +40,15 @@ impl SubscribeError {
     }
 }
 
+/// An acknowledgement that waits.
+#[derive(Debug)]
+pub(super) struct Ack {
+    conn: u64,
+    chan: u64,
+    feed: usize,
+    text: Vec<u8>,
+}
+
 impl Core {
     pub(super) fn greet(&mut self, conn: u64) {
         let status = if self.in_maintenance { 0 } else { 1 };
@@ -221,8 +230,32 @@ impl Core {
         push_u64(&mut out, chan);
         self.push_ack_fields(key, event, &mut out);
         out.push(b'}');
-        self.hub.event(conn, &out);
-        self.send_snapshot(conn, chan, feed);
+        let ack = Ack { conn, chan, feed, text: out };
+        // Before the market runs its clock stands still, and nothing would ever be due.
+        let after_ms = self.config.ack_after_ms;
+        if after_ms > 0 && self.has_started {
+            let wait_ms = self.ack_rng.between(0, after_ms);
+            self.acks_sent += 1;
+            let at = WallNs(self.now.0 + wait_ms * 1_000_000);
+            self.acks.insert((at, self.acks_sent), ack);
+        } else {
+            self.acknowledge(&ack);
+        }
+    }
+    /// Acknowledges a subscription, unless it was taken back meanwhile.
+    fn acknowledge(&mut self, ack: &Ack) {
+        if self.hub.join(ack.conn, ack.chan) {
+            self.hub.event(ack.conn, &ack.text);
+            self.send_snapshot(ack.conn, ack.chan, ack.feed);
+        }
+    }
+    pub(super) fn acknowledge_due(&mut self) {
+        while let Some(entry) = self.acks.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let ack = entry.remove();
+            self.acknowledge(&ack);
+        }
     }
     fn push_ack_fields(&self, key: FeedKey, event: &Json<'_>, out: &mut Vec<u8>) {
         let mut field = |name: &str, value: &str| {

@@ -48,7 +48,7 @@ impl MarketSource for Crowd {
     }
 }
 
-fn crowded(seed: u64) -> Exchange {
+pub fn crowded(seed: u64) -> Exchange {
     let crowd = Crowd { rng: Rng::new(seed), now: START, resting: Vec::new() };
     let config = ExchangeConfig {
         accounts: vec![AccountSpec::funded("a", "sa"), AccountSpec::funded("b", "sb")],
@@ -101,7 +101,7 @@ fn number(rng: &mut Rng) -> String {
     }
 }
 
-fn message(rng: &mut Rng, ids: &[u64]) -> String {
+pub fn message(rng: &mut Rng, ids: &[u64]) -> String {
     let kinds = ["LIMIT", "MARKET", "STOP", "STOP LIMIT", "TRAILING STOP", "FOK", "IOC", "ODD"];
     let prefix = if rng.chance(1, 2) { "EXCHANGE " } else { "" };
     let kind = kinds[rng.below(8) as usize];

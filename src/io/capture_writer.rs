@@ -1,10 +1,10 @@
 //! Writer of recordings: messages of both directions with their times, gzip, without secrets. What
 //! it writes, `io::capture` reads.
 //!
-//! A line is `{"ts":seconds,"tsc":ticks,"dir":"recv"|"send"|"open"|"odd","msg":message}`; the message
-//! stands as it came. The file grows by whole gzip members, one a second or a quarter of a megabyte,
-//! so that a `kill -9` costs at most the last of them, and parts of one recording can be joined by
-//! `cat`.
+//! A line is `{"ts":seconds,"tsc":ticks,"dir":"recv"|"send"|"open"|"odd","msg":message}`; the
+//! message stands as it came. The file grows by whole gzip members, one a second or a quarter of a
+//! megabyte, so that a `kill -9` costs at most the last of them, and parts of one recording can be
+//! joined by `cat`.
 
 use crate::base::time::WallNs;
 use flate2::Compression;

@@ -399,23 +399,32 @@ mod http2 {
         let (key_path, ca_path) = (dir.path().join("key.pem"), dir.path().join("ca.pem"));
         std::fs::write(&key_path, key.serialize_pem()).unwrap();
         std::fs::write(&ca_path, certificate.pem()).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let front = if tls { "" } else { ";no-tls" };
-        let child = Command::new("nghttpx")
-            .arg(format!("--frontend=127.0.0.1,{port}{front}"))
-            .arg(format!("--backend=127.0.0.1,{backend}"))
-            .args(["--workers=1", "--log-level=FATAL", "--accesslog-file=/dev/null"])
-            .args([&key_path, &ca_path])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        for _ in 0..500 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                break;
+        // The port is free when it is asked for; somebody may be quicker.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Command::new("nghttpx")
+                .arg(format!("--frontend=127.0.0.1,{port}{front}"))
+                .arg(format!("--backend=127.0.0.1,{backend}"))
+                .args(["--workers=1", "--log-level=FATAL", "--accesslog-file=/dev/null"])
+                .args(["--conf=/dev/null"])
+                .args([&key_path, &ca_path])
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            for _ in 0..1_000 {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Proxy { child, port, dir };
+                }
+                if child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            let _ = child.kill();
+            let _ = child.wait();
         }
-        Proxy { child, port, dir }
+        panic!("nghttpx does not start");
     }
     fn slow_backend() -> u16 {
         // About 300 ms: 60 bytes, 5 ms each.
@@ -469,27 +478,38 @@ mod http2 {
         let url = format!("https://127.0.0.1:{}/v2/platform/status", proxy.port);
         for version in [HttpVersion::V11, HttpVersion::Auto] {
             let config = RestConfig { version, trust: Trust::CaFile(ca.clone()), ..config() };
-            let ours = Lanes::new(&config).unwrap().lane().unwrap().call(&get(&url)).unwrap();
-            let theirs = Command::new("curl")
-                .arg("--silent")
-                .arg("--cacert")
-                .arg(&ca)
-                .args(["--output", "/dev/null", "--write-out"])
-                .arg("%{time_connect} %{time_appconnect} %{time_starttransfer} %{time_total} %{http_version}")
-                .arg(if version == HttpVersion::V11 { "--http1.1" } else { "--http2" })
-                .arg(&url)
-                .output()
-                .unwrap();
-            let text = String::from_utf8(theirs.stdout).unwrap();
-            let words: Vec<&str> = text.split(' ').collect();
-            assert_eq!(words[4], ours.timings.spoken.name(), "{text}");
-            let seconds = |index: usize| words[index].parse::<f64>().unwrap();
-            let t = ours.timings;
-            println!("{version:?}: ours {t:?}; curl -w: {text}");
-            let ours_total = t.total.0 as f64 / 1e9;
-            let ours_first = t.first_byte.0 as f64 / 1e9;
-            assert!((ours_total / seconds(3) - 1.0).abs() < 0.1, "{t:?} {text}");
-            assert!((ours_first / seconds(2) - 1.0).abs() < 0.1, "{t:?} {text}");
+            // The quickest of several tries of each: what is left is the server's doing.
+            let tries = (0..7).map(|_| {
+                let mut lane = Lanes::new(&config).unwrap().lane().unwrap();
+                lane.call(&get(&url)).unwrap().timings
+            });
+            let t = tries.min_by_key(|timings| timings.total).unwrap();
+            let theirs = (0..7).map(|_| {
+                let format = "%{time_starttransfer} %{time_total} %{http_version}";
+                let done = Command::new("curl")
+                    .args(["--silent", "--output", "/dev/null", "--write-out", format, "--cacert"])
+                    .arg(&ca)
+                    .arg(if version == HttpVersion::V11 { "--http1.1" } else { "--http2" })
+                    .arg(&url)
+                    .output()
+                    .unwrap();
+                let text = String::from_utf8(done.stdout).unwrap();
+                let words: Vec<&str> = text.split(' ').collect();
+                assert_eq!(words[2], t.spoken.name(), "{text}");
+                let seconds = |index: usize| words[index].parse::<f64>().unwrap();
+                (seconds(1), seconds(0))
+            });
+            let (total_s, first_s) = theirs.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+            let s = |span: SpanNs| span.0 as f64 / 1e9;
+            println!(
+                "{version:?}: first byte {:.1} ms, curl -w {:.1} ms; total {:.1} ms, {:.1} ms; {t:?}",
+                s(t.first_byte) * 1e3,
+                first_s * 1e3,
+                s(t.total) * 1e3,
+                total_s * 1e3
+            );
+            assert!((s(t.total) / total_s - 1.0).abs() < 0.1, "{t:?} {total_s}");
+            assert!((s(t.first_byte) / first_s - 1.0).abs() < 0.1, "{t:?} {first_s}");
             assert!(t.connect.0 > 0 && t.tls.0 > 0, "{t:?}");
         }
     }

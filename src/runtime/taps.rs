@@ -11,7 +11,8 @@ use crate::ring::Tx;
 /// How often rows are published, nanoseconds.
 const PUBLISH_EVERY_NS: u64 = 250_000_000;
 
-/// Turns between two looks at the clock, which costs 9 ns and stands between an event and its order.
+/// Turns between two looks at the clock, which costs 9 ns and stands between an event and its
+/// order.
 const TURNS_PER_LOOK: u32 = 8;
 
 pub struct TapTx<T> {

@@ -15,13 +15,14 @@ pub const FOREIGN_CID_MAX: u64 = 1_000_000_000;
 /// One cycle: faults, then calm.
 const CYCLE_S: u64 = 1_200;
 /// Calm at the end of a cycle, s: settling, a stop or kill, and its end.
-const CALM_S: u64 = 90;
+const CALM_S: u64 = 120;
 /// The world must have settled after this long.
 const SETTLE_NS: u64 = 30 * SECOND;
 /// And a book out of step, whose window of resyncs is a minute, after this long.
 const PARKED_NS: u64 = 100 * SECOND;
-/// Longest time that a stop or kill may take in calm.
-const KILL_NS: u64 = 30 * SECOND;
+/// Longest time that a stop or kill may take in calm: closing gives up after 20 attempts, one a
+/// second.
+const KILL_NS: u64 = 60 * SECOND;
 
 /// The end of something that lasts.
 #[derive(Clone, Copy, Debug)]
@@ -382,22 +383,22 @@ impl World {
             self.after(SECOND, Ev::Phase(Phase::Ending { since, killed }));
             return;
         };
-        // An order that never arrived is in doubt until it may be given up; and late answers may
-        // still be under way. Both are no faults of the calm.
-        let doubts = self.engine.as_ref().map_or(0, |engine| engine.chain.risk.ledger().frozen());
-        let longer = doubts > 0 || self.late_under_way > 0;
         // A book that failed its checksums too often waits its window out, untradable.
         let parked = words.starts_with("book");
-        let limit = match (longer, parked) {
-            (true, _) => (u64::from(ABSENT_AFTER_S) + 60) * SECOND,
-            (false, true) => PARKED_NS,
-            (false, false) => SETTLE_NS,
-        };
+        let limit = self.doubt_ns().unwrap_or(if parked { PARKED_NS } else { SETTLE_NS });
         if span > limit {
             let words = format!("after {} s: {words}", span / SECOND);
             return self.checks.say(self.now_ns, settle::NAME, Err(words));
         }
         self.after(SECOND / 2, Ev::Phase(Phase::Settling { since }));
+    }
+    /// An order that never arrived is in doubt until it may be given up; and late answers may still
+    /// be under way. Both are no faults of the calm, and lengthen its limits to this: while an
+    /// order is in doubt its symbol is frozen, for a kill's closing orders, too.
+    fn doubt_ns(&self) -> Option<u64> {
+        let doubts = self.engine.as_ref().map_or(0, |engine| engine.chain.risk.ledger().frozen());
+        let longer = doubts > 0 || self.late_under_way > 0;
+        longer.then_some((u64::from(ABSENT_AFTER_S) + 60) * SECOND)
     }
     fn look_whether_ended(&mut self, since: u64, killed: bool) {
         let span = self.now_ns - since;
@@ -409,7 +410,7 @@ impl World {
             false => kill::cancelled(risk, &audit),
         };
         if let Err(words) = verdict {
-            if span > KILL_NS {
+            if span > self.doubt_ns().unwrap_or(KILL_NS) {
                 return self.checks.say(self.now_ns, kill::NAME, Err(words));
             }
             return self.after(SECOND / 2, Ev::Phase(Phase::Ending { since, killed }));

@@ -4,7 +4,7 @@
 use super::canary::Canary;
 use super::disk::Disk;
 use super::setup::{self, TRADING};
-use crate::base::ids::{Cid, SymbolId};
+use crate::base::ids::{Cid, SymbolId, TradeId};
 use crate::base::limits::{BATCH_MAX, BURST_MAX, RING_DEPTH_MIN};
 use crate::base::time::{MonoNs, Tsc, WallNs};
 use crate::engine::mouth::MouthOut;
@@ -15,7 +15,7 @@ use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
 use crate::line::reconcile::ReconcileTimer;
 use crate::line::{Now, Probe};
-use crate::model::{Body, BookView, ChannelKind, Command, Event, OperatorVerb, Rank, Signal};
+use crate::model::{Body, BookView, ChannelKind, Command, Event, Fill, OperatorVerb, Rank, Signal};
 use crate::ring::Latch;
 use std::collections::VecDeque;
 
@@ -33,6 +33,8 @@ pub struct Ring {
     pub events: VecDeque<Event>,
     /// Loses every so many-th private event (a canary); 0 = none.
     pub loses_every: u32,
+    /// Delivers every fill again under another id (a canary).
+    pub doubles_fills: bool,
     count: u32,
 }
 impl MouthOut for Ring {
@@ -47,6 +49,10 @@ impl MouthOut for Ring {
             }
         }
         self.events.push_back(event);
+        if let (true, Body::Fill(fill)) = (self.doubles_fills, event.body) {
+            let trade = TradeId(fill.trade.0 + (1 << 40));
+            self.events.push_back(Event { body: Body::Fill(Fill { trade, ..fill }), ..event });
+        }
     }
 }
 
@@ -125,13 +131,14 @@ impl Engine {
     ) -> (Engine, u64) {
         let (cids, mark) = CidBlock::take(disk.cid_mark, wall);
         let nonce = if canary == Canary::NonceForgotten { 0 } else { disk.nonce_mark };
+        let doubles_fills = canary == Canary::FillTwice;
         let loses_every = if canary == Canary::ControlLost { 50 } else { 0 };
         let engine = Engine {
             line: setup::line(seed, canary),
             chain: setup::chain(seed, Cid(cids.used()), canary, requote),
             cids,
             latch: Latch::new(Rank::EntriesBlocked as u8),
-            ring: Ring { events: VecDeque::new(), loses_every, count: 0 },
+            ring: Ring { events: VecDeque::new(), loses_every, doubles_fills, count: 0 },
             commands: VecDeque::new(),
             reconcile: ReconcileTimer::new(RECONCILE_EVERY_NS, RECONCILE_PATIENCE_NS),
             nonces: NonceAllocator::new(nonce),

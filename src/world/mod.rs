@@ -17,6 +17,7 @@ mod mangle;
 mod net;
 mod plane;
 mod run;
+mod send;
 mod setup;
 #[cfg(test)]
 mod tests;

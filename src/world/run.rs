@@ -11,7 +11,7 @@ use super::log::Log;
 use super::mangle::Fate;
 use super::net::{Segment, Slot, State, push_server_frame, take_client_frame};
 use super::plane::{Plane, RestAsk};
-use super::setup::{self, KEY, ORDER_AGE_MAX_NS, SOCKETS, SYMBOLS, TRADING};
+use super::setup::{self, KEY, SOCKETS, SYMBOLS, TRADING};
 use super::wire::{self, Asked};
 use crate::base::ids::ConnId;
 use crate::base::rng::Rng;
@@ -23,10 +23,7 @@ use crate::line::Now;
 use crate::line::chain::Chain;
 use crate::line::connect::{ConnectConfig, ConnectPlanner};
 use crate::line::parse::CONTROL_TEXT_MAX;
-use crate::line::send::{Door, ORDER_FRAME_MAX};
-use crate::model::{
-    AckOf, Action, Body, Class, Command, Event, SendOutcome, SendReport, Source, Trace,
-};
+use crate::model::{AckOf, Action, Body, Command, Event, Source, Trace};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -183,7 +180,7 @@ pub(super) struct World {
     /// Foreign fills since this run of the engine began.
     pub foreign_now: bool,
     own_fills: u64,
-    sights: BTreeMap<u64, Sight>,
+    pub sights: BTreeMap<u64, Sight>,
     totals: Totals,
     /// Late messages not yet told, by slot of the account.
     pub late_under_way: u32,
@@ -195,8 +192,8 @@ pub(super) struct World {
     pub reconciled_from: u64,
     day: i64,
     compare_at: u64,
-    resent: Vec<(u64, u64, Vec<u8>)>,
-    count_new: u64,
+    pub resent: Vec<(u64, u64, Vec<u8>)>,
+    pub count_new: u64,
 }
 
 /// Sums over all runs of the engine.
@@ -380,7 +377,7 @@ impl World {
     pub fn engine_wall(&self) -> WallNs {
         self.true_wall() + SpanNs(self.clock_off_ns)
     }
-    fn now(&self) -> Now {
+    pub fn now(&self) -> Now {
         match &self.engine {
             Some(engine) => engine.now(self.now_ns, self.engine_wall()),
             None => Now { mono: MonoNs(0), wall: self.engine_wall() },
@@ -776,7 +773,7 @@ impl World {
             self.after(wait, Ev::ServerGone { conn: old });
         }
     }
-    fn write(&mut self, slot: usize, frame: &[u8]) {
+    pub fn write(&mut self, slot: usize, frame: &[u8]) {
         let at = self.now_ns + self.delay();
         let it = &mut self.slots[slot];
         if it.state != State::Open || it.half_open {
@@ -868,121 +865,6 @@ impl World {
             }
         }
     }
-    fn send_all(&mut self) -> bool {
-        let mut any = false;
-        loop {
-            let now_ns = self.now_ns;
-            let Some(engine) = self.engine.as_mut() else { return any };
-            if now_ns < engine.send_stuck_until {
-                return any;
-            }
-            let Some(command) = engine.commands.pop_front() else { return any };
-            any = true;
-            self.send(&command);
-        }
-    }
-    fn send(&mut self, command: &Command) {
-        let now_ns = self.now_ns;
-        let now = self.now();
-        let Some(engine) = self.engine.as_mut() else { return };
-        let recv = command.trace.recv.0;
-        let age_ns = if recv == 0 { 0 } else { (now_ns + 1).saturating_sub(recv) };
-        let is_open = self.slots[TRADING.index()].state == State::Open;
-        let rank = if self.plan.canary == Canary::LatchIgnored { 0 } else { engine.latch.rank() };
-        let door = Door { rank, ready: engine.is_ready() && is_open, age_ns };
-        let mut frame = [0; ORDER_FRAME_MAX];
-        let sent = engine.chain.send.on_command(command, door, &mut self.disk, &mut frame);
-        let outcome = match sent {
-            Ok(len) => match self.leave(command, &frame[..len], age_ns) {
-                Some(outcome) => outcome,
-                None => return,
-            },
-            Err(outcome) => {
-                self.checks.limits.gone(command);
-                outcome
-            }
-        };
-        self.log.add(now_ns, 300 + outcome as u64, &command.cid().0.to_le_bytes());
-        self.log.line(now_ns, || format!("  sent {:?}: {}", command.cid(), outcome.name()));
-        let report = SendReport {
-            outcome,
-            of: command.ack_of(),
-            symbol: command.symbol,
-            cid: command.cid(),
-        };
-        let Some(engine) = self.engine.as_mut() else { return };
-        engine.line.on_report(report, now, &mut engine.ring, &mut engine.tap);
-        if outcome == SendOutcome::Broken {
-            let arrives = self.rng.chance(1, 2);
-            self.link_lost(TRADING.index(), arrives);
-        }
-    }
-    /// The bytes of a command leave; `None` = the engine has crashed instead.
-    fn leave(&mut self, command: &Command, frame: &[u8], age_ns: u64) -> Option<SendOutcome> {
-        let slot = TRADING.index();
-        if command.class == Class::Entry && age_ns > ORDER_AGE_MAX_NS {
-            let words = format!("an entry left {} ms after its cause", age_ns / 1_000_000);
-            self.checks.say(self.now_ns, checks::book::NAME, Err(words));
-        }
-        let verdict = self.checks.rank.written(command);
-        self.checks.say(self.now_ns, checks::rank::NAME, verdict);
-        self.checks.duplicate.written(command);
-        if self.chance(self.plan.faults.crash_at_send_ppm) {
-            self.coverage.hit(Kind::CrashAtSend);
-            self.crash();
-            return None;
-        }
-        let changed = self.canary_frame(command, frame);
-        let frame = changed.as_deref().unwrap_or(frame);
-        if self.plan.canary == Canary::KillWithoutCancel
-            && command.class == Class::Cancel
-            && self.checks.rank.is_killed()
-        {
-            return Some(SendOutcome::Written);
-        }
-        self.write(slot, frame);
-        if self.chance(self.plan.faults.broken_write_ppm) {
-            self.coverage.hit(Kind::BrokenWrite);
-            return Some(SendOutcome::Broken);
-        }
-        Some(SendOutcome::Written)
-    }
-
-    // ---- canaries at this seam ----
-
-    fn canary_frame(&mut self, command: &Command, frame: &[u8]) -> Option<Vec<u8>> {
-        let is_new = matches!(command.action, Action::New(_));
-        match self.plan.canary {
-            Canary::CidReused if is_new => {
-                self.count_new += 1;
-                if !self.count_new.is_multiple_of(40) {
-                    return None;
-                }
-                let before = (command.cid().0 - 1).to_string();
-                let last = self.checks.cids.last().map_or(before, |cid| cid.to_string());
-                rewritten(frame, &last)
-            }
-            Canary::ResentOnTimeout if is_new => {
-                let again = (command.cid().0 + 500_000).to_string();
-                let again = rewritten(frame, &again)?;
-                self.resent.push((self.now_ns + 5 * SECOND, command.cid().0, again));
-                None
-            }
-            _ => None,
-        }
-    }
-    fn resend_canary(&mut self) {
-        if self.resent.is_empty() {
-            return;
-        }
-        for (at, cid, frame) in std::mem::take(&mut self.resent) {
-            if at > self.now_ns {
-                self.resent.push((at, cid, frame));
-            } else if !self.sights.contains_key(&cid) {
-                self.write(TRADING.index(), &frame);
-            }
-        }
-    }
 
     // ---- comparing ----
 
@@ -1050,7 +932,7 @@ impl World {
     }
 }
 
-/// When sockets are dialled: one plan for the public ones, one for the account's, new with each run.
+/// When sockets are dialled: one plan for public ones, one for the account; new with each run.
 fn planners(seed: u64) -> [ConnectPlanner; 2] {
     let connect = ConnectConfig {
         backoff_ms_min: 250,
@@ -1059,15 +941,4 @@ fn planners(seed: u64) -> [ConnectPlanner; 2] {
         ..ConnectConfig::default()
     };
     [2, 3].map(|n| ConnectPlanner::new(connect, seed.wrapping_add(n)))
-}
-
-/// The same order frame with another client id.
-fn rewritten(frame: &[u8], cid: &str) -> Option<Vec<u8>> {
-    let (_, text) = take_client_frame(&mut frame.to_vec())?;
-    let text = wire::with_member(std::str::from_utf8(&text).ok()?, "cid", cid)?;
-    let mut out = vec![0; text.len() + 16];
-    let opcode = crate::venue::ws::Opcode::Text;
-    let len = crate::venue::ws::encode_frame(opcode, text.as_bytes(), [9, 9, 9, 9], &mut out)?;
-    out.truncate(len);
-    Some(out)
 }

@@ -5,6 +5,8 @@ mod config_errors;
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+#[cfg(feature = "net")]
+mod kill_and_restart;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;

@@ -1,7 +1,7 @@
-//! Goal: what `genesis record` writes is the venue's stream, frame by frame, and a market of its own.
-//! Method: a synthetic exchange is recorded over its socket with checksums, sequence numbers and
-//! timestamps; the file is played by another exchange, whose frames a plain client compares with
-//! those in the file.
+//! Goal: what `genesis record` writes is the venue's stream, frame by frame, and a market of its
+//! own. Method: a synthetic exchange is recorded over its socket with checksums, sequence numbers
+//! and timestamps; the file is played by another exchange, whose frames a plain client compares
+//! with those in the file.
 
 use crate::venue_process::Venue;
 use genesis::io::capture::read_capture;

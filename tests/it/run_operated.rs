@@ -98,7 +98,7 @@ fn a_running_engine_is_looked_at_commanded_and_audited() {
     assert_eq!(code, 2, "{err}");
     let (code, out, _) = output(&["flatten", "--symbol", "tNOUSD", "--dir", dir.text(), "--json"]);
     assert_eq!(code, 1, "{out}");
-    assert!(out.contains("does not follow that symbol"), "{out}");
+    assert!(out.contains("is not traded here"), "{out}");
 
     let (code, out, err) = output(&["kill", "--reason", "drill", "--dir", dir.text()]);
     assert_eq!(code, 0, "{out} {err}");

@@ -407,6 +407,8 @@ impl Ledger {
             order.cancel_at = None;
             order.cancel_after = after;
             order.probe_at = None;
+            // It was refused here, not by the venue: it does not count as one of `CANCELS_MAX`.
+            order.cancel_count = order.cancel_count.saturating_sub(1);
         });
     }
     /// The venue says it does not hold the order. Its end must come by itself; if not, it is looked
@@ -498,7 +500,10 @@ impl Ledger {
             }
             return;
         }
-        if self.orphans[self.orphan_next].is_some() {
+        // Trades of this account's earlier runs are read with the history, and are no news: their
+        // ids lie below the mark that this run started from.
+        let of_earlier_run = |cid: Cid| !cid.is_none() && cid <= self.config.cid_used;
+        if self.orphans[self.orphan_next].is_some_and(|out| !of_earlier_run(out.cid)) {
             self.counters.fills_foreign += 1;
         }
         self.orphans[self.orphan_next] = Some(*fill);

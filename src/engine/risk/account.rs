@@ -99,8 +99,9 @@ pub(super) struct Account {
     ranges: Box<[Range]>,
     symbols: Box<[SymbolMemory]>,
     symbol_gates: Box<[u64]>,
-    /// Guards that object to every entry now.
+    /// Guards that object to every entry now; those that are off are never among them.
     gates: u64,
+    enabled: u64,
     memory: AccountMemory,
     /// P&L: of earlier runs, of this one realised, and of what is open.
     total: i128,
@@ -144,6 +145,10 @@ impl Account {
             symbols: symbols.collect(),
             symbol_gates: vec![0; count].into_boxed_slice(),
             gates: 0,
+            enabled: Guard::ALL
+                .into_iter()
+                .filter(|guard| modes[*guard as usize] != GuardMode::Off)
+                .fold(0, |all, guard| all | guard.bit()),
             memory: AccountMemory { version: MEMORY_VERSION, day: i64::MIN, ..Default::default() },
             total: 0,
             carried: 0,
@@ -404,6 +409,9 @@ impl Account {
         self.wallet_told = false;
         self.regate();
     }
+    pub(super) fn is_joining(&self) -> bool {
+        self.joining
+    }
     /// The account is reconciled: what the wallets have not told until now they will not tell.
     pub(super) fn end_joining(&mut self, wall: WallNs) -> Option<Tripped> {
         if !self.joining {
@@ -644,6 +652,7 @@ impl Account {
         if self.unvalued > 0 || self.joining || !self.wallet_told {
             self.gates |= Guard::UnknownEquity.bit();
         }
+        self.gates &= self.enabled;
     }
     fn regate_symbol(&mut self, index: usize, wall: WallNs) {
         let row = &self.symbols[index];
@@ -651,6 +660,7 @@ impl Account {
         self.symbol_gates[index] = set(row.cooldown_until > wall, Guard::Cooldown)
             | set(row.volatile_until > wall, Guard::Volatility)
             | set(row.repeated, Guard::Repeat);
+        self.symbol_gates[index] &= self.enabled;
     }
 }
 

@@ -8,6 +8,8 @@
 //!            shuffles).
 
 mod account;
+#[cfg(test)]
+mod account_tests;
 mod check;
 mod config;
 mod decide;
@@ -22,8 +24,6 @@ mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_account;
 mod work;
 
 pub use config::{AccountLimits, Limits, OnLoss, Requote, RiskConfig};

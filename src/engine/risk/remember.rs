@@ -31,6 +31,7 @@ impl RiskStage {
         (self.killed, self.paused) = (account.killed, account.paused);
         // A kill that was done closes again what the venue may still hold.
         self.halted = account.halted && !account.killed;
+        self.counters.kills += u64::from(account.killed);
         self.resuming = account.killed || self.account.symbols().iter().any(|row| row.flattening);
     }
     /// The account is known: what an earlier run was about to close is closed now.
@@ -52,7 +53,8 @@ impl RiskStage {
     }
     /// What would be written down now.
     pub fn memory(&self) -> RiskMemory {
-        RiskMemory { account: *self.account.memory(), symbols: self.account.symbols().to_vec() }
+        let symbols = self.account.symbols().to_vec(); // tidy-ok: asked by people, not per input
+        RiskMemory { account: *self.account.memory(), symbols }
     }
 
     #[cold]
@@ -90,6 +92,8 @@ impl RiskStage {
         if !again {
             self.cancel_where(|_| true);
             self.flatten(None);
+            // What the account holds is not known now: done again when it is.
+            self.resuming |= !self.is_ready();
         }
     }
     fn on_trip(&mut self, tripped: Option<Tripped>) {
@@ -136,15 +140,13 @@ impl RiskStage {
             }
             Body::Link(link) if link.trading => match link.state {
                 LinkState::Down | LinkState::Authenticated => self.account.forget_wallets(),
-                LinkState::Reconciled if self.is_ready() => {
-                    let tripped = self.account.end_joining(self.wall);
-                    self.on_trip(tripped);
-                    if self.resuming {
-                        self.resume_closing();
-                    }
-                }
                 _ => {}
             },
+            // Wallets are told with the orders, at log-in: a beat later they are all there.
+            Body::Tick if self.account.is_joining() && self.is_ready() => {
+                let tripped = self.account.end_joining(self.wall);
+                self.on_trip(tripped);
+            }
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use super::guards::{Guard, GuardCount, GuardMode};
 use super::stage::{RiskCounters, RiskStage};
+use crate::base::bounded::Text;
 use crate::base::ids::{Cid, SymbolId};
 use crate::base::time::SpanNs;
 use crate::base::units::{Px, Qty, Quote};
@@ -12,6 +13,8 @@ use crate::model::{Rank, WalletUpdate};
 #[derive(Clone, Copy, Debug)]
 pub struct RiskSnapshot {
     pub rank: Rank,
+    /// Of the last kill, pause, flatten or reset.
+    pub reason: Text<48>,
     pub ready: bool,
     pub quiesced: bool,
     pub wants_reconcile: bool,
@@ -61,6 +64,7 @@ impl RiskStage {
     pub fn snapshot(&self) -> RiskSnapshot {
         let mut all = RiskSnapshot {
             rank: self.rank(),
+            reason: self.account.memory().reason,
             ready: self.is_ready(),
             quiesced: self.is_quiesced(),
             wants_reconcile: self.wants_reconcile(),

@@ -70,6 +70,10 @@ pub(super) struct Goal {
     pub(super) next_at: MonoNs,
 }
 
+/// Between two reconciles whose only reason is a position that differs: somebody else's trades
+/// make it differ for good, and the venue counts calls.
+const DIFFERS_EVERY: SpanNs = SpanNs::from_s(10);
+
 /// Wallet rows kept for the view.
 pub(super) const WALLETS_MAX: usize = 48;
 
@@ -99,6 +103,8 @@ pub struct RiskStage {
     pub(super) link_up: bool,
     listed: bool,
     reconciled: bool,
+    /// A position that differs is a reason for the next reconcile from then on.
+    differs_next: MonoNs,
     maintenance: bool,
     pub(super) paused: bool,
     pub(super) killed: bool,
@@ -158,6 +164,7 @@ impl RiskStage {
             link_up: false,
             listed: false,
             reconciled: false,
+            differs_next: MonoNs(0),
             maintenance: false,
             paused: false,
             killed: false,
@@ -205,7 +212,8 @@ impl RiskStage {
     /// an order is in doubt, and while the venue's position differs.
     pub fn wants_reconcile(&self) -> bool {
         let grace = SpanNs::from_ms(i64::from(self.config.mismatch_grace_ms));
-        let differs = || self.positions.any_differs(self.now, grace);
+        let differs =
+            || self.now >= self.differs_next && self.positions.any_differs(self.now, grace);
         self.link_up && (!self.reconciled || self.ledger.wants_reconcile() || differs())
     }
     /// After a stop or kill: no own order is alive or in doubt, and no flatten is still at work.
@@ -300,7 +308,10 @@ impl RiskStage {
                 self.maintenance = false;
             }
             // An answer to a question asked before this log-in is none.
-            LinkState::Reconciled => self.reconciled |= self.link_up && full_round,
+            LinkState::Reconciled => {
+                self.reconciled |= self.link_up && full_round;
+                self.differs_next = self.now + DIFFERS_EVERY;
+            }
             LinkState::MaintenanceStarted => self.maintenance = true,
             LinkState::MaintenanceEnded => self.maintenance = false,
             _ => {}

@@ -59,6 +59,9 @@ impl RiskStage {
     #[inline]
     pub(super) fn work(&mut self, stamp: Stamp, trace: Trace, out: &mut impl Outbox<Command>) {
         let from = Origin { stamp, trace };
+        if self.resuming && self.is_ready() {
+            self.resume_closing();
+        }
         if self.goals_active > 0 {
             self.step_goals(from, out);
         }

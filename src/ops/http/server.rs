@@ -1,4 +1,4 @@
-//! The thread of the control port: accepts, reads, answers, pushes events; never blocks on one peer.
+//! The thread of the control port: accepts, reads, answers, pushes events; never waits for a peer.
 
 #![allow(
     clippy::disallowed_methods,

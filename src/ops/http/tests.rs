@@ -138,13 +138,13 @@ fn a_foreign_page_or_name_gets_nothing() {
     };
     assert_eq!(status_of(&with_host("rebound.example:80", "")), 421);
     assert_eq!(status_of(&with_host("127.0.0.1:1", "")), 200);
-    assert_eq!(status_of(&with_host("localhost", "origin: http://evil.example\r\n")), 403);
+    assert_eq!(status_of(&with_host("localhost", "origin: http://192.0.2.7\r\n")), 403);
     assert_eq!(status_of(&with_host("localhost", "sec-fetch-site: cross-site\r\n")), 403);
     // The page itself is not served under a foreign name either.
     let page = bench.raw(b"GET / HTTP/1.1\r\nhost: rebound.example\r\n\r\n");
     assert_eq!(status_of(&page), 421);
     // A form of another page: no type of ours, and a foreign origin.
-    let reply = bench.post("{}", "origin: http://evil.example\r\n");
+    let reply = bench.post("{}", "origin: http://192.0.2.7\r\n");
     assert_eq!(status_of(&reply), 403);
     assert!(bench.asked.is_empty());
 }

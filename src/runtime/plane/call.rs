@@ -14,6 +14,10 @@ use std::time::Duration;
 /// Longest path, and longest body, of a call of the venue's grammar, bytes.
 const CALL_TEXT_MAX: usize = 1_024;
 
+/// Deadline of a try of a cancel: cancels of one key go one after the other, and the next may be
+/// for another order.
+const CANCEL_TOTAL_MAX: Duration = Duration::from_secs(3);
+
 /// A call that somebody wants made.
 #[derive(Clone, Debug)]
 pub struct PlaneCall {
@@ -63,7 +67,7 @@ impl PlaneCall {
             repeat,
             reason,
             fresh_for,
-            total_max: None,
+            total_max: (priority == Priority::Cancel).then_some(CANCEL_TOTAL_MAX),
             if_none_match: None,
         })
     }

@@ -21,7 +21,7 @@ impl Limits {
     pub fn started(&mut self) {
         self.amends.clear();
     }
-    /// A command was decided; `foreign` = position of the symbol that is not of our making, `mid` as
+    /// A command was decided; `foreign` = position of the symbol not of our making, `mid` as
     /// the engine sees it.
     pub fn decided(
         &mut self,

@@ -610,6 +610,30 @@ fn a_kill_goes_on_after_a_restart_and_stays_until_a_person_resets() {
 }
 
 #[test]
+fn a_kill_before_the_account_is_known_waits_for_it() {
+    let mut b = Bench::cold(wide());
+    b.say(OperatorVerb::Kill, "at the start");
+    assert_eq!(b.stage.rank(), Rank::ReduceOnly, "nobody knows yet whether it is flat");
+    b.link(LinkState::Authenticated);
+    let of = SnapshotOf::Positions;
+    b.event(Body::Snapshot(SnapshotMark { of, end: false, count: 1 }));
+    b.event(Body::Position(PositionUpdate {
+        source: Source::Snapshot,
+        symbol: S,
+        qty: qty("1"),
+        base_px: px("100"),
+        pnl: None,
+    }));
+    b.event(Body::Snapshot(SnapshotMark { of, end: true, count: 1 }));
+    b.reconcile();
+    b.snapshot(SnapshotOf::Orders);
+    b.mark_of(S, "99", "101");
+    b.wait(SpanNs::from_s(1));
+    assert!(b.out.iter().any(|command| command.class == Class::Close), "{:?}", b.out);
+    assert_eq!(b.stage.rank(), Rank::ReduceOnly);
+}
+
+#[test]
 fn a_pause_survives_a_restart_and_midnight() {
     let mut b = with(|c| {
         on(c, &[Guard::LossStreak]);
@@ -634,11 +658,10 @@ fn a_pause_survives_a_restart_and_midnight() {
 
 /// Goal: the sums kept up mark by mark are those worked out from scratch, in any story. Method:
 /// random trades and marks, the plain sum beside them, and restarts in between.
-#[test]
-fn the_day_s_loss_is_the_plain_sum_in_any_story() {
+fn any_story(stories: u64) {
     let mut rng = crate::base::rng::Rng::new(11);
     let mut limits_hit = 0;
-    for story in 0..300u64 {
+    for story in 0..stories {
         let limit = 1 + rng.below(2_000) as i64;
         let mut b = with(|c| {
             on(c, &[Guard::DailyLoss]);
@@ -670,7 +693,17 @@ fn the_day_s_loss_is_the_plain_sum_in_any_story() {
             tripped |= -pnl >= i128::from(limit) * 1_000_000 * 100_000_000;
             assert_eq!(b.stage.account.is_tripped(), tripped, "story {story}, step {step}");
         }
-        limits_hit += u32::from(tripped);
+        limits_hit += u64::from(tripped);
     }
-    assert!((30..270).contains(&limits_hit), "{limits_hit}: both sides of the limit were seen");
+    let both = limits_hit > stories / 10 && limits_hit < stories - stories / 10;
+    assert!(both, "{limits_hit} of {stories}: both sides of the limit were seen");
+}
+#[test]
+fn the_day_s_loss_is_the_plain_sum_in_any_story() {
+    any_story(300);
+}
+#[test]
+#[ignore = "a million steps; minutes without optimisation"]
+fn the_day_s_loss_is_the_plain_sum_in_a_million_steps() {
+    any_story(17_000);
 }
