@@ -4,6 +4,8 @@
 //! began. Looked at: gaps of the good ones, how long one of them waits for an answer, memory of the
 //! exchange, what it counted.
 
+#![allow(clippy::disallowed_methods, reason = "measures real sockets of another process")]
+
 use crate::venue_process::Venue;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
