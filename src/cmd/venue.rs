@@ -33,7 +33,8 @@ Point a client at it:
       REST host (paths begin with /v2/), and one of the accounts' key and secret.
   genesis venue --listen 127.0.0.1:8899 --tls --ca-out ca.pem
       wss and https on a fixed port; let the client trust ca.pem (NODE_EXTRA_CA_CERTS=ca.pem for
-      Node, SSL_CERT_FILE=ca.pem for Python). With --ca-key FILE the authority stays the same.
+      Node; SSL_CERT_FILE=ca.pem, and REQUESTS_CA_BUNDLE=ca.pem for `requests`, for Python). With
+      --ca-key FILE the authority stays the same.
 
 Markets:
   --market synthetic:SEED   a market made in code, the same for the same seed (default: seed 1)
