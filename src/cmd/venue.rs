@@ -33,7 +33,8 @@ Point a client at it:
       REST host (paths begin with /v2/), and one of the accounts' key and secret.
   genesis venue --listen 127.0.0.1:8899 --tls --ca-out ca.pem
       wss and https on a fixed port; let the client trust ca.pem (NODE_EXTRA_CA_CERTS=ca.pem for
-      Node, SSL_CERT_FILE=ca.pem for Python). With --ca-key FILE the authority stays the same.
+      Node; SSL_CERT_FILE=ca.pem, and REQUESTS_CA_BUNDLE=ca.pem for `requests`, for Python). With
+      --ca-key FILE the authority stays the same.
 
 Markets:
   --market synthetic:SEED   a market made in code, the same for the same seed (default: seed 1)
@@ -68,7 +69,7 @@ pub(super) struct VenueArgs {
     /// Pace of the market's clock: real, a factor such as 10 or 0.5, or max.
     #[arg(long, value_name = "real|N|max", default_value = "real")]
     speed: Speed,
-    /// Symbols of a synthetic market, e.g. tBTCUSD,tETHUSD.
+    /// Symbols of a synthetic market, e.g. tBTCUSD,tETHUSD; @FILE: one a line.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     symbols: Vec<String>,
     /// Activity of a synthetic market; 1 is usual.
@@ -112,6 +113,9 @@ pub(super) struct VenueArgs {
     /// Sockets open at once.
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     sockets_max: u32,
+    /// A socket that takes nothing of what waits for it for so long is cut.
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = super::run::span)]
+    cut_after: Duration,
     /// Keep accounts, orders and ids in FILE.a and FILE.b across runs.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
@@ -188,6 +192,23 @@ struct Goodbye {
 }
 
 impl VenueArgs {
+    /// Files of symbols replaced by what they list.
+    fn with_symbols(&self) -> Result<VenueArgs, String> {
+        let mut symbols = Vec::with_capacity(self.symbols.len());
+        for name in &self.symbols {
+            let Some(path) = name.strip_prefix('@') else {
+                symbols.push(name.clone());
+                continue;
+            };
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| format!("--symbols: {path}: {error}; name a file of symbols"))?;
+            let lines = text.lines().map(str::trim);
+            symbols.extend(
+                lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
+            );
+        }
+        Ok(VenueArgs { symbols, ..self.clone() })
+    }
     fn exchange_config(&self) -> ExchangeConfig {
         let named: Vec<SymbolSpec> = self.symbols.iter().map(|n| SymbolSpec::named(n)).collect();
         let mut accounts = self.accounts.clone();
@@ -263,7 +284,11 @@ impl VenueArgs {
             tls,
             speed: self.speed,
             state_file: self.state.clone(),
-            limits: ServerLimits { sockets_max: self.sockets_max, ..ServerLimits::default() },
+            limits: ServerLimits {
+                sockets_max: self.sockets_max,
+                stall_for: self.cut_after,
+                ..ServerLimits::default()
+            },
             ..ServerConfig::default()
         })
     }
@@ -301,6 +326,13 @@ pub(super) fn stop_signals() -> std::io::Result<Receiver<()>> {
 
 pub(super) fn run(args: &VenueArgs) -> u8 {
     logger::install(log::LevelFilter::Info, false);
+    let args = &match args.with_symbols() {
+        Ok(args) => args,
+        Err(words) => {
+            complain(words);
+            return exit::BAD_INPUT;
+        }
+    };
     let config = args.exchange_config();
     let logins: Vec<(String, String)> = config
         .accounts
@@ -441,9 +473,14 @@ mod tests {
             (&["--symbols", "tBTCUSD,tBTCUSD"], "listed twice"),
             (&["--balance", "THIRTEENCHARS=1"], "balance"),
             (&["--account", "a:b", "--account", "a:c"], "API key"),
+            (&["--symbols", "@no/such/list"], "no/such/list"),
         ] {
             let args = args(words).unwrap();
-            let error = args.exchange(args.exchange_config()).unwrap_err();
+            let exchange = args.with_symbols().and_then(|args| {
+                let config = args.exchange_config();
+                args.exchange(config)
+            });
+            let error = exchange.unwrap_err();
             assert!(error.contains(expected), "{words:?}: {error}");
         }
     }

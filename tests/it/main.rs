@@ -26,4 +26,6 @@ mod tidy;
 #[cfg(feature = "net")]
 mod venue_command;
 #[cfg(feature = "net")]
+mod venue_crowd;
+#[cfg(feature = "net")]
 mod venue_process;

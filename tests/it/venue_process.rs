@@ -28,8 +28,14 @@ impl Venue {
         let hello = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         Venue { child, out, hello }
     }
-    fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         self.hello["rest"].as_str().unwrap().rsplit('/').next().unwrap()
+    }
+    /// Resident memory of the process, KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
     pub fn get(&self, path: &str) -> String {
         let mut socket = TcpStream::connect(self.address()).unwrap();

@@ -33,6 +33,8 @@ struct Echo {
     kept: u64,
     dirty: bool,
     disconnected: u64,
+    /// Admits no more websockets.
+    is_full: bool,
 }
 
 impl Echo {
@@ -89,7 +91,17 @@ impl ExchangePort for Echo {
         };
         self.out.push((conn, Some(reply)));
     }
+    fn admit(&mut self, _: WallNs) -> Option<RestReply> {
+        self.is_full.then(|| RestReply::new(429, "text/plain", b"full".to_vec()))
+    }
     fn rest(&mut self, request: &RestRequest<'_>, _: WallNs) -> RestReply {
+        if request.path_and_query == "/v2/slow" {
+            return RestReply {
+                retry_after_s: Some(3),
+                pace: Some(Pace { wait: Duration::from_millis(300), bytes_per_s: 1_000 }),
+                ..RestReply::new(503, "application/json", vec![b'z'; 300])
+            };
+        }
         let body = if request.path_and_query == "/v2/big" {
             vec![b'y'; 3 << 20]
         } else {
@@ -452,6 +464,40 @@ fn replies_nobody_reads_do_not_pile_up() {
         assert_ne!(size, 0);
         got += size as u64;
     }
+}
+
+#[test]
+fn a_paced_reply_comes_bit_by_bit_and_what_was_asked_behind_it_comes_after_it() {
+    // Less time for a request than the reply takes: the client is not to blame for it.
+    let limits =
+        ServerLimits { request_for: Duration::from_millis(200), ..ServerLimits::default() };
+    let server = start(ServerConfig { limits, ..ServerConfig::default() }, Echo::default());
+    let mut stream = dial(&server);
+    stream.write_all(b"GET /v2/slow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let asked = std::time::Instant::now();
+    stream.write_all(b"GET /v2/next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut first = [0];
+    stream.read_exact(&mut first).unwrap();
+    assert!(asked.elapsed() >= Duration::from_millis(300), "silence first");
+    alive(&server);
+    let reply = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    assert!(asked.elapsed() >= Duration::from_millis(600), "{:?}", asked.elapsed());
+    assert!(reply.starts_with("TTP/1.1 503 ") && reply.contains("retry-after: 3\r\n"), "{reply}");
+    let slow = reply.find(&"z".repeat(300)).expect("the whole body");
+    assert!(reply[slow..].contains("Get /v2/next "), "{reply}");
+}
+
+#[test]
+fn a_websocket_that_is_not_admitted_gets_its_status() {
+    let server = start(ServerConfig::default(), Echo { is_full: true, ..Echo::default() });
+    let mut stream = dial(&server);
+    stream.write_all(UPGRADE.as_bytes()).unwrap();
+    let reply = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 429 ") && reply.ends_with("full"), "{reply}");
+    server.with(|exchange, _| exchange.is_full = false);
+    alive(&server);
+    let (report, _) = server.stop().unwrap();
+    assert_eq!((report.counters.handshake_refused, report.counters.websocket_opened), (1, 1));
 }
 
 #[test]
