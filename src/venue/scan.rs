@@ -674,9 +674,7 @@ mod tests {
                 if long <= i64::MAX as u64 { Ok(long) } else { Err(ScanError::OutOfRange) };
             assert_eq!(Scanner::new(text.as_bytes()).uint(), expected, "{text}");
         }
-        for garbage in
-            ["x2345678", "", "-", ".5,1234567", "1.,12345678", "1.x,1234567", "12345678x"]
-        {
+        for garbage in ["x2345678", "", "-", ".5,1234567", "1.,12345678", "1.x,1234567"] {
             assert!(Scanner::new(garbage.as_bytes()).fixed().is_err(), "{garbage}");
         }
     }
