@@ -26,15 +26,14 @@ const REACH: f64 = 3_000_000.0;
 
 /// Buffers as reads would fill them, whole frames, and how many of them are book updates.
 fn fill(feed: &mut Feed, frames: usize, chunks: &mut Vec<Vec<u8>>) -> u64 {
-    let mut updates = 0;
-    let mut used = 0;
+    let (mut updates, mut used) = (0, 0);
+    chunks.iter_mut().for_each(Vec::clear);
     for number in 0..frames {
-        if chunks.get(used).is_none_or(|chunk| chunk.len() + 128 > CHUNK_SIZE) {
-            used += usize::from(chunks.get(used).is_some());
-            if chunks.len() == used {
-                chunks.push(Vec::with_capacity(CHUNK_SIZE));
-            }
-            chunks[used].clear();
+        if chunks.get(used).is_some_and(|chunk| chunk.len() + 128 > CHUNK_SIZE) {
+            used += 1;
+        }
+        if chunks.len() == used {
+            chunks.push(Vec::with_capacity(CHUNK_SIZE));
         }
         if number % TRADE_EVERY == 0 {
             feed.trade_frame(&mut chunks[used]);
