@@ -121,7 +121,7 @@ fn main() -> std::process::ExitCode {
         for pace in t1::PACES.into_iter().filter(chosen) {
             let usual_s = if pace.every_ns < 100_000 { 5.0 } else { 20.0 };
             let (span_s, frames_max) = if options.small {
-                (60.0, 300)
+                (60.0, if pace.every_ns > 1_000_000 { 8 } else { 300 })
             } else {
                 (options.seconds.unwrap_or(usual_s), u64::MAX)
             };
