@@ -61,12 +61,14 @@ pub fn client_text(bytes: &[u8]) -> Option<(String, usize)> {
     Some((String::from_utf8_lossy(&text).into_owned(), head + len))
 }
 
-/// A client frame of `size` bytes in all (from 134 on) that holds an order, its mask zero.
+/// A client frame of `size` bytes in all (from 100 on) that holds an order, its mask zero.
 pub fn client_order(size: usize) -> Vec<u8> {
     let text =
         r#"[0,"on",null,{"cid":1,"symbol":"tBTCUSD","amount":"0.01","price":"86717","pad":""#;
-    let len = size - 8;
-    let mut frame = vec![0x81, 0x80 | 126, (len >> 8) as u8, len as u8, 0, 0, 0, 0];
+    let mut frame = match size - 6 {
+        len @ 0..=125 => vec![0x81, 0x80 | len as u8, 0, 0, 0, 0],
+        _ => vec![0x81, 0x80 | 126, ((size - 8) >> 8) as u8, (size - 8) as u8, 0, 0, 0, 0],
+    };
     frame.extend_from_slice(text.as_bytes());
     frame.resize(size - 3, b'x');
     frame.extend_from_slice(b"\"}]");

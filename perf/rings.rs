@@ -60,11 +60,11 @@ struct Taps {
     wants: Rx<RestWant>,
     log: InputLogWriter,
     log_path: PathBuf,
-    rounds: u64,
+    frames: u64,
 }
 
-/// Rounds between two emptyings of the log's ring, and events between two of its file.
-const LOG_ROUNDS: u64 = 256;
+/// Frames between two emptyings of the log's ring, and events between two of its file.
+const LOG_FRAMES: u64 = 2_048;
 const LOG_EVENTS: u64 = 1 << 20;
 
 /// See the file's head.
@@ -176,7 +176,7 @@ impl Rings {
                 wants: want_rx,
                 log,
                 log_path,
-                rounds: 0,
+                frames: 0,
             },
             done: Done::new(),
             clock,
@@ -277,16 +277,17 @@ impl Line for Rings {
         while self.taps.risks.pop().is_some() {}
         while self.taps.seen.pop().is_some() {}
         while self.taps.wants.pop().is_some() {}
-        self.taps.rounds += 1;
-        if self.taps.rounds.is_multiple_of(LOG_ROUNDS) {
+        let frames = self.parse.line.counters().frame_rx;
+        if frames - self.taps.frames >= LOG_FRAMES {
+            self.taps.frames = frames;
             let before = self.taps.log.events() / LOG_EVENTS;
             self.taps.log.poll(u32::MAX).expect("tmpfs takes the log");
             if self.taps.log.events() / LOG_EVENTS > before {
                 let file = std::fs::File::options().write(true).open(&self.taps.log_path);
                 file.and_then(|file| file.set_len(0)).expect("our own file");
             }
-            assert_eq!(self.parse.out.log_missed(), 0);
         }
+        assert_eq!(self.parse.out.log_missed(), 0);
     }
     fn front(&self) -> &ParseLine {
         &self.parse.line

@@ -236,6 +236,17 @@ impl Inbox {
             Err(error) => Err(error),
         }
     }
+    /// Takes whole frames out until one begins with this byte; false where none does.
+    pub fn take_if(&mut self, first: u8) -> bool {
+        while let Some((head, len)) = client_frame(&self.bytes) {
+            let is_it = self.bytes[0] == first;
+            self.bytes.drain(..head + len);
+            if is_it {
+                return true;
+            }
+        }
+        false
+    }
     /// Takes the first whole frame out: its text, and its length on the wire.
     pub fn take(&mut self) -> Option<(String, usize)> {
         let (text, used) = client_text(&self.bytes)?;

@@ -16,53 +16,73 @@ use std::hint::black_box;
 pub struct Pace {
     pub name: &'static str,
     pub every_ns: u64,
-    pub evict: bool,
+    /// Which level of cache is walked over between two frames, with all below it; 0 = none.
+    pub evict_level: u32,
     /// Book changes of a symbol per order.
     pub every_changes: u32,
     /// p50 to reach, nanoseconds.
     pub reach_ns: u64,
     /// Through the rings and duties of a fused run, else by direct calls.
     pub rings: bool,
+    /// After the walk over the caches a second line of the same make takes a frame of its own: what
+    /// an engine would gain that keeps its code warm while it is idle.
+    pub shadow: bool,
 }
 
 const HOT: Pace = Pace {
     name: "hot",
     every_ns: 2_000,
-    evict: false,
+    evict_level: 0,
     every_changes: 4,
     reach_ns: 500,
     rings: false,
+    shadow: false,
 };
 const PACED: Pace = Pace {
     name: "paced",
     every_ns: 200_000,
-    evict: true,
+    evict_level: 2,
     every_changes: 1,
     reach_ns: 1_000,
     ..HOT
 };
 /// Back to back, for a profiler: the machine is never idle, so this is no T1 of anything.
 const PROFILE: Pace = Pace { name: "profile", every_ns: 0, ..HOT };
-pub const PACES: [Pace; 7] = [
+/// What an idle engine on a shared machine finds: nothing of it is in any cache any more.
+const COLD: Pace = Pace {
+    name: "cold",
+    every_ns: 60_000_000,
+    evict_level: 3,
+    every_changes: 1,
+    reach_ns: 50_000,
+    ..HOT
+};
+pub const PACES: [Pace; 11] = [
     HOT,
     PACED,
-    Pace { name: "paced_warm", evict: false, ..PACED },
+    Pace { name: "paced_warm", evict_level: 0, ..PACED },
     Pace { name: "hot_rings", rings: true, ..HOT },
     Pace { name: "paced_rings", rings: true, ..PACED },
+    COLD,
+    Pace { name: "cold_rings", rings: true, ..COLD },
+    Pace { name: "cold_shadow", shadow: true, ..COLD },
+    Pace { name: "cold_rings_shadow", rings: true, shadow: true, ..COLD },
     PROFILE,
     Pace { name: "profile_rings", rings: true, ..PROFILE },
 ];
 
-/// Walks over twice the second-level cache, which holds what the first levels hold.
+/// Walks over twice the size of a cache, which holds what those below it hold.
 pub struct Evictor {
     bytes: Vec<u64>,
 }
 impl Evictor {
-    pub fn new() -> Evictor {
-        let path = "/sys/devices/system/cpu/cpu0/cache/index2/size";
+    /// `level` 0 walks over nothing.
+    pub fn new(level: u32) -> Evictor {
+        let path = format!("/sys/devices/system/cpu/cpu0/cache/index{level}/size");
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let kib = text.trim().strip_suffix('K').and_then(|text| text.parse().ok()).unwrap_or(1_024);
-        Evictor { bytes: vec![1; 2 * kib * 1_024 / 8] }
+        let usual = if level == 2 { 1_024 } else { 32_768 };
+        let kib = text.trim().strip_suffix('K').and_then(|text| text.parse().ok()).unwrap_or(usual);
+        Evictor { bytes: vec![1; if level == 0 { 0 } else { 2 * kib * 1_024 / 8 }] }
     }
     pub fn walk(&mut self) {
         let mut sum = 0u64;
@@ -104,23 +124,23 @@ impl Schedule {
 pub fn measure(clock: &Clock, pace: Pace, span_s: f64, frames_max: u64, report: &mut Report) {
     let config = RigConfig { every_changes: pace.every_changes, ..RigConfig::default() };
     if pace.rings {
-        let made = Rings::new(config, clock.clone());
-        drive(clock, pace, made, span_s, frames_max, report);
+        let make = || Rings::new(config, clock.clone());
+        drive(clock, pace, make(), pace.shadow.then(make), (span_s, frames_max), report);
     } else {
-        let made = Rig::new(config, clock.clone());
-        drive(clock, pace, made, span_s, frames_max, report);
+        let make = || Rig::new(config, clock.clone());
+        drive(clock, pace, make(), pace.shadow.then(make), (span_s, frames_max), report);
     }
 }
 
-fn drive(
+fn drive<L: Line>(
     clock: &Clock,
     pace: Pace,
-    (mut line, mut venue): (impl Line, Venue),
-    span_s: f64,
-    frames_max: u64,
+    (mut line, mut venue): (L, Venue),
+    mut shadow: Option<(L, Venue)>,
+    (span_s, frames_max): (f64, u64),
     report: &mut Report,
 ) {
-    let (mut evictor, mut noise) = (Evictor::new(), Noise::new());
+    let (mut evictor, mut noise) = (Evictor::new(pace.evict_level), Noise::new());
     let mut t1 = Spans::new(&format!("T1 {}", pace.name));
     let stages = ["decoded", "signalled", "approved", "encoded"];
     let mut parts: Vec<Spans> = stages.iter().map(|part| Spans::new(part)).collect();
@@ -130,10 +150,16 @@ fn drive(
     let (mut frames, mut orders) = (0u64, 0u64);
     while frames < frames_max && (clock.mono() - started).0 < (span_s * 1e9) as i64 {
         frames += 1;
-        if pace.evict {
+        if pace.evict_level > 0 {
             evictor.walk();
-            noise.resume();
         }
+        if let Some((line, venue)) = &mut shadow {
+            frame.clear();
+            venue.feed.book_frame(&mut frame);
+            line.give(MARKET, &frame);
+            venue.settle(line);
+        }
+        noise.resume();
         let window = schedule.wait(clock, &mut noise);
         // The kernel has just copied it: the frame itself is warm.
         frame.clear();

@@ -42,6 +42,9 @@ use std::time::Duration;
 const PACE_NS: u64 = 200_000;
 /// An order that takes longer is lost, nanoseconds.
 const ORDER_NS_MAX: u64 = 200_000_000;
+/// Frames sent until the engine is ready, and how long each is waited for, nanoseconds.
+const READY_TRIES_MAX: u32 = 500;
+const READY_NS: u64 = 20_000_000;
 /// Between two rounds of heartbeats, nanoseconds.
 const BEAT_NS: u64 = 5_000_000_000;
 /// Wire to wire of the engine over that of the bare exchange, at most.
@@ -219,10 +222,26 @@ fn exchange(
     let (lost_after, beat_every) = (clock.ticks_of_ns(ORDER_NS_MAX), clock.ticks_of_ns(BEAT_NS));
     // A bare exchange knows no heartbeats: it would answer them.
     let mut beat_at = if beats { clock.tsc().0 } else { u64::MAX };
+    let mut frames = 0;
+    // The account may not be reconciled yet: until the first order comes, nothing is counted.
+    for _ in 0..READY_TRIES_MAX {
+        frame.clear();
+        feed.book_frame(&mut frame);
+        signed.market.write_all(&frame)?;
+        signed.market.flush()?;
+        let until = clock.tsc().0 + clock.ticks_of_ns(READY_NS);
+        while clock.tsc().0 < until && !inbox.poll(&mut signed.trading)? {}
+        if let Some((text, _)) = inbox.take() {
+            answer.clear();
+            feed.filled_text(&text, &mut answer);
+            signed.trading.write_all(&answer)?;
+            signed.trading.flush()?;
+            break;
+        }
+    }
     let mut due = clock.tsc().0 + every;
     let mut window_from = clock.tsc().0;
     side.noise.resume();
-    let mut frames = 0;
     while clock.tsc().0 < until && frames < frames_max {
         frames += 1;
         frame.clear();
@@ -523,6 +542,18 @@ pub fn measure(
     Ok(())
 }
 
+/// A websocket ping, and its answer waited for: all that was sent before it has been handled then.
+fn pong(market: &mut Wire) -> io::Result<()> {
+    market.write_all(&[0x89, 0])?;
+    market.flush()?;
+    let mut inbox = Inbox::default();
+    loop {
+        if inbox.poll(market)? && inbox.take_if(0x8a) {
+            return Ok(());
+        }
+    }
+}
+
 /// Updates a second through a socket: the stub writes as fast as the engine reads.
 ///
 /// # Errors
@@ -545,10 +576,8 @@ pub fn flood(
         let sending = scope.spawn(|| {
             let _ = syscall::pin(cores.stub);
             let started = clock.tsc();
-            let result = signed.market.write_all(&bytes);
+            let result = signed.market.write_all(&bytes).and_then(|()| pong(&mut signed.market));
             let span_ns = clock.span_ns(started, clock.tsc()).unwrap_or(1);
-            // What is still in the kernel's buffers is read within this.
-            std::thread::sleep(Duration::from_millis(300));
             done.store(true, Ordering::Release);
             result.map(|()| span_ns).map_err(|error| error.to_string())
         });

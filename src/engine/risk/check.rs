@@ -129,7 +129,9 @@ impl RiskStage {
             }
         };
         let grows = long.max(short) > before;
-        let exposure = self.exposure_with(symbol, mid.notional(long.max(short)));
+        // All other symbols are summed up for it: only where it could object.
+        let exposed = grows
+            && self.exposure_with(symbol, mid.notional(long.max(short))) > self.config.exposure_max;
         let px = if draft.px.is_zero() { mid } else { draft.px };
         let new_orders = u16::from(!draft.amends);
         let alive = self.ledger.alive() + usize::from(new_orders);
@@ -152,7 +154,7 @@ impl RiskStage {
         guards.ask(Guard::OrderNotional, notional > limits.order_notional_max)?;
         let above = side_after > Qty::ZERO && mid.notional(side_after) > limits.position_max;
         guards.ask(Guard::MaxPosition, above)?;
-        guards.ask(Guard::TotalExposure, grows && exposure > self.config.exposure_max)?;
+        guards.ask(Guard::TotalExposure, exposed)?;
         guards.ask(Guard::OpenOrders, full)?;
         guards.ask(Guard::OrderRate, !rate)
     }

@@ -43,19 +43,28 @@ impl RateWindow {
 /// The last orders, to notice one that repeats itself.
 #[derive(Clone, Debug)]
 pub(super) struct Repeats {
+    /// The lower half of each key below, apart: eight of them are compared at once, and an order
+    /// that is no repeat, the usual one, is known by them alone.
+    tags: [u32; Repeats::REMEMBERED],
     last: [(u64, MonoNs); Repeats::REMEMBERED],
     next: usize,
 }
 impl Repeats {
     const REMEMBERED: usize = 64;
     pub(super) fn new() -> Self {
-        Self { last: [(0, MonoNs(0)); Self::REMEMBERED], next: 0 }
+        Self { tags: [0; Self::REMEMBERED], last: [(0, MonoNs(0)); Self::REMEMBERED], next: 0 }
     }
     /// How often this order was sent within `window`, as far as remembered.
+    #[inline]
     pub(super) fn count(&self, key: u64, now: MonoNs, window: SpanNs) -> usize {
+        let tag = key as u32;
+        if !self.tags.iter().fold(false, |found, known| found | (*known == tag)) {
+            return 0;
+        }
         self.last.iter().filter(|(k, at)| *k == key && now - *at < window).count()
     }
     pub(super) fn note(&mut self, key: u64, now: MonoNs) {
+        self.tags[self.next] = key as u32;
         self.last[self.next] = (key, now);
         self.next = (self.next + 1) % Self::REMEMBERED;
     }
