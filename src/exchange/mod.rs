@@ -48,6 +48,8 @@ mod script_tests;
 #[cfg(test)]
 mod session_tests;
 mod settle;
+#[cfg(test)]
+mod shape_tests;
 mod sign;
 mod state;
 #[cfg(test)]
