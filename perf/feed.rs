@@ -1,6 +1,6 @@
-//! The other side as text, made in memory: answers to a sign-in, book changes of several symbols with
-//! sequence numbers and times, and what the venue says about an order. Seeded; the same seed gives the
-//! same bytes.
+//! The other side as text, made in memory: answers to a sign-in, book changes of several symbols
+//! with sequence numbers and times, and what the venue says about an order. Seeded; the same seed
+//! gives the same bytes.
 
 use genesis::base::ids::SymbolId;
 use genesis::base::rng::Rng;
@@ -8,8 +8,8 @@ use genesis::base::units::Qty;
 use genesis::model::{Action, Command, Instrument, SymbolName};
 use std::fmt::Write as _;
 
-/// Symbols that a feed can speak about, with their price at the middle in ticks and the decimals of a
-/// tick: five significant digits, as the venue quotes.
+/// Symbols that a feed can speak about, with their price at the middle in ticks and the decimals of
+/// a tick: five significant digits, as the venue quotes.
 const SYMBOLS: [(&str, i64, usize); 4] = [
     ("tBTCUSD", 86_717, 0),
     ("tETHUSD", 23_045, 1),
@@ -19,8 +19,10 @@ const SYMBOLS: [(&str, i64, usize); 4] = [
 pub const SYMBOLS_MAX: usize = SYMBOLS.len();
 /// Levels of a side; the feed never shows more.
 pub const LEVELS: usize = 25;
-/// Channel number of the first symbol's book.
+/// Channel number of the first symbol's book, and how much further its trades and ticker are.
 const CHAN_FIRST: u32 = 81_568;
+const TRADES_FROM: u32 = 100;
+const TICKERS_FROM: u32 = 200;
 
 /// One text frame from server to client, not masked.
 pub fn server_frame(text: &[u8], out: &mut Vec<u8>) {
@@ -57,6 +59,18 @@ pub fn client_text(bytes: &[u8]) -> Option<(String, usize)> {
     let text: Vec<u8> =
         bytes[head..head + len].iter().enumerate().map(|(i, b)| b ^ mask[i % 4]).collect();
     Some((String::from_utf8_lossy(&text).into_owned(), head + len))
+}
+
+/// A client frame of `size` bytes in all (from 134 on) that holds an order, its mask zero.
+pub fn client_order(size: usize) -> Vec<u8> {
+    let text =
+        r#"[0,"on",null,{"cid":1,"symbol":"tBTCUSD","amount":"0.01","price":"86717","pad":""#;
+    let len = size - 8;
+    let mut frame = vec![0x81, 0x80 | 126, (len >> 8) as u8, len as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(text.as_bytes());
+    frame.resize(size - 3, b'x');
+    frame.extend_from_slice(b"\"}]");
+    frame
 }
 
 /// The value of a key in flat JSON text, without its quotes.
@@ -152,7 +166,7 @@ impl Feed {
                     let (seq, at) = self.stamp();
                     server_frame(format!("[{chan},{rows},{seq},{at}]").as_bytes(), out);
                 } else {
-                    let chan = chan + 100;
+                    let chan = chan + if channel == "trades" { TRADES_FROM } else { TICKERS_FROM };
                     say(&format!(
                         r#"{{"event":"subscribed","channel":"{channel}","chanId":{chan},"symbol":"{name}"{sub}}}"#
                     ));
@@ -233,21 +247,56 @@ impl Feed {
         server_frame(text.as_bytes(), out);
         self.text = text;
     }
-    /// What the venue says to a new order that it fills at once: taken, traded, traded with its fee,
-    /// ended. Nothing to other commands.
+    /// One public trade at the middle as a whole frame, appended to `out`.
+    pub fn trade_frame(&mut self, out: &mut Vec<u8>) {
+        let symbol = self.rng.below(self.symbols as u64) as usize;
+        let side = self.rng.below(2) as usize;
+        let (sign, px) = (if side == 0 { "-" } else { "" }, Self::price(symbol, side, 0));
+        self.trade_id += 1;
+        let part = 1 + self.rng.below(99_999_999);
+        let (seq, at) = self.stamp();
+        let (id, chan) = (self.trade_id, CHAN_FIRST + TRADES_FROM + symbol as u32);
+        let text = format!("[{chan},\"te\",[{id},{at},{sign}0.{part:08},{px}],{seq},{at}]");
+        server_frame(text.as_bytes(), out);
+    }
+    /// A heartbeat of every channel.
+    pub fn heartbeats(&mut self, out: &mut Vec<u8>) {
+        for from in [0, TRADES_FROM, TICKERS_FROM] {
+            for symbol in 0..self.symbols as u32 {
+                let (seq, at) = self.stamp();
+                let text = format!("[{},\"hb\",{seq},{at}]", CHAN_FIRST + from + symbol);
+                server_frame(text.as_bytes(), out);
+            }
+        }
+    }
+    /// What the venue says to a new order that it fills at once; nothing to other commands.
     pub fn filled(&mut self, command: &Command, out: &mut Vec<u8>) {
-        let Action::New(new) = command.action else { return };
-        let (name, ..) = SYMBOLS[command.symbol.index()];
+        if let Action::New(new) = command.action {
+            let (name, ..) = SYMBOLS[command.symbol.index()];
+            self.fill(name, new.cid.0, &new.qty.to_string(), &new.px.to_string(), out);
+        }
+    }
+    /// The same for an order as it stands on the wire.
+    pub fn filled_text(&mut self, text: &str, out: &mut Vec<u8>) {
+        let of = |key| field(text, key).unwrap_or_default();
+        let known = SYMBOLS.iter().find(|(name, ..)| *name == of("symbol"));
+        if let (true, Some((name, ..)), Ok(cid)) =
+            (text.starts_with("[0,\"on\""), known, of("cid").parse())
+        {
+            self.fill(name, cid, of("amount"), of("price"), out);
+        }
+    }
+    /// Taken, traded, traded with its fee, ended.
+    fn fill(&mut self, name: &str, cid: u64, qty: &str, px: &str, out: &mut Vec<u8>) {
         self.order_id += 1;
         self.trade_id += 1;
-        let (id, trade, cid, at) = (self.order_id, self.trade_id, new.cid.0, self.at_ms);
-        let (qty, px) = (new.qty, new.px);
+        let (id, trade, at) = (self.order_id, self.trade_id, self.at_ms);
         let order = |left: &str, status: &str| {
             format!(
                 r#"[{id},1,{cid},"{name}",{at},{at},{left},{qty},"IOC",null,null,null,0,"{status}",null,null,{px},{px},0,0,null,null,null,0,0,null,null,null,"API>BFX",null,null,null]"#
             )
         };
-        let ack = order(&qty.to_string(), "ACTIVE");
+        let ack = order(qty, "ACTIVE");
         let end = order("0", &format!("EXECUTED @ {px}({qty})"));
         let texts = [
             format!(r#""n",[{at},"on-req",null,null,{ack},null,"SUCCESS","Submitting order."]"#),

@@ -1,6 +1,6 @@
 //! The line in one thread without sockets: the stages of a run, made as a run makes them, the real
-//! write-ahead log, and the real clock. What differs from a run is that no limit on the number or the
-//! pace of orders stands in the way, because the venue answers as fast as it is asked.
+//! write-ahead log, and the real clock. What differs from a run is that no limit on the number or
+//! the pace of orders stands in the way, because the venue answers as fast as it is asked.
 
 use crate::feed::{Feed, client_text, instruments};
 use genesis::base::ids::ConnId;
@@ -52,6 +52,25 @@ impl Default for RigConfig {
     }
 }
 
+pub fn public_config(config: &RigConfig) -> PublicConfig {
+    PublicConfig { flags: config.flags, ..PublicConfig::default() }
+}
+/// Book, trades and ticker of every symbol.
+pub fn subscriptions(config: &RigConfig) -> Vec<Subscription> {
+    let channels = |symbol| {
+        [
+            Subscription::book(symbol, Precision::P0, Frequency::F0, 25),
+            Subscription::trades(symbol),
+            Subscription::ticker(symbol),
+        ]
+    };
+    instruments(config.symbols).into_iter().flat_map(|row| channels(row.id)).collect()
+}
+pub fn public_session(config: &RigConfig) -> PublicSession {
+    let table = SymbolTable::new(&instruments(config.symbols));
+    PublicSession::new(public_config(config), &subscriptions(config), table)
+}
+
 /// The front with its sessions, sockets 0 (market) and 1 (trading).
 pub fn parse_line(config: &RigConfig) -> ParseLine {
     let rows = instruments(config.symbols);
@@ -60,19 +79,7 @@ pub fn parse_line(config: &RigConfig) -> ParseLine {
     let mouth = MouthConfig { symbols: rows.len(), ..MouthConfig::default() };
     let mouth = Mouth::new(Sequencer::new(ClockPolicy::Host, 50), mouth);
     let mut line = ParseLine::new(BarBuilder::new(bars), mouth, 7);
-    let subscriptions: Vec<Subscription> = rows
-        .iter()
-        .flat_map(|row| {
-            [
-                Subscription::book(row.id, Precision::P0, Frequency::F0, 25),
-                Subscription::trades(row.id),
-                Subscription::ticker(row.id),
-            ]
-        })
-        .collect();
-    let public = PublicConfig { flags: config.flags, ..PublicConfig::default() };
-    let conn = line.add_public(PublicSession::new(public, &subscriptions, table.clone()));
-    assert_eq!(conn, MARKET);
+    assert_eq!(line.add_public(public_session(config)), MARKET);
     let key = ApiKey::new("id", b"secret").expect("a plain key");
     let private = PrivateConfig { conn: TRADING, ..PrivateConfig::default() };
     assert_eq!(line.add_private(PrivateSession::new(private, key, table)), TRADING);
@@ -103,6 +110,8 @@ pub fn risk_stage(config: &RigConfig) -> RiskStage {
     let mut guards = [GuardMode::On; Guard::COUNT];
     guards[Guard::OrderRate as usize] = GuardMode::Shadow;
     guards[Guard::Repeat as usize] = GuardMode::Off;
+    // Nobody tells a wallet here.
+    guards[Guard::UnknownEquity as usize] = GuardMode::Off;
     let limits = Limits {
         order_notional_max: Quote::from_whole(1_000_000),
         position_max: Quote::from_whole(10_000_000),
@@ -274,6 +283,16 @@ impl Venue {
     }
 }
 
+/// How far an event goes: to find out what each part costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It ends behind the front.
+    Front,
+    /// It ends behind the signal stage.
+    Signal,
+    Whole,
+}
+
 /// Behind the front by direct calls: signal, risk, send.
 pub struct Back {
     pub signal: SignalStage,
@@ -283,19 +302,26 @@ pub struct Back {
     pub clock: Clock,
     pub frame: [u8; ORDER_FRAME_MAX],
     pub done: Done,
-    pub events: u64,
+    pub reach: Reach,
 }
 
 impl Back {
     #[inline(always)]
     fn on_event(&mut self, event: &Event) {
-        let Back { signal, risk, send, wal, clock, frame, done, events } = self;
-        *events += 1;
+        let Back { signal, risk, send, wal, clock, frame, done, reach } = self;
+        if *reach == Reach::Front {
+            std::hint::black_box(event);
+            return;
+        }
         signal.on_input(
             event,
             &mut Direct(|mut signal: Signal| {
                 if let Signal::Intent(intent) = &mut signal {
                     intent.trace.signalled = clock.tsc();
+                }
+                if *reach == Reach::Signal {
+                    std::hint::black_box(&signal);
+                    return;
                 }
                 risk.on_input(
                     &signal,
@@ -361,7 +387,7 @@ impl Rig {
             clock: clock.clone(),
             frame: [0; ORDER_FRAME_MAX],
             done: Done::new(),
-            events: 0,
+            reach: Reach::Whole,
         };
         let turns = TurnClock::new(&clock);
         let mut rig = Rig { line: parse_line(&config), back, turns, clock };

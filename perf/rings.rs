@@ -1,6 +1,6 @@
-//! The line in one thread as a fused run drives it: the same duties over the same rings, with the taps
-//! and the input log of a run. Only the sockets are missing: bytes are put into the buffers that a
-//! read would have filled, and what `send` would write stays in memory.
+//! The line in one thread as a fused run drives it: the same duties over the same rings, with the
+//! taps and the input log of a run. Only the sockets are missing: bytes are put into the buffers
+//! that a read would have filled, and what `send` would write stays in memory.
 
 use crate::feed::{client_text, instruments};
 use crate::rig::{
@@ -10,7 +10,7 @@ use crate::rig::{
 use genesis::base::ids::ConnId;
 use genesis::base::time::MonoNs;
 use genesis::engine::risk::RiskStage;
-use genesis::io::clock::Clock;
+use genesis::io::clock::{Clock, TurnClock};
 use genesis::io::input_log::{self, InputLogWriter, LogHeader};
 use genesis::line::parse::ParseLine;
 use genesis::line::send::{Door, ORDER_FRAME_MAX, SendLine};
@@ -117,11 +117,12 @@ impl Rings {
             line: parse_line(&config),
             market: SocketSide::new(market_rx, market_back_tx),
             trading: SocketSide::new(trading_rx, trading_back_tx),
-            out: Delivery { ring: event_tx, log: Some(log_tap) },
+            out: Delivery { ring: event_tx, log: Some(log_tap), log_stalls: false },
             rest: rest_rx,
             operator: operator_rx,
             tap: Observer::new(gaps, seen_tx, rows, symbols, Some(TRADING)),
             clock: clock.clone(),
+            turns: TurnClock::new(&clock),
             time_at: MonoNs(0),
             nonce: Box::new(|| 1_000),
             trading_conn: Some(TRADING),

@@ -41,12 +41,16 @@ const PACED: Pace = Pace {
     reach_ns: 1_000,
     ..HOT
 };
-pub const PACES: [Pace; 5] = [
+/// Back to back, for a profiler: the machine is never idle, so this is no T1 of anything.
+const PROFILE: Pace = Pace { name: "profile", every_ns: 0, ..HOT };
+pub const PACES: [Pace; 7] = [
     HOT,
     PACED,
     Pace { name: "paced_warm", evict: false, ..PACED },
     Pace { name: "hot_rings", rings: true, ..HOT },
     Pace { name: "paced_rings", rings: true, ..PACED },
+    PROFILE,
+    Pace { name: "profile_rings", rings: true, ..PROFILE },
 ];
 
 /// Walks over twice the second-level cache, which holds what the first levels hold.

@@ -30,6 +30,11 @@ impl<const N: usize> Text<N> {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len as usize]
     }
+    /// All places, and how many of them are text: for writers that copy a fixed size.
+    #[inline(always)]
+    pub const fn padded(&self) -> (&[u8; N], usize) {
+        (&self.bytes, self.len as usize)
+    }
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or("")
     }

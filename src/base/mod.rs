@@ -14,3 +14,4 @@ pub mod retry;
 pub mod rng;
 pub mod time;
 pub mod units;
+pub mod zone;

@@ -112,20 +112,20 @@ fixed_point!(
     Quote
 );
 
-/// `left × right` at 1e-16 brought back to 1e-8, rounded towards zero, saturating. Most products fit
-/// 64 bits, where a division by a constant is a multiplication; one of 128 bits is a library call.
+/// `left × right` at 1e-16 brought back to 1e-8, rounded towards zero, saturating. Without 128
+/// bits, whose division is a library call: a product above 922 whole units, thus most orders'
+/// value, would need them. With `left = a·10^8 + b` and `right = c·10^8 + d` the result is
+/// `a·c·10^8 + a·d + b·c + ⌊b·d / 10^8⌋`, and only the last term is cut.
 #[inline(always)]
 fn mul_units(left: i64, right: i64) -> i64 {
-    match left.checked_mul(right) {
-        Some(product) => product / UNIT_SCALE,
-        None => mul_units_wide(left, right),
-    }
-}
-#[cold]
-#[inline(never)]
-fn mul_units_wide(left: i64, right: i64) -> i64 {
-    let wide = i128::from(left) * i128::from(right) / i128::from(UNIT_SCALE);
-    wide.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    const UNIT: u64 = UNIT_SCALE as u64;
+    let (x, y) = (left.unsigned_abs(), right.unsigned_abs());
+    let (a, b, c, d) = (x / UNIT, x % UNIT, y / UNIT, y % UNIT);
+    // a and c are below 10^11, b and d below 10^8: every product but the first fits.
+    let whole = a.saturating_mul(c).saturating_mul(UNIT);
+    let sum = whole.saturating_add(a * d).saturating_add(b * c).saturating_add(b * d / UNIT);
+    let magnitude = sum.min(i64::MAX as u64) as i64;
+    if (left < 0) == (right < 0) { magnitude } else { -magnitude }
 }
 
 /// Ticks of prices with 5, 6, … digits at 1e-8; an `i64` has at most 19.
@@ -219,69 +219,79 @@ impl Side {
 /// Longest text `write_decimal` makes: sign, 11 digits, point, 8 decimals.
 pub const DECIMAL_TEXT_MAX: usize = 24;
 
-/// Digits of 0 … 99, two each.
-const PAIRS: [u8; 200] = {
-    let mut pairs = [0; 200];
-    let mut value = 0;
-    while value < 100 {
-        pairs[2 * value] = b'0' + (value / 10) as u8;
-        pairs[2 * value + 1] = b'0' + (value % 10) as u8;
-        value += 1;
-    }
-    pairs
-};
-/// Digits of the longest `u64`.
-pub const UINT_TEXT_MAX: usize = 20;
+/// Room for the digits of the longest `u64`, and for the eight bytes that are written at once.
+pub const UINT_TEXT_MAX: usize = 24;
+/// The text "00000000" as a number.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Writes a number's digits at the end of `out`; returns where they begin. Two digits a step: each
-/// step waits for the division before it.
+/// The eight digits of a number below 10^8, the first in the lowest byte, each 0 … 9. All at once:
+/// halves of four digits, of two, of one, each by a multiplication that stands for the division.
 #[inline(always)]
-pub fn write_uint(value: u64, out: &mut [u8; UINT_TEXT_MAX]) -> usize {
-    let (mut rest, mut at) = (value, UINT_TEXT_MAX);
-    while rest >= 100 {
-        let pair = (rest % 100) as usize * 2;
-        rest /= 100;
-        at -= 2;
-        out[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-    }
-    if rest >= 10 {
-        let pair = rest as usize * 2;
-        at -= 2;
-        out[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+const fn digits_8(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = (fours * 10_486) >> 20 & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - hundreds * 100) << 16;
+    let tens = (twos * 103) >> 10 & 0x000f_000f_000f_000f;
+    tens | (twos - tens * 10) << 8
+}
+/// Puts eight bytes at `at`, of which the caller keeps as many as mean something.
+#[inline(always)]
+fn put_8<const N: usize>(out: &mut [u8; N], at: usize, digits: u64) {
+    out[at..at + 8].copy_from_slice(&digits.to_le_bytes());
+}
+/// Writes a number from `at` on, without leading zeros; returns where it ends.
+#[inline(always)]
+fn put_uint<const N: usize>(out: &mut [u8; N], mut at: usize, value: u64) -> usize {
+    const CHUNK: u64 = 100_000_000;
+    let mut rest = value;
+    let first = if value < CHUNK {
+        value
+    } else if value < CHUNK * CHUNK {
+        rest = value % CHUNK;
+        value / CHUNK
     } else {
-        at -= 1;
-        out[at] = b'0' + rest as u8;
+        rest = value % (CHUNK * CHUNK);
+        value / (CHUNK * CHUNK)
+    };
+    let digits = digits_8(first);
+    // Zeros of the text's begin are the lowest bytes; the last digit stays whatever it is.
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    put_8(out, at, (digits | ZEROS) >> (8 * zeros));
+    at += 8 - zeros as usize;
+    if value >= CHUNK {
+        if value >= CHUNK * CHUNK {
+            put_8(out, at, digits_8(rest / CHUNK) | ZEROS);
+            at += 8;
+            rest %= CHUNK;
+        }
+        put_8(out, at, digits_8(rest) | ZEROS);
+        at += 8;
     }
     at
 }
 
-/// Writes units of 1e-8 as plain decimal text without trailing zeros; returns the length.
+/// Writes a number's digits; returns how many. What stands behind them has no meaning.
+#[inline]
+pub fn write_uint(value: u64, out: &mut [u8; UINT_TEXT_MAX]) -> usize {
+    put_uint(out, 0, value)
+}
+
+/// Writes units of 1e-8 as plain decimal text without trailing zeros; returns the length. What
+/// stands behind it has no meaning.
 #[inline]
 pub fn write_decimal(raw: i64, out: &mut [u8; DECIMAL_TEXT_MAX]) -> usize {
     let magnitude = raw.unsigned_abs();
     let (whole, frac) = (magnitude / UNIT_SCALE as u64, magnitude % UNIT_SCALE as u64);
-    let mut digits = [0u8; UINT_TEXT_MAX];
-    let at = write_uint(whole, &mut digits);
-    let mut len = usize::from(raw < 0);
     out[0] = b'-';
-    let whole_len = UINT_TEXT_MAX - at;
-    out[len..len + whole_len].copy_from_slice(&digits[at..]);
-    len += whole_len;
+    let at = put_uint(out, usize::from(raw < 0), whole);
     if frac == 0 {
-        return len;
+        return at;
     }
-    // All eight decimals at once, then the zeros at their end are cut off.
-    out[len] = b'.';
-    let (high, low) = (frac / 10_000, frac % 10_000);
-    let pairs = [high / 100, high % 100, low / 100, low % 100];
-    for (place, pair) in pairs.into_iter().enumerate() {
-        let from = pair as usize * 2;
-        out[len + 1 + 2 * place..len + 3 + 2 * place].copy_from_slice(&PAIRS[from..from + 2]);
-    }
-    let decimals: [u8; 8] = out[len + 1..len + 9].try_into().expect("eight bytes");
-    // The first byte is the lowest: zeros of the text's end are the highest bytes.
-    let zeros = (u64::from_le_bytes(decimals) ^ 0x3030_3030_3030_3030).leading_zeros() / 8;
-    len + 9 - zeros as usize
+    // All eight decimals, then the zeros at their end, the highest bytes, are left out.
+    out[at] = b'.';
+    let digits = digits_8(frac);
+    put_8(out, at + 1, digits | ZEROS);
+    at + 9 - digits.leading_zeros() as usize / 8
 }
 
 /// Parses any JSON number into units of 1e-8: `(raw, exact)`. Digits below 1e-8 are rounded half
@@ -444,26 +454,42 @@ mod tests {
             let (a, b) = (next(round % 40), next(round % 37));
             let scale = i128::from(UNIT_SCALE);
             let value = i128::from(a) * i128::from(b) / scale;
-            assert_eq!(Px(a).value(Qty(b)).0, clamp(value), "{a} {b}");
+            // What does not fit is cut to the same magnitude on both sides of zero.
+            assert_eq!(Px(a).value(Qty(b)).0, clamp(value).max(-i64::MAX), "{a} {b}");
             assert_eq!(Px(a).notional(Qty(b)).0, clamp(value.abs()), "{a} {b}");
             let moved = i128::from(a) + i128::from(a) * i128::from(b) / 10_000;
             assert_eq!(Px(a).offset_bps(b).0, clamp(moved), "{a} {b}");
         }
     }
 
-    /// Against `format!`, over all lengths.
+    /// Every pair of four digits, in both halves.
     #[test]
-    fn digits_two_at_a_step_are_the_usual_digits() {
+    fn eight_digits_are_right_for_every_half() {
+        for half in 0..10_000u64 {
+            let value = half * 10_000 + (9_999 - half);
+            let text = (digits_8(value) | ZEROS).to_le_bytes();
+            assert_eq!(std::str::from_utf8(&text), Ok(format!("{value:08}").as_str()));
+        }
+    }
+
+    /// Against `format!`: every length, every border of a power of ten, and numbers of few digits.
+    #[test]
+    fn digits_eight_at_a_time_are_the_usual_digits() {
         let mut rng = crate::base::rng::Rng::new(4);
-        for round in 0..20_000u64 {
+        let power = |round: u64| 10u64.pow((round % 20) as u32);
+        for round in 0..40_000u64 {
             let value = match round {
                 0 => 0,
                 1 => u64::MAX,
+                2 => i64::MIN as u64,
+                3..=22 => power(round),
+                23..=42 => power(round) - 1,
+                43..=99 => rng.below(20).wrapping_mul(power(round)) / 16,
                 _ => rng.next_u64() >> rng.below(64),
             };
             let mut out = [0; UINT_TEXT_MAX];
-            let at = write_uint(value, &mut out);
-            assert_eq!(std::str::from_utf8(&out[at..]), Ok(format!("{value}").as_str()));
+            let len = write_uint(value, &mut out);
+            assert_eq!(std::str::from_utf8(&out[..len]), Ok(format!("{value}").as_str()));
             let raw = value as i64;
             let mut text = [0; DECIMAL_TEXT_MAX];
             let len = write_decimal(raw, &mut text);

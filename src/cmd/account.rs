@@ -230,7 +230,7 @@ fn topology_report(facts: &Facts) -> TopologyReport {
 }
 
 /// Percentiles of a histogram of microseconds, in ms.
-fn ms_of_us(histogram: &Histogram<u64>) -> Percentiles {
+pub(super) fn ms_of_us(histogram: &Histogram<u64>) -> Percentiles {
     let count = histogram.len();
     let at =
         |quantile: f64| (count > 0).then(|| histogram.value_at_quantile(quantile) as f64 / 1_000.0);
@@ -246,7 +246,7 @@ fn ms_of_us(histogram: &Histogram<u64>) -> Percentiles {
 
 fn latency(facts: &Facts) -> Latency {
     let board = &facts.watch.tracker.board;
-    let gaps = &facts.stopped.parse.tap.gaps;
+    let gaps = facts.watch.gaps.total(&facts.stopped.parse.tap.gaps);
     let mut all: Option<Histogram<u64>> = None;
     let mut by_channel = BTreeMap::new();
     for (symbol, kind, histogram) in gaps.rows().filter(|(.., histogram)| !histogram.is_empty()) {

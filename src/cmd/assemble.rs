@@ -6,20 +6,23 @@ use crate::base::time::{DAY_NS, WallNs};
 use crate::base::units::{Qty, Quote, UNIT_SCALE};
 use crate::config::{
     Classic as ClassicSection, Config, Environment, GuardMode as Mode, Maker as MakerSection,
-    MarketSource, OnFull as FullSection, Probe as ProbeSection, ProbeStyle as StyleSection, Speed,
-    StrategyKind, StrategySection, TradingMode, WaitKind as WaitSection,
+    MarketSource, OnFull as FullSection, OnLoss as OnLossSection, Probe as ProbeSection,
+    ProbeStyle as StyleSection, Speed, StrategyKind, StrategySection, TradingMode,
+    WaitKind as WaitSection,
 };
 use crate::engine::indicator::IndicatorConfig;
 use crate::engine::orders::OrdersConfig;
-use crate::engine::risk::{Guard, GuardMode, Limits, RiskConfig, RiskStage};
+use crate::engine::risk::{
+    AccountLimits, Guard, GuardMode, Limits, OnLoss, RiskConfig, RiskMemory, RiskStage,
+};
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::ClockPolicy;
 use crate::engine::signal::{SignalConfig, SignalError, SignalStage};
 use crate::engine::strategy::{
     AnyStrategy, Classic, ClassicConfig, Maker, MakerConfig, Probe, ProbeConfig, ProbeStyle,
-    Weights,
+    Weights, custom,
 };
-use crate::model::{Instrument, SymbolName, WalletKind};
+use crate::model::{Currency, Instrument, SymbolName, WalletKind};
 use crate::runtime::topology::{
     CorePick, Layout, LinkKind, LinkSpec, OnFull, StageKind, ThreadClass, ThreadSpec, TopologySpec,
 };
@@ -35,6 +38,8 @@ pub(super) struct Context {
     pub instruments: Vec<Instrument>,
     /// Highest client id that an earlier run may have used.
     pub cid_used: u64,
+    /// What earlier runs of the account left behind; `None` = nothing.
+    pub memory: Option<RiskMemory>,
 }
 impl Context {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -55,11 +60,14 @@ pub(super) struct Stages {
 /// # Errors
 /// What in the strategies cannot be.
 pub(super) fn stages(config: &Config, context: &Context) -> Result<Stages, SignalError> {
-    let Context { instruments, cid_used } = context;
-    Ok(Stages {
-        signal: SignalStage::new(signal(config, instruments))?,
-        risk: RiskStage::new(risk(config), orders(config, *cid_used), instruments),
-    })
+    let Context { instruments, cid_used, memory } = context;
+    let signal = SignalStage::new(signal(config, instruments))?;
+    let mut risk =
+        RiskStage::new(risk(config, instruments), orders(config, *cid_used), instruments);
+    if let Some(memory) = memory {
+        risk.recall(memory);
+    }
+    Ok(Stages { signal, risk })
 }
 
 /// The door. In a replay ages mean nothing, so there is no bound.
@@ -87,7 +95,7 @@ pub(super) fn is_local(config: &Config) -> bool {
 fn signal(config: &Config, instruments: &[Instrument]) -> SignalConfig {
     let strategies = match config.trading.mode {
         TradingMode::Off => Vec::new(),
-        _ => config.strategies.iter().map(|each| strategy(config, each)).collect(),
+        _ => config.strategies.iter().flat_map(|each| strategies(config, each)).collect(),
     };
     SignalConfig {
         instruments: instruments.to_vec(),
@@ -100,13 +108,14 @@ fn signal(config: &Config, instruments: &[Instrument]) -> SignalConfig {
     }
 }
 
-fn strategy(config: &Config, section: &StrategySection) -> AnyStrategy {
+/// The instances of one section: one, but for custom strategies, which have one a symbol.
+fn strategies(config: &Config, section: &StrategySection) -> Vec<AnyStrategy> {
     let known = |name: &String| config.symbols.iter().position(|symbol| symbol == name);
     let symbols: Vec<SymbolId> =
         section.symbols.iter().filter_map(known).map(|at| SymbolId(at as u16)).collect();
     let qty = Qty::from_raw(section.qty);
     let allow_short = config.trading.wallet != WalletKind::Exchange;
-    match &section.kind {
+    vec![match &section.kind {
         StrategyKind::Maker(maker) => {
             AnyStrategy::Maker(Maker::new(maker_config(maker, symbols, qty, allow_short)))
         }
@@ -116,7 +125,11 @@ fn strategy(config: &Config, section: &StrategySection) -> AnyStrategy {
         StrategyKind::Probe(probe) => {
             AnyStrategy::Probe(Probe::new(probe_config(probe, symbols, qty)))
         }
-    }
+        StrategyKind::Custom { name } => {
+            let made = symbols.iter().filter_map(|symbol| custom(name, *symbol, qty));
+            return made.map(AnyStrategy::Custom).collect();
+        }
+    }]
 }
 
 fn maker_config(
@@ -194,7 +207,38 @@ pub(super) fn clamp_u32(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-fn risk(config: &Config) -> RiskConfig {
+fn account_limits(config: &Config, instruments: &[Instrument]) -> AccountLimits {
+    let section = &config.risk.account;
+    let of_first = instruments.first().map(|row| row.quote).unwrap_or_default();
+    AccountLimits {
+        equity_currency: Currency::new(&section.equity_currency)
+            .filter(|currency| !currency.is_empty())
+            .unwrap_or(of_first),
+        zone: section.time_zone,
+        daily_loss_max: Quote::from_raw(section.daily_loss_max),
+        daily_loss_max_pct: section.daily_loss_max_pct,
+        drawdown_max: Quote::from_raw(section.drawdown_max),
+        drawdown_max_pct: section.drawdown_max_pct,
+        on_loss: match section.on_loss {
+            OnLossSection::Block => OnLoss::Block,
+            OnLossSection::Flatten => OnLoss::Flatten,
+            OnLossSection::Kill => OnLoss::Kill,
+        },
+        loss_streak_max: section.loss_streak_max,
+        reject_streak_max: section.reject_streak_max,
+        cooldown_s: section.cooldown_s,
+        cooldown_symbol_s: section.cooldown_symbol_s,
+        foreign_pause_s: section.foreign_pause_s,
+        trades_day_max: section.trades_day_max,
+        symbol_trades_day_max: section.symbol_trades_day_max,
+        windows: section.trading_windows.clone(),
+        volatility_max_bps: section.volatility_max_bps,
+        volatility_window_ms: section.volatility_window_ms,
+        volatility_pause_s: section.volatility_pause_s,
+    }
+}
+
+fn risk(config: &Config, instruments: &[Instrument]) -> RiskConfig {
     let mode = |mode: Mode| match mode {
         Mode::Off => GuardMode::Off,
         Mode::Shadow => GuardMode::Shadow,
@@ -210,6 +254,18 @@ fn risk(config: &Config) -> RiskConfig {
         (Guard::OrderRate, section.guards.order_rate),
         (Guard::PriceCollar, section.guards.collar),
         (Guard::Stale, section.guards.stale_book),
+        (Guard::Repeat, section.guards.repeat),
+        (Guard::UnknownEquity, section.guards.unknown_equity),
+        (Guard::DailyLoss, section.guards.daily_loss),
+        (Guard::Drawdown, section.guards.drawdown),
+        (Guard::LossStreak, section.guards.loss_streak),
+        (Guard::RejectStreak, section.guards.reject_streak),
+        (Guard::Cooldown, section.guards.cooldown),
+        (Guard::ForeignActivity, section.guards.foreign_activity),
+        (Guard::TradingWindow, section.guards.trading_window),
+        (Guard::Volatility, section.guards.volatility),
+        (Guard::DailyTrades, section.guards.trades_day),
+        (Guard::SymbolDailyTrades, section.guards.symbol_trades_day),
     ] {
         risk.guards[guard as usize] = mode(value);
     }
@@ -228,6 +284,9 @@ fn risk(config: &Config) -> RiskConfig {
         rate_window_ms: clamp_u32(section.order_rate_window_ms),
         collar_bps: whole_bps(section.collar_bps),
         stale_after_ms: clamp_u32(section.book_stale_ms),
+        repeat_max: section.account.repeat_max,
+        repeat_window_ms: section.account.repeat_window_ms,
+        account: account_limits(config, instruments),
         ..risk
     }
 }

@@ -12,10 +12,18 @@ use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, Places};
 use crate::ops::view::ViewMode;
 use crate::runtime::cpu::CpuMap;
 use crate::runtime::topology::{self, Layout, Topology, TopologySpec};
-use crate::runtime::wait::WaitKind;
 use crate::venue::symbols::SymbolTable;
 use std::path::Path;
 use std::time::Duration;
+
+/// What a supervisor tells a service; read from the environment by `cmd` alone.
+#[derive(Clone, Debug, Default)]
+pub struct Service {
+    /// `$NOTIFY_SOCKET`.
+    pub notify_socket: Option<String>,
+    /// `$WATCHDOG_USEC`.
+    pub watchdog_usec: Option<String>,
+}
 
 /// What the command line adds to a config.
 #[derive(Clone, Debug)]
@@ -29,6 +37,8 @@ pub struct RunRequest {
     pub places: Places,
     /// An exchange of ours in another process (`genesis venue`), instead of an embedded one.
     pub attach: Option<String>,
+    /// What the environment says to a service.
+    pub service: Service,
 }
 
 /// Why a run did not come to a report.
@@ -48,6 +58,7 @@ pub(super) fn bad_input(error: impl std::fmt::Display) -> RunError {
 }
 
 /// Why a run ends.
+#[cfg(feature = "net")]
 pub(super) struct Ending {
     pub(super) reason: String,
     pub(super) halted: bool,
@@ -147,7 +158,7 @@ fn over_rings(
     // Threads may share a core here: a replay asks for the same decisions, not for speed.
     let spec = TopologySpec {
         layout,
-        wait: Some(WaitKind::Backoff),
+        wait: Some(crate::runtime::wait::WaitKind::Backoff),
         threads: Vec::new(),
         links: assemble::topology(config).links,
     };

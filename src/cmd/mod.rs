@@ -7,19 +7,46 @@
 
 #[cfg(feature = "net")]
 mod account;
+// Without sockets only a replay asks for stages.
+#[cfg_attr(not(feature = "net"), allow(dead_code))]
 mod assemble;
+#[cfg(feature = "net")]
+mod client;
 mod config;
+#[cfg(feature = "net")]
+mod control;
 mod doctor;
 mod engine;
 #[cfg(feature = "net")]
+mod gaps;
+#[cfg(feature = "net")]
 mod ids;
+#[cfg(feature = "net")]
+mod keys;
+#[cfg(feature = "net")]
+mod kill;
 mod latency;
 #[cfg(feature = "net")]
+mod memory;
+#[cfg(feature = "net")]
+mod operate;
+#[cfg(feature = "net")]
 mod outside;
+#[cfg(feature = "net")]
+mod publish;
+#[cfg(feature = "net")]
+mod reach;
+#[cfg(feature = "net")]
+mod record;
 mod replay;
 mod run;
 #[cfg(feature = "net")]
+mod secrets;
+#[cfg(feature = "net")]
 mod session;
+mod simulate;
+#[cfg(feature = "net")]
+mod symbols;
 #[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
@@ -55,7 +82,9 @@ const EXIT_CODES: &str = "Exit codes:
   2  bad input: arguments, config, a file missing or broken, a port in use
   3  the run ended with own orders at the venue, or with orders of unknown fate
   4  flat was asked for (trading.on_stop = \"flatten\") and positions are left
-  5  the engine halted by itself";
+  5  the engine halted by itself
+  6  a command was given and no run answers
+  7  a thread hung and could not be ended; own orders may be at the venue";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -72,6 +101,45 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(after_help = venue::MANUAL)]
     Venue(Box<venue::VenueArgs>),
+    /// Record what a venue sends into files that are markets.
+    #[cfg(feature = "net")]
+    #[command(after_help = record::MANUAL)]
+    Record(Box<record::RecordArgs>),
+    /// No new entries; exits go on.
+    #[cfg(feature = "net")]
+    Pause(control::WordArgs),
+    /// Take a pause back.
+    #[cfg(feature = "net")]
+    Resume(control::WordArgs),
+    /// Cancel own orders.
+    #[cfg(feature = "net")]
+    Cancel(control::WordArgs),
+    /// Close positions; entries are paused first.
+    #[cfg(feature = "net")]
+    Flatten(control::WordArgs),
+    /// Kill switch: no entries, own orders cancelled, positions closed, halted until reset.
+    #[cfg(feature = "net")]
+    #[command(after_help = EXIT_CODES)]
+    Kill(control::KillArgs),
+    /// Clear what has tripped, with a reason.
+    #[cfg(feature = "net")]
+    Reset(control::WordArgs),
+    /// Every guard with what it blocked and how far it is from its limit.
+    #[cfg(feature = "net")]
+    Guards(control::WordArgs),
+    #[cfg(feature = "net")]
+    #[command(flatten)]
+    Client(client::ClientCommand),
+    /// What the venue lists, and which pair a name stands for.
+    #[cfg(feature = "net")]
+    Symbols(symbols::SymbolsArgs),
+    /// What the API keys may do, and whether they may trade live.
+    #[cfg(feature = "net")]
+    #[command(after_help = keys::MANUAL)]
+    Keys(keys::KeysArgs),
+    /// Run engine and exchange under seeds and faults, on virtual time, and check what must hold.
+    #[command(after_help = simulate::MANUAL)]
+    Simulate(simulate::SimulateArgs),
     /// Check this machine: clocks, CPUs, memory, directories.
     Doctor(doctor::DoctorArgs),
 }
@@ -87,7 +155,30 @@ pub fn main() -> ExitCode {
         Some(Command::Config(args)) => config::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Venue(args)) => venue::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Record(args)) => record::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Pause(args)) => control::word("pause", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Resume(args)) => control::word("resume", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Cancel(args)) => control::word("cancel", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Flatten(args)) => control::word("flatten", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Kill(args)) => control::kill(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Reset(args)) => control::word("reset", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Guards(args)) => control::word("guards", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Symbols(args)) => symbols::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Keys(args)) => keys::run(&args),
+        Some(Command::Simulate(args)) => simulate::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Client(command)) => client::run(&command),
     };
     ExitCode::from(code)
 }

@@ -1,7 +1,7 @@
 //! `genesis` and `genesis run`: from arguments to a checked request, and from a report to an exit
 //! code.
 
-use super::engine::{self, RunError, RunRequest};
+use super::engine::{self, RunError, RunRequest, Service};
 use super::{complain, places, say};
 use crate::config::{Config, Environment, MarketSource, Override, Sources, TradingMode, ViewKind};
 use crate::ops::report::{Report, exit};
@@ -178,6 +178,10 @@ pub(super) fn run(args: &RunArgs) -> u8 {
         is_armed: args.arm.is_some(),
         places: places(dir),
         attach: args.attach.clone(),
+        service: Service {
+            notify_socket: std::env::var("NOTIFY_SOCKET").ok(),
+            watchdog_usec: std::env::var("WATCHDOG_USEC").ok(),
+        },
     };
     match engine::runtime_entry(config, request) {
         Ok(report) => finish(&report, args, report_to_stdout),

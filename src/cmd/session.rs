@@ -2,8 +2,12 @@
 //! lists, starts the threads, watches, stops, reports.
 
 use super::assemble::{self, Context};
+use super::control::ControlDesk;
 use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
-use super::ids::CidBlock;
+use super::ids::CidMark;
+use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
+use super::memory::{self, MemoryHome};
+use super::operate::{Beside, Operate, RunFacts};
 use super::outside;
 use super::watch::Watch;
 use crate::base::bounded::Text;
@@ -19,13 +23,13 @@ use crate::io::{syscall, wal};
 use crate::line::nonce::NonceAllocator;
 use crate::model::{Bar, Body, Instrument, OperatorCommand, OperatorVerb, Rank};
 use crate::ops::journal::OrderTracker;
-use crate::ops::logger;
+use crate::ops::logger::{self, LogFile};
 use crate::ops::report::{Build, Report};
 use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, RunDir};
 use crate::ops::view::View;
 use crate::ops::waterfall::WaterfallWriter;
 use crate::ring::Latch;
-use crate::runtime::cold::journal::JournalThread;
+use crate::runtime::cold::journal::{JournalStats, JournalThread};
 use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
 use crate::runtime::server::{
@@ -85,7 +89,11 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let run_dir = RunDir::create(&root, started_at)
         .map_err(|e| bad_input(format!("run directory under `{}`: {e}", root.display())))?;
     if let Some(logger) = logger::current()
-        && let Ok(file) = std::fs::File::create(run_dir.file(LOG_FILE))
+        && let Ok(file) = LogFile::create(
+            &run_dir.file(LOG_FILE),
+            config.log.file_mib_max << 20,
+            config.log.files_max,
+        )
     {
         logger.copy_to(file);
     }
@@ -99,17 +107,57 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let listed = listed_pairs(&mut rest, &venue.rest_url)?;
     let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
     let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
-    let cids = CidBlock::take(&root, account_name(&config)).map_err(bad_input)?;
-    let context = Context { instruments: instruments.clone(), cid_used: cids.used() };
-    let stages = assemble::stages(&config, &context)
+    let account = account_name(&config).to_owned();
+    // The account of an exchange in this process begins with it: there is nothing to remember.
+    let home = match venue.embedded {
+        None => Some(MemoryHome::open(&root, &account).map_err(bad_input)?),
+        Some(_) => None,
+    };
+    let memory = home.as_ref().map_or(Ok(None), MemoryHome::recall).map_err(bad_input)?;
+    // The kill's own ids first: the run's mark moves on at its end.
+    let mark = || CidMark::open(&root, &account, started_at).map_err(bad_input);
+    let (kill_cids, cids) = (mark()?, mark()?);
+    let remembered = memory.as_ref().map_or(0, |memory| memory.account.cid_last.0);
+    let cid_used = cids.used().max(remembered);
+    let context = Context { instruments: instruments.clone(), cid_used, memory };
+    let mut stages = assemble::stages(&config, &context)
         .map_err(|e| bad_input(format!("strategy: {e}; correct [[strategy]]")))?;
-    let (input_log, log_writer) = open_input_log(&config, &context, &run_dir, &topology)?;
     let wal_config = wal_config(&config, &run_dir);
     let wal_dir = wal_config.dir.clone();
+    let memory_dir = wal_dir.with_extension("risk");
+    let keeper = match &home {
+        Some(home) => home.keep(&instruments, context.memory.as_ref()),
+        None => memory::keeper(&memory_dir.join("state"), &instruments, None),
+    };
+    stages.risk.keep_in(Box::new(keeper.map_err(|e| bad_input(format!("risk state: {e}")))?));
+    let (input_log, log_writer) = open_input_log(&config, &context, &run_dir, &topology)?;
+    if home.is_some()
+        && let Err(error) = memory::salvage(&root, &account, &run_dir.id(), &wal_dir)
+    {
+        log::error!("write-ahead log of an earlier run: {error}");
+    }
     let (wal, wal_tail, _) = wal::open(&wal_config).map_err(bad_input)?;
     let key = |what: &str| {
         ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes())
             .map_err(|e| failed(format!("{what} key: {e:?}")))
+    };
+    let place = VenuePlace {
+        rest_url: venue.rest_url.clone(),
+        ca: venue.ca.clone(),
+        account: account.clone(),
+    };
+    std::fs::write(run_dir.file(VENUE_FILE), kill::json_text(&place)).map_err(failed)?;
+    let nonces = NonceAllocator::new(0);
+    let desk = Desk {
+        rest: RestTransport::new(&outside::rest(&config, outside::trust(venue.ca.as_ref())))
+            .map_err(|e| bad_input(format!("REST: {e}")))?,
+        url: venue.rest_url.clone(),
+        key: key("kill")?,
+        nonces: nonces.clone(),
+        instruments: instruments.clone(),
+        wallet: config.trading.wallet,
+        leverage: config.trading.leverage,
+        clock: clock.clone(),
     };
     let target = outside::dial(&venue.ws_url, venue.ca.as_ref(), true).map_err(bad_input)?;
     let trading = TradingPlan {
@@ -117,7 +165,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         session: outside::private(&config),
         key: key("trade")?,
         rest_key: key("rest")?,
-        nonces: NonceAllocator::new(0),
+        nonces,
         rest,
         rest_url: venue.rest_url.clone(),
         rest_retries_max: config.rest.retries_max,
@@ -151,17 +199,32 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let names = instruments.iter().map(|row| row.name.as_str().to_owned()).collect();
     let tracker = OrderTracker::new(clock.clone(), names, Some(writer));
     let watch = Watch::new(&config, &instruments, tracker, clock.clone());
+    let journal_stats: Arc<JournalStats> = Arc::default();
     let journal_stop = Arc::new(AtomicBool::new(false));
     let journal = JournalThread {
         input_log: log_writer,
         wal: wal_tail,
         stop: Arc::clone(&journal_stop),
-        stats: Arc::default(),
+        stats: Arc::clone(&journal_stats),
     };
     let journal = cold::spawn("journal", &topology.cold_cpus, move || journal.run());
     let journal = journal.map_err(failed)?;
     let running = plan.start().map_err(failed)?;
+    let (file, record) = (kill::kill_file(&root, &account), run_dir.file(KILL_RECORD));
+    let kill = KillWatch::start(file, record, &running.latch, desk, kill_cids).map_err(failed)?;
+    let control = ControlDesk::start(&run_dir, running.latch.clone(), &topology.cold_cpus)
+        .map_err(bad_input)?;
+    let operate = Operate::start(&Beside {
+        config: &config,
+        run_dir: &run_dir,
+        topology: &topology,
+        running: &running,
+        journal: journal_stats,
+        clock: &clock,
+        service: &request.service,
+    })?;
     let mut session = Session {
+        operate,
         config,
         request,
         clock,
@@ -171,12 +234,17 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         journal,
         journal_stop,
         wal_dir,
+        memory_dir,
+        home,
+        kill,
+        control,
         run_dir,
         instruments,
         topology,
         started_at,
         cids,
         warm: Warm::No,
+        copied_at_s: 0,
     };
     let ending = session.watch_until_end()?;
     session.finish(&ending)
@@ -322,7 +390,7 @@ fn get(
 }
 
 /// What the venue lists, with its order sizes: name without `t`, smallest, largest.
-fn listed_pairs(
+pub(super) fn listed_pairs(
     rest: &mut RestTransport,
     rest_url: &str,
 ) -> Result<Vec<(String, Qty, Qty)>, RunError> {
@@ -373,6 +441,7 @@ enum Warm {
 
 /// A run under way.
 pub(super) struct Session {
+    operate: Operate,
     pub(super) config: Config,
     pub(super) request: RunRequest,
     pub(super) clock: Clock,
@@ -382,12 +451,18 @@ pub(super) struct Session {
     journal: ColdThread<JournalThread>,
     journal_stop: Arc<AtomicBool>,
     wal_dir: PathBuf,
+    memory_dir: PathBuf,
+    home: Option<MemoryHome>,
+    kill: KillWatch,
+    control: ControlDesk,
     pub(super) run_dir: RunDir,
     pub(super) instruments: Vec<Instrument>,
     pub(super) topology: Topology,
     pub(super) started_at: WallNs,
-    cids: CidBlock,
+    cids: CidMark,
     warm: Warm,
+    /// Second of the last copy of the risk state.
+    copied_at_s: u64,
 }
 
 impl Session {
@@ -395,8 +470,30 @@ impl Session {
     fn round(&mut self) {
         self.watch.drain(&mut self.running.taps);
         self.watch.tracker.flush();
+        self.kill.round(&self.running.latch, self.watch.account());
+        self.control.round(
+            &mut self.running,
+            &mut self.kill,
+            &self.instruments,
+            self.watch.levels(),
+            self.watch.account().map(|account| account.rank),
+        );
+        let second = self.clock.mono().0 / 1_000_000_000;
+        if let Some(home) = &mut self.home
+            && second != self.copied_at_s
+        {
+            self.copied_at_s = second;
+            home.copy();
+        }
+        let facts = RunFacts {
+            config: &self.config,
+            run_dir: &self.run_dir,
+            topology: &self.topology,
+            instruments: &self.instruments,
+        };
+        self.operate.round(&mut self.watch, &mut self.running, &mut self.kill, &facts);
         if let Some(account) = self.watch.account()
-            && let Err(words) = self.cids.keep_ahead(account.orders.opened)
+            && let Err(words) = self.cids.keep_ahead(account.cid_last)
         {
             log::error!("client ids cannot be kept ahead, no more entries: {words}");
             self.running.latch.raise(Rank::EntriesBlocked as u8);
@@ -432,6 +529,7 @@ impl Session {
             logger.hide(view.is_live());
         }
         let mut finished_at = None;
+        self.operate.begin();
         let ending = loop {
             self.round();
             if view.is_due() {
@@ -445,6 +543,9 @@ impl Session {
             }
             if self.request.run_for.is_some_and(is_over) {
                 break Ending { reason: "time is up".to_owned(), halted: false };
+            }
+            if let Some(words) = self.operate.wants_halt() {
+                break Ending { reason: format!("halted by the watchdog: {words}"), halted: true };
             }
             if let Some(words) = self.running.failure() {
                 break Ending { reason: format!("halted: {words}"), halted: true };
@@ -461,6 +562,7 @@ impl Session {
                 }
             }
         };
+        self.operate.end();
         if self.running.failure().is_none() {
             self.stop_orders(&mut view);
         }
@@ -509,9 +611,11 @@ impl Session {
     fn finish(mut self, ending: &Ending) -> Result<Report, RunError> {
         self.round();
         let elapsed = self.clock.mono() - MonoNs(0);
+        self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
         self.watch.drain(&mut taps);
         self.watch.tracker.close();
+        self.control.close();
         self.journal_stop.store(true, Ordering::Release);
         let journal = self.journal.join();
         if let Some(writer) = journal.and_then(|journal| journal.input_log)
@@ -536,9 +640,16 @@ impl Session {
             elapsed_s: elapsed.0 as f64 / 1e9,
             ending,
         });
+        if let Err(words) = self.cids.close(stopped.risk.stage.snapshot().cid_last) {
+            log::warn!("{words}");
+        }
         drop(stopped);
         // The run ended by itself: its write-ahead log has done its work.
         let _ = std::fs::remove_dir_all(&self.wal_dir);
+        match &mut self.home {
+            Some(home) => home.copy(),
+            None => drop(std::fs::remove_dir_all(&self.memory_dir)),
+        }
         Ok(report)
     }
 }

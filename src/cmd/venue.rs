@@ -44,9 +44,9 @@ Markets:
 
 Faults:
   --faults config/faults.toml
-                            messages lost, late, twice or spoilt, REST errors and slow bodies, refused
-                            nonces, cancel-only, maintenance, restarts: by a script whose manual is
-                            that file
+                            messages lost, late, twice or spoilt, REST errors and slow bodies,
+                            refused nonces, cancel-only, maintenance, restarts: by a script whose
+                            manual is that file
 
 Accounts and orders live as long as the process; with --state FILE they survive it.
 
@@ -287,7 +287,7 @@ fn wall_now() -> WallNs {
 }
 
 /// A channel that speaks once for each SIGINT, SIGTERM or SIGHUP.
-fn stop_signals() -> std::io::Result<Receiver<()>> {
+pub(super) fn stop_signals() -> std::io::Result<Receiver<()>> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let (told, stop) = crossbeam_channel::bounded(1);

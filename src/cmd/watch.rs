@@ -1,46 +1,61 @@
 //! Gathers what the taps tell, for the live view while it runs and for the report at its end.
 
+use super::gaps::Gaps;
 use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
-use crate::base::units::{Qty, Quote};
+use crate::base::units::{Qty, Quote, Side};
 use crate::config::Config;
 use crate::engine::orders::{Order, OrderState};
-use crate::engine::risk::{RiskSnapshot, SymbolRisk};
+use crate::engine::risk::{GuardLevel, RiskSnapshot, SymbolRisk};
 use crate::engine::signal::SymbolSignals;
 use crate::io::clock::Clock;
-use crate::model::{Body, Instrument, LinkState, Rank, SyncState};
+use crate::line::parse::ParseCounters;
+use crate::model::{Body, Instrument, LinkState, PrivateSeen, Rank, Seen, SyncState};
 use crate::ops::journal::OrderTracker;
 use crate::ops::logger;
+use crate::ops::status::{FillStatus, ReconnectRow};
+use crate::ops::text::utc;
 use crate::ops::view::{BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel};
+use crate::ops::waterfall::side_name;
 use crate::runtime::engine::Taps;
 use crate::runtime::observe::ParseRow;
 use crate::runtime::placement::ThreadHandle;
 use crate::runtime::taps::{RiskRow, SignalRow};
 use crate::runtime::topology::Topology;
+use std::collections::VecDeque;
 
 /// Lines of the log that the view shows.
 const LOG_LINES: usize = 6;
+/// Rows that the status shows.
+const FILLS_SHOWN: usize = 100;
+const RECONNECTS_SHOWN: usize = 50;
+
+fn keep_newest<T>(rows: &mut VecDeque<T>, row: T, count_max: usize) {
+    rows.truncate(count_max - 1);
+    rows.push_front(row);
+}
 
 #[derive(Clone, Copy, Default)]
-struct BookSeen {
+pub(super) struct BookSeen {
     bid: Option<crate::model::Level>,
     ask: Option<crate::model::Level>,
-    synced: bool,
+    pub(super) synced: bool,
     age: Option<SpanNs>,
 }
 
 pub(super) struct Watch {
     pub(super) tracker: OrderTracker,
-    model: ViewModel,
-    instruments: Vec<Instrument>,
+    pub(super) model: ViewModel,
+    pub(super) instruments: Vec<Instrument>,
     strategies: Vec<String>,
-    books: Vec<BookSeen>,
+    pub(super) books: Vec<BookSeen>,
     signals: Vec<Option<SymbolSignals>>,
-    symbols: Vec<Option<SymbolRisk>>,
-    account: Option<RiskSnapshot>,
-    orders: Vec<Order>,
+    pub(super) symbols: Vec<Option<SymbolRisk>>,
+    pub(super) account: Option<RiskSnapshot>,
+    levels: Vec<GuardLevel>,
+    pub(super) orders: Vec<Order>,
     orders_next: Vec<Order>,
-    links: Vec<(bool, bool)>,
+    pub(super) links: Vec<(bool, bool)>,
     stale_after: SpanNs,
     frames_before: (u64, MonoNs),
     /// When the count of frames last changed.
@@ -49,7 +64,25 @@ pub(super) struct Watch {
     busy: Vec<(u64, u64, f64)>,
     /// Thread of each stage.
     thread_of: Vec<(&'static str, usize)>,
-    clock: Clock,
+    pub(super) clock: Clock,
+    // For the status.
+    pub(super) gaps: Gaps,
+    pub(super) parse: ParseCounters,
+    pub(super) log_missed: u64,
+    pub(super) unknown_messages: u64,
+    pub(super) tap_dropped: u64,
+    /// Most slots in use: `parse_signal`, `signal_risk`, `risk_send`.
+    pub(super) ring_used: [u64; 3],
+    /// Newest first.
+    pub(super) fills: VecDeque<FillStatus>,
+    /// Newest first.
+    pub(super) reconnect_rows: VecDeque<ReconnectRow>,
+    /// By socket.
+    pub(super) link_downs: Vec<u64>,
+    /// By symbol: times its book was lost.
+    pub(super) unsynced: Vec<u64>,
+    /// By thread: its heartbeat, and when that moved.
+    pub(super) beats: Vec<(u64, MonoNs)>,
 }
 
 impl Watch {
@@ -83,6 +116,7 @@ impl Watch {
             signals: vec![None; count],
             symbols: vec![None; count],
             account: None,
+            levels: Vec::new(),
             orders: Vec::new(),
             orders_next: Vec::new(),
             links: Vec::new(),
@@ -92,6 +126,17 @@ impl Watch {
             busy: Vec::new(),
             thread_of: Vec::new(),
             clock,
+            gaps: Gaps::default(),
+            parse: ParseCounters::default(),
+            log_missed: 0,
+            unknown_messages: 0,
+            tap_dropped: 0,
+            ring_used: [0; 3],
+            fills: VecDeque::new(),
+            reconnect_rows: VecDeque::new(),
+            link_downs: Vec::new(),
+            unsynced: vec![0; count],
+            beats: Vec::new(),
         }
     }
 
@@ -106,11 +151,21 @@ impl Watch {
         }
         while let Some(seen) = taps.seen.pop() {
             self.tracker.on_seen(&seen);
+            if seen.what == Seen::Filled {
+                self.on_fill(&seen);
+            }
         }
         while let Some(row) = taps.parse.pop() {
             self.on_parse(row);
         }
-        while let Some(SignalRow::Symbol(row)) = taps.signal.pop() {
+        while let Some(row) = taps.signal.pop() {
+            let row = match row {
+                SignalRow::Symbol(row) => row,
+                SignalRow::Ring { used_max } => {
+                    self.ring_used[1] = used_max;
+                    continue;
+                }
+            };
             if let Some(place) = self.signals.get_mut(row.symbol.index()) {
                 *place = Some(row);
             }
@@ -128,6 +183,21 @@ impl Watch {
                         *place = Some(row);
                     }
                 }
+                RiskRow::Guard(level) => {
+                    let place = level.guard as usize;
+                    let told = self.levels.len();
+                    match self.levels.get_mut(place) {
+                        Some(known) => {
+                            if level.trips > known.trips {
+                                log::warn!("guard {} has tripped", level.guard.name());
+                            }
+                            *known = level;
+                        }
+                        None if place == told => self.levels.push(level),
+                        None => {}
+                    }
+                }
+                RiskRow::Ring { used_max } => self.ring_used[2] = used_max,
                 RiskRow::Order(order) => self.orders_next.push(order),
                 RiskRow::OrdersEnd => {
                     std::mem::swap(&mut self.orders, &mut self.orders_next);
@@ -135,6 +205,26 @@ impl Watch {
                 }
             }
         }
+        if let Some(tap) = &mut taps.gaps {
+            self.gaps.drain(tap, self.clock.mono());
+        }
+    }
+
+    fn on_fill(&mut self, seen: &PrivateSeen) {
+        let fill = FillStatus {
+            at: utc(self.clock.wall()),
+            symbol: self.name(seen.symbol).to_owned(),
+            side: side_name(Side::of(seen.qty)).to_owned(),
+            qty: seen.qty.abs().to_f64(),
+            px: seen.px.to_f64(),
+            cid: seen.cid.0,
+        };
+        keep_newest(&mut self.fills, fill, FILLS_SHOWN);
+    }
+
+    /// Symbols with a position.
+    pub(super) fn position_count(&self) -> usize {
+        self.symbols.iter().flatten().filter(|row| !row.position.is_zero()).count()
     }
 
     fn on_parse(&mut self, row: ParseRow) {
@@ -149,8 +239,15 @@ impl Watch {
                 seq_gaps,
                 unknown,
                 is_halted,
+                parse_signal_used_max,
+                tap_dropped,
                 ..
             } => {
+                self.parse = counters;
+                self.log_missed = log_missed;
+                self.unknown_messages = unknown;
+                self.tap_dropped = tap_dropped;
+                self.ring_used[0] = parse_signal_used_max;
                 let now = self.clock.mono();
                 let (before, at) = self.frames_before;
                 let span_ms = (now - at).as_ms();
@@ -175,6 +272,7 @@ impl Watch {
                 let index = conn.index();
                 if self.links.len() <= index {
                     self.links.resize(index + 1, (false, false));
+                    self.link_downs.resize(index + 1, 0);
                 }
                 self.links[index] = (is_open, is_authenticated);
             }
@@ -192,6 +290,11 @@ impl Watch {
     fn tell(&mut self, body: &Body) {
         match body {
             Body::Sync(sync) => {
+                let is_lost =
+                    !matches!(sync.state, SyncState::Synced | SyncState::AwaitingSnapshot);
+                if let Some(count) = self.unsynced.get_mut(sync.symbol.index()) {
+                    *count += u64::from(is_lost);
+                }
                 let name = self.name(sync.symbol);
                 match sync.state {
                     SyncState::Synced if sync.out_of_sync_ns > 0 => {
@@ -207,6 +310,19 @@ impl Watch {
             }
             Body::Link(link) => {
                 let what = if link.trading { "account" } else { "market data" };
+                if !matches!(link.state, LinkState::Reconciled | LinkState::Authenticated) {
+                    let row = ReconnectRow {
+                        at: utc(self.clock.wall()),
+                        link: format!("{what} {}", link.conn.0),
+                        what: format!("{:?} {}", link.state, link.code),
+                    };
+                    keep_newest(&mut self.reconnect_rows, row, RECONNECTS_SHOWN);
+                }
+                if link.state == LinkState::Down
+                    && let Some(count) = self.link_downs.get_mut(link.conn.index())
+                {
+                    *count += 1;
+                }
                 match link.state {
                     LinkState::Up => log::info!("{what} socket {}: open", link.conn.0),
                     LinkState::Authenticated => log::info!("{what}: signed in"),
@@ -233,6 +349,10 @@ impl Watch {
     /// The account, as last told.
     pub(super) fn account(&self) -> Option<&RiskSnapshot> {
         self.account.as_ref()
+    }
+    /// Every guard in its order, as last told.
+    pub(super) fn levels(&self) -> &[GuardLevel] {
+        &self.levels
     }
     /// Events could not be delivered in time: the front has stopped.
     pub(super) fn is_halted(&self) -> bool {
@@ -265,7 +385,7 @@ impl Watch {
             .collect();
     }
     /// Share of its thread's time; the two rows of `send` are one stage.
-    fn busy_of(&self, stage: &str) -> f64 {
+    pub(super) fn busy_of(&self, stage: &str) -> f64 {
         let stage = if matches!(stage, "encode" | "write") { "send" } else { stage };
         let thread = self.thread_of.iter().find(|(name, _)| *name == stage);
         thread.and_then(|(_, at)| self.busy.get(*at)).map_or(0.0, |(_, _, share)| *share)
@@ -333,7 +453,7 @@ impl Watch {
         &self.model
     }
 
-    fn symbol_row(&self, row: usize) -> SymbolRow {
+    pub(super) fn symbol_row(&self, row: usize) -> SymbolRow {
         let (book, risk) = (self.books[row], self.symbols[row]);
         let health = match (book.synced, book.age) {
             (_, None) => BookHealth::Waiting,
@@ -357,7 +477,7 @@ impl Watch {
         }
     }
 
-    fn order_row(&self, order: &Order) -> OrderRow {
+    pub(super) fn order_row(&self, order: &Order) -> OrderRow {
         OrderRow {
             cid: order.cid.0,
             symbol: self.name(order.symbol).to_owned(),

@@ -338,13 +338,17 @@ mod tests {
                 "risk.orders_open_max",
                 "risk.order_rate_max",
                 "risk.collar_bps",
+                "risk.account.daily_loss_max",
+                "risk.account.drawdown_max",
+                "risk.account.trades_day_max",
                 "trading.wallet",
             ],
         );
         check(
             "[trading]\nmode = \"live\"\naccount = \"a\"\nwallet = \"margin\"\n[risk]\n\
                order_notional_max = 1\nposition_notional_max = 1\nexposure_max = 1\n\
-               orders_open_max = 1\norder_rate_max = 1\ncollar_bps = 1",
+               orders_open_max = 1\norder_rate_max = 1\ncollar_bps = 1\n[risk.account]\n\
+               daily_loss_max = 1\ndrawdown_max = 1\ntrades_day_max = 1",
             &["live and test orders exist with environment = \"bitfinex\" only"],
         );
     }
@@ -361,8 +365,49 @@ mod tests {
                     [trading]\nmode = \"live\"\n\
                     account = \"a\"\nwallet = \"margin\"\n[risk]\norder_notional_max = 1\n\
                     position_notional_max = 1\nexposure_max = 1\norders_open_max = 1\n\
-                    order_rate_max = 1\ncollar_bps = 1\n";
+                    order_rate_max = 1\ncollar_bps = 1\n[risk.account]\n\
+                    daily_loss_max = 1\ndrawdown_max = 1\ntrades_day_max = 1\n";
         check(text, &["live pairs only"]);
+    }
+
+    #[test]
+    fn limits_of_the_account_are_numbers_above_nothing() {
+        let one = |key: &str, value: &str, expected: &str| {
+            check(&format!("[risk.account]\n{key} = {value}\n"), &[expected]);
+        };
+        for key in [
+            "daily_loss_max",
+            "daily_loss_max_pct",
+            "drawdown_max",
+            "drawdown_max_pct",
+            "volatility_max_bps",
+        ] {
+            for value in ["nan", "inf", "-inf", "0", "-1", "\"1e999\"", "true"] {
+                one(key, value, &format!("risk.account.{key}"));
+            }
+        }
+        for key in [
+            "loss_streak_max",
+            "reject_streak_max",
+            "trades_day_max",
+            "cooldown_s",
+            "symbol_trades_day_max",
+            "repeat_max",
+            "repeat_window_ms",
+            "foreign_pause_s",
+            "volatility_window_ms",
+            "volatility_pause_s",
+        ] {
+            for value in ["0", "-1", "nan", "1.5", "9223372036854775807"] {
+                one(key, value, &format!("risk.account.{key}"));
+            }
+        }
+        one("trading_windows", "[]", "at least one window");
+        one("trading_windows", "[\"Mon 25:00-26:00\"]", "Mon-Fri 08:00-22:00");
+        one("time_zone", "\"Mars/Base\"", "Europe/Stockholm");
+        one("equity_currency", "\"usd\"", "e.g. USD");
+        one("on_loss", "\"panic\"", "one of block, flatten, kill");
+        check("[risk.guards]\ndaily_loss = \"maybe\"\n", &["one of off, shadow, on"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::problem::ConfigError;
 use super::reader::{Reader, Row, key};
 use super::resolve::RecordedChannel;
-use super::{check, machine, market, trading};
+use super::{check, machine, market, operate, trading};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -29,6 +29,10 @@ pub struct Config {
     pub journal: machine::Journal,
     pub report: machine::ReportSection,
     pub log: machine::LogSection,
+    pub dashboard: operate::DashboardSection,
+    pub metrics: operate::MetricsSection,
+    pub alerts: crate::ops::alerts::AlertConfig,
+    pub watchdog: crate::ops::watchdog::WatchdogConfig,
     /// What a recording holds, where the run follows one instead of `symbols` × `channels`.
     pub(super) recorded: Option<Vec<RecordedChannel>>,
     /// Every key with its value, as `config show` prints them.
@@ -169,6 +173,10 @@ pub(super) fn read_table(table: &Table, reader: &mut Reader) -> Config {
         rest: market::read_rest(&mut root),
         report: machine::read_report(&mut root),
         log: machine::read_log(&mut root),
+        dashboard: operate::read_dashboard(&mut root),
+        metrics: operate::read_metrics(&mut root),
+        alerts: operate::read_alerts(&mut root),
+        watchdog: operate::read_watchdog(&mut root),
         recorded: None,
         rows: Vec::new(),
     };

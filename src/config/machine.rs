@@ -133,6 +133,9 @@ pub struct ReportSection {
 pub struct LogSection {
     pub level: log::LevelFilter,
     pub json: bool,
+    /// Of the log file in the run directory.
+    pub file_mib_max: u64,
+    pub files_max: u32,
 }
 
 /// One thread for the manual, where `layout = "auto"` has none.
@@ -445,6 +448,20 @@ pub(super) fn read_log(root: &mut Scope<'_, '_>) -> LogSection {
             ],
         ),
         json: s.flag(key("json", "", "One JSON object a line, for machines."), false),
+        file_mib_max: s.int(
+            key(
+                "file_mib_max",
+                "MiB",
+                "Size of log.jsonl in the run directory, at which the next one is begun.",
+            ),
+            16,
+            1..=4_096,
+        ) as u64,
+        files_max: s.int(
+            key("files_max", "files", "Log files kept, the current one included; older ones go."),
+            4,
+            1..=100,
+        ) as u32,
     };
     s.finish();
     section

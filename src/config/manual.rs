@@ -215,8 +215,8 @@ mod tests {
                 inside = true;
                 if line.contains("topology") {
                     text.push_str("[topology]\nlayout = \"explicit\"\n");
-                } else {
-                    text.push_str("symbols = [\"tBTCUSD\"]\n");
+                } else if text.is_empty() {
+                    text.push_str("symbols = [\"tBTCUSD\", \"tETHUSD\"]\n");
                 }
             } else if line.is_empty() {
                 inside = false;

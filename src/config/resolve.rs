@@ -73,7 +73,7 @@ impl Config {
                     next += usize::from(strategy.is_some());
                 }
                 Row::Key(key) => match (key.name, strategy) {
-                    ("symbols", None) => key.value = list(&self.symbols),
+                    ("symbols", None) if key.path == "symbols" => key.value = list(&self.symbols),
                     ("symbols", Some(index)) => key.value = list(&self.strategies[index].symbols),
                     _ => {}
                 },

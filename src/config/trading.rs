@@ -1,8 +1,10 @@
 //! Sections about decisions: trading, strategies, signal, risk, orders.
 
+use super::account::{AccountSection, read_account};
 use super::market::timeframes;
 use super::reader::{Key, Scope, key};
 use crate::base::limits::ORDERS_OPEN_MAX;
+use crate::engine::strategy::custom_names;
 use crate::model::{Timeframe, WalletKind};
 use toml::Table;
 
@@ -60,6 +62,10 @@ pub enum StrategyKind {
     Maker(Maker),
     Classic(Classic),
     Probe(Probe),
+    /// One of `engine::strategy::custom_names`.
+    Custom {
+        name: String,
+    },
 }
 impl StrategyKind {
     pub fn name(&self) -> &'static str {
@@ -67,6 +73,7 @@ impl StrategyKind {
             StrategyKind::Maker(_) => "maker",
             StrategyKind::Classic(_) => "classic",
             StrategyKind::Probe(_) => "probe",
+            StrategyKind::Custom { .. } => "custom",
         }
     }
 }
@@ -143,6 +150,7 @@ pub struct RiskSection {
     /// 1e-8 of a basis point.
     pub collar_bps: i64,
     pub book_stale_ms: u64,
+    pub account: AccountSection,
     pub guards: Guards,
 }
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +162,18 @@ pub struct Guards {
     pub order_rate: GuardMode,
     pub collar: GuardMode,
     pub stale_book: GuardMode,
+    pub repeat: GuardMode,
+    pub unknown_equity: GuardMode,
+    pub daily_loss: GuardMode,
+    pub drawdown: GuardMode,
+    pub loss_streak: GuardMode,
+    pub reject_streak: GuardMode,
+    pub cooldown: GuardMode,
+    pub foreign_activity: GuardMode,
+    pub trading_window: GuardMode,
+    pub volatility: GuardMode,
+    pub trades_day: GuardMode,
+    pub symbol_trades_day: GuardMode,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +192,9 @@ pub(super) const WRITTEN_FOR_LIVE: &[&str] = &[
     "risk.orders_open_max",
     "risk.order_rate_max",
     "risk.collar_bps",
+    "risk.account.daily_loss_max",
+    "risk.account.drawdown_max",
+    "risk.account.trades_day_max",
     "trading.wallet",
     "trading.leverage",
 ];
@@ -266,7 +289,8 @@ pub(super) fn read_trading(root: &mut Scope<'_, '_>) -> Trading {
     section
 }
 
-const KINDS: [(&str, &str); 3] = [("maker", "maker"), ("classic", "classic"), ("probe", "probe")];
+const KINDS: [(&str, &str); 4] =
+    [("maker", "maker"), ("classic", "classic"), ("probe", "probe"), ("custom", "custom")];
 
 /// The strategies of a run whose file names none, and one of each kind for the manual.
 pub(super) struct Defaults {
@@ -292,7 +316,7 @@ impl Defaults {
             }
             if kind == "probe" {
                 // Two or three orders a second on the default market: every stage has samples.
-                table.insert("every_changes".to_owned(), 50.into());
+                table.insert("every_changes".to_owned(), 15.into());
             }
             table
         };
@@ -301,9 +325,10 @@ impl Defaults {
             .filter(|row| symbols.iter().any(|symbol| symbol == row.1))
             .map(|row| table(row.0, row.1, row.2, row.3))
             .collect();
-        let mut example = table("probe", "tBTCUSD", "0.001", "");
-        example.insert("style".to_owned(), "rest".into());
-        Defaults { strategies, examples: vec![example] }
+        let mut probe = table("probe", "tBTCUSD", "0.001", "");
+        probe.insert("style".to_owned(), "rest".into());
+        let custom = table("custom", "tETHUSD", "0.01", "");
+        Defaults { strategies, examples: vec![probe, custom] }
     }
 }
 
@@ -316,7 +341,8 @@ pub(super) fn read_strategies<'t>(
         "Who trades what. Without any [[strategy]] the ones below run on those of their symbols \
          that are followed. A symbol is traded by one strategy at most; a symbol without one is \
          only watched. The first line says the kind: maker (two-sided quotes), classic (weighted \
-         EMA, RSI and ATR) or probe (one order per trigger, to measure latency).",
+         EMA, RSI and ATR), probe (one order per trigger, to measure latency) or custom (your \
+         own, see STRATEGY.md).",
         &defaults.strategies,
         &defaults.examples,
         read_strategy,
@@ -325,7 +351,7 @@ pub(super) fn read_strategies<'t>(
 
 fn read_strategy(s: &mut Scope<'_, '_>) -> StrategySection {
     if s.written("kind").is_none() {
-        s.refuse("kind", "nothing", "maker, classic or probe", "write kind = \"maker\" or another");
+        s.refuse("kind", "nothing", "maker, classic, probe or custom", "write kind = \"maker\"");
     }
     let kind =
         s.choice(key("kind", "", "Which strategy. Has no default once written."), "maker", &KINDS);
@@ -357,12 +383,33 @@ fn read_strategy(s: &mut Scope<'_, '_>) -> StrategySection {
             s.describe_as("strategy.probe");
             StrategyKind::Probe(read_probe(s))
         }
+        "custom" => {
+            s.describe_as("strategy.custom");
+            StrategyKind::Custom { name: read_custom(s) }
+        }
         _ => {
             s.describe_as("strategy.maker");
             StrategyKind::Maker(read_maker(s))
         }
     };
     StrategySection { symbols, qty, kind }
+}
+
+fn read_custom(s: &mut Scope<'_, '_>) -> String {
+    let known: Vec<&str> = custom_names().collect();
+    let known = known.join(", ");
+    s.text(
+        key("name", "", "Which of your own strategies; STRATEGY.md says how one is added."),
+        "mean-reversion",
+        "a name of engine/strategy/custom.rs",
+        |name| {
+            if custom_names().any(|one| one == name) {
+                Ok(())
+            } else {
+                Err(format!("known are: {known}"))
+            }
+        },
+    )
 }
 
 fn read_maker(s: &mut Scope<'_, '_>) -> Maker {
@@ -660,6 +707,7 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
         10_000,
         50..=3_600_000,
     ) as u64;
+    let account = read_account(&mut s);
     let guards = read_guards(&mut s);
     s.finish();
     RiskSection {
@@ -671,6 +719,7 @@ pub(super) fn read_risk(root: &mut Scope<'_, '_>) -> RiskSection {
         order_rate_window_ms,
         collar_bps,
         book_stale_ms,
+        account,
         guards,
     }
 }
@@ -680,13 +729,14 @@ fn read_guards(s: &mut Scope<'_, '_>) -> Guards {
         "guards",
         "How each guard acts: on refuses, shadow only counts what it would have refused, off does \
          neither. The halt latch, an unsynced book and the venue's minimum size have no switch. \
-         All on: a guard that is not trusted yet is better seen than silent.",
+         All but one on: a guard that is not trusted yet is better seen than silent.",
     );
-    let mut mode = |name, about| {
+    let mut read = |name, about, default| {
         let key: Key = key(name, "", about);
         let words = [("off", GuardMode::Off), ("shadow", GuardMode::Shadow), ("on", GuardMode::On)];
-        s.choice(key, GuardMode::On, &words)
+        s.choice(key, default, &words)
     };
+    let mut mode = |name, about| read(name, about, GuardMode::On);
     let guards = Guards {
         order_notional: mode("order_notional", "Guard of risk.order_notional_max."),
         position: mode("position", "Guard of risk.position_notional_max."),
@@ -695,6 +745,29 @@ fn read_guards(s: &mut Scope<'_, '_>) -> Guards {
         order_rate: mode("order_rate", "Guard of risk.order_rate_max."),
         collar: mode("collar", "Guard of risk.collar_bps."),
         stale_book: mode("stale_book", "Guard of risk.book_stale_ms."),
+        repeat: mode("repeat", "Guard of risk.account.repeat_max."),
+        unknown_equity: mode(
+            "unknown_equity",
+            "No entry while the wallet is not known or something held has no price.",
+        ),
+        daily_loss: mode("daily_loss", "Guard of risk.account.daily_loss_max and _pct."),
+        drawdown: mode("drawdown", "Guard of risk.account.drawdown_max and _pct."),
+        reject_streak: mode("reject_streak", "Guard of risk.account.reject_streak_max."),
+        cooldown: mode("cooldown", "Guard of risk.account.cooldown_s and cooldown_symbol_s."),
+        foreign_activity: mode("foreign_activity", "Guard of risk.account.foreign_pause_s."),
+        trading_window: mode("trading_window", "Guard of risk.account.trading_windows."),
+        volatility: mode("volatility", "Guard of risk.account.volatility_max_bps."),
+        trades_day: mode("trades_day", "Guard of risk.account.trades_day_max."),
+        symbol_trades_day: mode(
+            "symbol_trades_day",
+            "Guard of risk.account.symbol_trades_day_max.",
+        ),
+        loss_streak: read(
+            "loss_streak",
+            "Guard of risk.account.loss_streak_max. Shadow: the built-in maker pays fees on nearly \
+             every round trip and would stand still.",
+            GuardMode::Shadow,
+        ),
     };
     s.finish();
     guards

@@ -52,6 +52,19 @@ impl Position {
     pub fn unrealised(&self, mark: Px) -> Quote {
         quote((i128::from(self.qty.raw()) * i128::from(mark.raw())).saturating_sub(self.cost))
     }
+    /// Cost of the open part, 1e-16 quote, signed as `qty`.
+    #[inline]
+    pub fn cost_e16(&self) -> i128 {
+        self.cost
+    }
+    /// Realised P&L after fees, 1e-16 quote. Fees taken in base count at their trade's price, but
+    /// in a spot wallet, where they have made the position smaller.
+    #[inline]
+    pub fn realised_e16(&self, wallet: WalletKind) -> i128 {
+        let fees = if wallet == WalletKind::Exchange { self.fees_quote } else { self.fees };
+        let fees = i128::from(fees.raw()) * i128::from(UNIT_SCALE);
+        self.cash.saturating_add(self.cost).saturating_add(fees)
+    }
     fn add(&mut self, qty: Qty, px: Px) {
         let (old, add) = (i128::from(self.qty.raw()), i128::from(qty.raw()));
         let value = add * i128::from(px.raw());
@@ -86,6 +99,8 @@ pub struct Positions {
     /// The first position snapshot has been taken over as the start.
     based: bool,
     in_snapshot: bool,
+    /// Rows in which the venue says something else.
+    differing: usize,
 }
 
 impl Positions {
@@ -96,6 +111,7 @@ impl Positions {
             currencies: instruments.iter().map(|i| (i.base, i.quote)).collect(),
             based: false,
             in_snapshot: false,
+            differing: 0,
         }
     }
     /// Flat for a symbol out of the table.
@@ -185,10 +201,19 @@ impl Positions {
     }
     fn compare(&mut self, index: usize, now: MonoNs) {
         let row = &mut self.rows[index];
+        let before = row.differs_since.is_some();
         row.differs_since = match row.venue_qty {
             Some(qty) if qty != row.qty => row.differs_since.or(Some(now)),
             _ => None,
         };
+        let after = row.differs_since.is_some();
+        self.differing = self.differing + usize::from(after) - usize::from(before);
+    }
+    /// True when the venue's position of any symbol has differed for longer than `grace`.
+    #[inline]
+    pub fn any_differs(&self, now: MonoNs, grace: SpanNs) -> bool {
+        self.differing > 0
+            && self.rows.iter().any(|row| row.differs_since.is_some_and(|at| now - at > grace))
     }
     /// False when the venue's position has differed for longer than `grace`: fills and position
     /// messages of one trade come apart by milliseconds, so a short difference means nothing.

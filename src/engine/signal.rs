@@ -20,7 +20,7 @@ use crate::base::units::{Px, Qty};
 use crate::engine::indicator::{
     Forming, IndicatorConfig, IndicatorSet, Indicators, imbalance, spread_bps,
 };
-use crate::engine::orders::{Seen, TradeIds};
+use crate::engine::orders::{Seen, TradeIds, TradeLeg};
 use crate::engine::positions::Positions;
 use crate::engine::stage::{Outbox, Stage};
 use crate::engine::strategy::{
@@ -718,10 +718,10 @@ impl SignalStage {
     /// are not.
     fn on_fill(&mut self, fill: &Fill, now: MonoNs) -> bool {
         if !self.based {
-            let _ = self.trade_ids.note(fill.trade, fill.symbol, true);
+            let _ = self.trade_ids.note(TradeLeg::of(fill), true);
             return false;
         }
-        match self.trade_ids.note(fill.trade, fill.symbol, fill.fee.is_some()) {
+        match self.trade_ids.note(TradeLeg::of(fill), fill.fee.is_some()) {
             Seen::New => self.positions.on_fill(fill, now),
             Seen::FeeOnly => self.positions.on_fee(fill, now),
             Seen::Duplicate | Seen::TooOld => return false,

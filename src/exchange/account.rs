@@ -318,8 +318,8 @@ impl Bank {
         }
         Settled { fee, fee_currency, position }
     }
-    /// What a derivative position lost beyond what is behind it is paid by the insurance fund, which
-    /// is the house.
+    /// What a derivative position lost beyond what is behind it is paid by the insurance fund,
+    /// which is the house.
     fn insure(&mut self, leg: &Leg, short: i128) {
         self.accounts[HOUSE as usize].add(Wallet::Margin, leg.quote, -short, None);
         let why = leg.why(Cause::Insurance);

@@ -382,7 +382,8 @@ pub enum ExchangeError {
     ApiKey(String),
     /// A balance names a wallet that does not exist, or is negative.
     Balance(String),
-    /// Tiers not in rising order of volume, not starting at 0, or a rebate where the venue has none.
+    /// Tiers not in rising order of volume, not starting at 0, or a rebate where the venue has
+    /// none.
     FeeTiers(u64),
     /// No instrument at all.
     NoSymbols,

@@ -16,8 +16,8 @@ impl Core {
         let units = self.available(order.account, Wallet::Exchange, currency, order.id);
         units.clamp(0, i64::MAX as i128) as i64
     }
-    /// Balance that is free; `except` = an order whose own hold, and that of its other leg, does not
-    /// count.
+    /// Balance that is free; `except` = an order whose own hold, and that of its other leg, does
+    /// not count.
     pub(super) fn available(
         &self,
         account: u32,

@@ -3,9 +3,9 @@
 //! A first form, simpler than the venue's: every mark is the last price of the pair (the venue uses
 //! a composite index), collateral of a derivative is fixed by the leverage of its orders, and there
 //! is no funding. A margin account whose equity falls below the minimum margin of its positions
-//! loses all of them; a derivative position whose collateral does not carry its loss and its minimum
-//! margin is ended alone. Both happen at market price; what then lacks is paid by the insurance
-//! fund, which is the house.
+//! loses all of them; a derivative position whose collateral does not carry its loss and its
+//! minimum margin is ended alone. Both happen at market price; what then lacks is paid by the
+//! insurance fund, which is the house.
 
 use super::account::{Position, Wallet, keep};
 use super::core::{Core, LIQUIDATIONS_MAX, Liquidation, Listing};

@@ -7,6 +7,7 @@
 //! Tests:     exchange/tests.rs, beside each file, tests/it/exchange_*.rs with our own client.
 
 mod account;
+mod audit;
 mod calc;
 mod checksum;
 mod cids;
@@ -22,6 +23,7 @@ mod entry_tests;
 mod execute;
 mod floor;
 mod funds;
+pub mod fuzz;
 mod ghost;
 mod hub;
 mod journal;
@@ -63,6 +65,7 @@ mod tests;
 mod twin_tests;
 mod wire;
 
+pub use self::audit::{Audit, AuditOrder, AuditTrade};
 pub use self::config::{
     AccountSpec, ExchangeConfig, ExchangeError, FeeTier, Fees, KeySpec, Permissions, SymbolSpec,
     VenueLimits, WaitFor,

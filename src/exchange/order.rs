@@ -234,8 +234,8 @@ impl Order {
             self.push_fills(out, "PARTIALLY FILLED", &self.fills);
         }
     }
-    /// FLAGS as the venue shows them: post-only stands in the acknowledgement and in the refusal for
-    /// it; an order that came to rest tells it by META alone.
+    /// FLAGS as the venue shows them: post-only stands in the acknowledgement and in the refusal
+    /// for it; an order that came to rest tells it by META alone.
     fn shown_flags(&self, form: Form) -> u32 {
         match (form, self.status) {
             (Form::Fresh, _) | (_, Status::PostOnlyCanceled) => self.flags,

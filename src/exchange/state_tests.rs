@@ -105,7 +105,8 @@ fn a_state_of_another_set_up_or_cut_short_is_refused() {
             }
         }
     }
-    let others: [(fn(&mut ExchangeConfig), &str); 3] = [
+    type Change = fn(&mut ExchangeConfig);
+    let others: [(Change, &str); 3] = [
         (|config| config.accounts.truncate(1), "another number of accounts"),
         (|config| config.accounts[1].api_key.push('x'), "other API keys"),
         (|config| config.symbols.truncate(2), "other symbols"),
@@ -118,7 +119,8 @@ fn a_state_of_another_set_up_or_cut_short_is_refused() {
     }
 }
 
-/// Goal: saving costs the same after a day of trading as after a minute. Method: the histories full.
+/// Goal: saving costs the same after a day of trading as after a minute. Method: the histories
+/// full.
 #[test]
 fn what_is_saved_with_every_change_stays_small() {
     let mut script = Script::new(config());

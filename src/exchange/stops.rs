@@ -39,8 +39,8 @@ impl Core {
         listing.stops_due = true;
         self.keep_order(order);
     }
-    /// What a new price of a symbol sets off: stops, and the end of positions that it made too thin.
-    /// Each happens once, so this ends.
+    /// What a new price of a symbol sets off: stops, and the end of positions that it made too
+    /// thin. Each happens once, so this ends.
     pub(super) fn run_stops(&mut self, symbol: u16) {
         let fills = self.stats.fills;
         self.fire_stops(symbol);

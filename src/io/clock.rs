@@ -141,8 +141,8 @@ impl Clock {
     }
 }
 
-/// Counter ticks are turned into both other clocks for this long before the kernel is asked again, ns.
-/// An error of the counter's rate of 100 parts in a million makes 100 ns in it.
+/// Counter ticks are turned into both other clocks for this long before the kernel is asked again,
+/// ns. An error of the counter's rate of 100 parts in a million makes 100 ns in it.
 const ANCHOR_FOR_NS: u64 = 1_000_000;
 /// An anchor whose readings took longer is taken again, ns; and how often at most.
 const ANCHOR_READ_NS_MAX: u64 = 2_000;
@@ -150,9 +150,9 @@ const ANCHOR_TRIES_MAX: u32 = 4;
 /// The wall may stand still for this long rather than go back: what the counter ran ahead, ns.
 const WALL_JITTER_NS: i64 = 100_000;
 
-/// The clocks of one thread that asks once a turn: one counter reading of 10 ns instead of two calls of
-/// 24 ns each. Monotonic time and wall are the kernel's at the last anchor, plus the counter's ticks
-/// since. Where the counter is not trusted the kernel is asked every time.
+/// The clocks of one thread that asks once a turn: one counter reading of 10 ns instead of two
+/// calls of 24 ns each. Monotonic time and wall are the kernel's at the last anchor, plus the
+/// counter's ticks since. Where the counter is not trusted the kernel is asked every time.
 #[derive(Clone, Debug)]
 pub struct TurnClock {
     clock: Clock,
@@ -178,8 +178,8 @@ impl TurnClock {
         made.ask_kernel();
         made
     }
-    /// Monotonic time, which never runs backwards, and the wall, which goes back only where somebody
-    /// set it back.
+    /// Monotonic time, which never runs backwards, and the wall, which goes back only where
+    /// somebody set it back.
     #[inline(always)]
     pub fn now(&mut self) -> (MonoNs, WallNs) {
         let now = self.clock.tsc();
@@ -341,7 +341,8 @@ mod tests {
         assert!(outer_ns + slack_ns >= mono_ns, "{outer_ns} {mono_ns}");
     }
 
-    /// Goal: the clock of turns is the kernel's, to the rate error of one anchor, and never goes back.
+    /// Goal: the clock of turns is the kernel's, to the rate error of one anchor, and never goes
+    /// back.
     #[test]
     fn the_clock_of_turns_follows_the_kernel() {
         for clock in [

@@ -17,8 +17,8 @@ fn prefetch_line(line: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        // SAFETY: a prefetch is a hint: it reads no value and never faults, whatever the address is.
-        // Here it is the address of a live slice.
+        // SAFETY: a prefetch is a hint: it reads no value and never faults, whatever the address
+        // is. Here it is the address of a live slice.
         unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]

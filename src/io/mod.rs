@@ -10,11 +10,15 @@
 
 pub mod alloc;
 pub mod capture;
+pub mod capture_writer;
 pub mod clock;
 pub mod files;
+pub mod http1;
 pub mod input_log;
 pub mod map;
 pub mod nonce;
+pub mod secret;
+pub mod slots;
 pub mod syscall;
 pub mod wal;
 

@@ -1,5 +1,5 @@
-//! HTTP/1.1 by `ureq`: one blocking call at a time over kept-alive connections, with a hard deadline
-//! for each phase and in total, and a record of where the time went.
+//! HTTP/1.1 by `ureq`: one blocking call at a time over kept-alive connections, with a hard
+//! deadline for each phase and in total, and a record of where the time went.
 
 #![allow(
     clippy::disallowed_methods,

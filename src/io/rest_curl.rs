@@ -166,6 +166,12 @@ struct Collect {
     body: Vec<u8>,
     body_size_max: usize,
     too_long: bool,
+    is_tls: bool,
+}
+impl Collect {
+    fn is_answered(&self) -> bool {
+        self.head_size > 0 || !self.body.is_empty()
+    }
 }
 impl Handler for Collect {
     fn read(&mut self, data: &mut [u8]) -> Result<usize, ReadError> {
@@ -282,6 +288,7 @@ impl Hub {
         let collect = Collect {
             request: job.body,
             body_size_max: config.body_size_max,
+            is_tls,
             ..Collect::default()
         };
         let mut easy = Easy2::new(collect);
@@ -330,19 +337,16 @@ impl Hub {
         while index < self.calls.len() {
             let call = &self.calls[index];
             let elapsed = call.started.elapsed();
-            let reached = |time: Result<Duration, curl::Error>| {
-                time.ok().filter(|time| !time.is_zero()).is_some()
-            };
-            let is_answered = reached(call.handle.starttransfer_time());
-            let is_connected = reached(call.handle.pretransfer_time());
-            let before = call.handle.pretransfer_time().unwrap_or_default();
+            let facts = timings_of(&call.handle, call.started);
+            let is_answered = call.handle.get_ref().is_answered();
+            let is_connected = is_connected(&call.handle, &facts);
+            let since =
+                |point: SpanNs| elapsed.saturating_sub(Duration::from_nanos(point.0.max(0) as u64));
             let fault = if call.stopped.load(Ordering::Acquire) {
                 Some(RestFault::Stopped)
-            } else if !is_answered && is_connected && elapsed > before + config.answer_max {
+            } else if !is_answered && is_connected && since(facts.sent) > config.answer_max {
                 Some(RestFault::DeadlineAnswer)
-            } else if is_answered
-                && elapsed > call.handle.starttransfer_time().unwrap_or_default() + config.read_max
-            {
+            } else if is_answered && since(facts.first_byte) > config.read_max {
                 Some(RestFault::DeadlineTotal)
             } else {
                 None
@@ -361,7 +365,7 @@ impl Hub {
         let Call { handle, started, answer, .. } = call;
         // Fails on a handle that is not in the multi only; ours is.
         let Ok(mut easy) = self.multi.remove2(handle) else { return };
-        let timings = timings_of(&mut easy, started);
+        let timings = timings_of(&easy, started);
         let fault = fault.or_else(|| error.map(|error| classify(&error, &easy, &timings)));
         let result = match fault {
             None => {
@@ -377,9 +381,7 @@ impl Hub {
                 })
             }
             Some(fault) => {
-                let is_connected =
-                    timings.pooled || easy.pretransfer_time().is_ok_and(|time| !time.is_zero());
-                let unsent = fault.is_before_sending() || !is_connected;
+                let unsent = fault.is_before_sending() || !is_connected(&easy, &timings);
                 let sent = if unsent { Sent::No } else { Sent::Maybe };
                 Err(RestError { fault, sent, timings })
             }
@@ -388,45 +390,87 @@ impl Hub {
     }
 }
 
-fn timings_of(easy: &mut Easy2<Collect>, started: Instant) -> RestTimings {
-    let span = |time: Result<Duration, curl::Error>| time.unwrap_or_default().as_nanos() as i64;
-    // libcurl tells points, each from the start.
-    let resolved = span(easy.namelookup_time());
-    let connected = span(easy.connect_time());
-    let secured = span(easy.appconnect_time());
-    let pooled = easy.num_connects().is_ok_and(|count| count == 0);
-    let size = |size: Result<u64, curl::Error>| size.unwrap_or(0);
-    let bytes_out = size(easy.request_size()) + easy.get_ref().request_read as u64;
-    let bytes_in = easy.get_ref().head_size as u64 + easy.get_ref().body.len() as u64;
+/// What a call tells, in libcurl's multi or out of it.
+trait Facts {
+    fn collect(&self) -> &Collect;
+    /// Points from the start of the call, zero where not reached: name, TCP, TLS, ready to send,
+    /// first byte.
+    fn points(&self) -> [SpanNs; 5];
+    fn connections(&self) -> u64;
+    fn request_size(&self) -> u64;
+}
+macro_rules! facts {
+    ($kind:ty) => {
+        impl Facts for $kind {
+            fn collect(&self) -> &Collect {
+                self.get_ref()
+            }
+            fn points(&self) -> [SpanNs; 5] {
+                [
+                    self.namelookup_time(),
+                    self.connect_time(),
+                    self.appconnect_time(),
+                    self.pretransfer_time(),
+                    self.starttransfer_time(),
+                ]
+                .map(|time| SpanNs(time.unwrap_or_default().as_nanos() as i64))
+            }
+            fn connections(&self) -> u64 {
+                self.num_connects().unwrap_or(0)
+            }
+            fn request_size(&self) -> u64 {
+                <$kind>::request_size(self).unwrap_or(0)
+            }
+        }
+    };
+}
+facts!(Easy2<Collect>);
+facts!(Easy2Handle<Collect>);
+
+fn timings_of(call: &impl Facts, started: Instant) -> RestTimings {
+    let collect = call.collect();
+    let [resolved, connected, secured, sent, first_byte] = call.points();
+    let pooled = call.connections() == 0 && call.request_size() > 0;
+    let span = |from: SpanNs, to: SpanNs| SpanNs(if pooled { 0 } else { (to.0 - from.0).max(0) });
     RestTimings {
-        resolve: SpanNs(resolved),
-        connect: SpanNs(if pooled { 0 } else { (connected - resolved).max(0) }),
-        tls: SpanNs(if pooled || secured == 0 { 0 } else { (secured - connected).max(0) }),
-        sent: SpanNs(span(easy.pretransfer_time())),
-        first_byte: SpanNs(span(easy.starttransfer_time())),
+        resolve: resolved,
+        connect: span(resolved, connected),
+        tls: span(connected, secured),
+        sent,
+        first_byte: if collect.is_answered() { first_byte } else { SpanNs::ZERO },
         total: span_of(started),
         pooled,
-        bytes_out,
-        bytes_in,
-        spoken: easy.get_ref().spoken,
+        bytes_out: call.request_size() + collect.request_read as u64,
+        bytes_in: (collect.head_size + collect.body.len()) as u64,
+        spoken: collect.spoken,
     }
 }
 
+/// Whether there was a connection that may have carried bytes.
+fn is_connected(call: &impl Facts, timings: &RestTimings) -> bool {
+    let [_, connected, secured, ..] = call.points();
+    let ready = if call.collect().is_tls { secured } else { connected };
+    timings.pooled || ready.0 > 0 || call.request_size() > 0
+}
+
 fn classify(error: &curl::Error, easy: &Easy2<Collect>, timings: &RestTimings) -> RestFault {
-    let reached = |time: Result<Duration, curl::Error>| time.is_ok_and(|time| !time.is_zero());
+    let is_connected = is_connected(easy, timings);
     if easy.get_ref().too_long {
         return RestFault::TooLong;
     }
-    if error.is_url_malformed() || error.is_unsupported_protocol() {
+    // After a connection was made this code stands for an answer in HTTP/0.9.
+    if error.is_unsupported_protocol() && is_connected {
+        RestFault::Protocol
+    } else if error.is_url_malformed() || error.is_unsupported_protocol() {
         RestFault::BadRequest
     } else if error.is_couldnt_resolve_host() {
         RestFault::Resolve
     } else if error.is_operation_timedout() {
-        if reached(easy.starttransfer_time()) {
+        if easy.get_ref().is_answered() {
             RestFault::DeadlineTotal
-        } else if timings.pooled || reached(easy.pretransfer_time()) {
+        } else if is_connected {
             RestFault::DeadlineAnswer
-        } else if reached(easy.namelookup_time()) {
+        } else if timings.resolve.0 > 0 {
             RestFault::DeadlineConnect
         } else {
             RestFault::DeadlineResolve
@@ -450,20 +494,14 @@ fn classify(error: &curl::Error, easy: &Easy2<Collect>, timings: &RestTimings) -
         RestFault::Broken(io::ErrorKind::BrokenPipe)
     } else if error.is_http2_stream_error() {
         RestFault::Broken(io::ErrorKind::ConnectionReset)
-    } else if error.is_http2_error() || error.code() == WEIRD_SERVER_REPLY || error.code() == NOT_1
-    {
+    } else if error.is_http2_error() || error.code() == WEIRD_SERVER_REPLY {
         RestFault::Protocol
     } else {
         RestFault::Other
     }
 }
-/// CURLE_WEIRD_SERVER_REPLY.
-const WEIRD_SERVER_REPLY: curl_code::Code = 8;
-/// CURLE_UNSUPPORTED_PROTOCOL, which an answer in HTTP/0.9 gives, too.
-const NOT_1: curl_code::Code = 1;
-mod curl_code {
-    pub type Code = std::ffi::c_uint;
-}
+/// CURLE_WEIRD_SERVER_REPLY, which the crate has no question for.
+const WEIRD_SERVER_REPLY: std::ffi::c_uint = 8;
 
 fn span_of(started: Instant) -> SpanNs {
     SpanNs(started.elapsed().as_nanos() as i64)
@@ -530,7 +568,7 @@ mod tests {
         for (url, host) in [
             ("http://127.0.0.1:80/x", Some("127.0.0.1")),
             ("https://[::1]:443", Some("::1")),
-            ("https://a.b?c", Some("a.b")),
+            ("https://host?c", Some("host")),
             ("https://127.0.0.1@192.0.2.1/", None),
             ("ftp://127.0.0.1/", None),
             ("https:///x", None),

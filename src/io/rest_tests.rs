@@ -369,3 +369,148 @@ fn http_2_is_refused_where_this_build_has_none() {
         assert!(error.to_string().contains("--features http2"), "{error}");
     }
 }
+
+/// HTTP/2 as a proxy of Debian speaks it, with HTTP/1.1 beside it in the same run, and the figures
+/// of an independent client.
+#[cfg(feature = "http2")]
+mod http2 {
+    use super::*;
+    use crate::io::files::TestDir;
+    use rcgen::{CertificateParams, KeyPair};
+    use std::process::{Child, Command, Stdio};
+
+    struct Proxy {
+        child: Child,
+        port: u16,
+        dir: TestDir,
+    }
+    impl Drop for Proxy {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+    /// `nghttpx` in front of a server of ours, with TLS or with HTTP/2 in clear.
+    fn proxy(backend: u16, tls: bool) -> Proxy {
+        let dir = TestDir::new("proxy");
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        let (key_path, ca_path) = (dir.path().join("key.pem"), dir.path().join("ca.pem"));
+        std::fs::write(&key_path, key.serialize_pem()).unwrap();
+        std::fs::write(&ca_path, certificate.pem()).unwrap();
+        let front = if tls { "" } else { ";no-tls" };
+        // The port is free when it is asked for; somebody may be quicker.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Command::new("nghttpx")
+                .arg(format!("--frontend=127.0.0.1,{port}{front}"))
+                .arg(format!("--backend=127.0.0.1,{backend}"))
+                .args(["--workers=1", "--log-level=FATAL", "--accesslog-file=/dev/null"])
+                .args(["--conf=/dev/null"])
+                .args([&key_path, &ca_path])
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            for _ in 0..1_000 {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Proxy { child, port, dir };
+                }
+                if child.try_wait().unwrap().is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        panic!("nghttpx does not start");
+    }
+    fn slow_backend() -> u16 {
+        // About 300 ms: 60 bytes, 5 ms each.
+        serve(None, |_| Answer::Drip(reply_bytes("200 OK", "", "[1]"), Duration::from_millis(7)))
+    }
+
+    #[test]
+    #[ignore = "needs nghttpx, of the Debian package nghttp2-proxy"]
+    fn calls_of_several_lanes_share_one_connection() {
+        for tls in [true, false] {
+            let proxy = proxy(slow_backend(), tls);
+            let version = if tls { HttpVersion::Auto } else { HttpVersion::V2 };
+            let trust = Trust::CaFile(proxy.dir.path().join("ca.pem"));
+            let lanes = Lanes::new(&RestConfig { version, trust, ..config() }).unwrap();
+            let scheme = if tls { "https" } else { "http" };
+            let url = format!("{scheme}://127.0.0.1:{}/v2/platform/status", proxy.port);
+            let first = lanes.lane().unwrap().call(&get(&url)).unwrap().timings;
+            assert_eq!((first.spoken, first.pooled), (Spoken::Http2, false), "{first:?}");
+            assert_eq!(first.tls.0 > 0, tls, "{first:?}");
+            let from = Instant::now();
+            let all: Vec<RestTimings> = std::thread::scope(|scope| {
+                let callers: Vec<_> = (0..8)
+                    .map(|index| {
+                        let mut lane = lanes.lane().unwrap();
+                        let url = &url;
+                        scope.spawn(move || {
+                            let request = if index % 2 == 0 { get(url) } else { post(url) };
+                            lane.call(&request).unwrap().timings
+                        })
+                    })
+                    .collect();
+                callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+            });
+            let together_ms = from.elapsed().as_millis() as i64;
+            let one_after_the_other_ms: i64 = all.iter().map(|t| t.total.as_ms()).sum();
+            println!(
+                "tls {tls}: 8 calls on one connection in {together_ms} ms, {one_after_the_other_ms} \
+                 ms one after the other"
+            );
+            assert!(all.iter().all(|t| t.spoken == Spoken::Http2 && t.pooled), "{all:?}");
+            assert!(together_ms * 3 < one_after_the_other_ms, "{together_ms} ms");
+            assert!(all.iter().all(|t| t.bytes_out > 0 && t.bytes_in > 0), "{all:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs nghttpx, of the Debian package nghttp2-proxy, and curl"]
+    fn phases_agree_with_an_independent_client() {
+        let proxy = proxy(slow_backend(), true);
+        let ca = proxy.dir.path().join("ca.pem");
+        let url = format!("https://127.0.0.1:{}/v2/platform/status", proxy.port);
+        for version in [HttpVersion::V11, HttpVersion::Auto] {
+            let config = RestConfig { version, trust: Trust::CaFile(ca.clone()), ..config() };
+            // The quickest of several tries of each: what is left is the server's doing.
+            let tries = (0..7).map(|_| {
+                let mut lane = Lanes::new(&config).unwrap().lane().unwrap();
+                lane.call(&get(&url)).unwrap().timings
+            });
+            let t = tries.min_by_key(|timings| timings.total).unwrap();
+            let theirs = (0..7).map(|_| {
+                let format = "%{time_starttransfer} %{time_total} %{http_version}";
+                let done = Command::new("curl")
+                    .args(["--silent", "--output", "/dev/null", "--write-out", format, "--cacert"])
+                    .arg(&ca)
+                    .arg(if version == HttpVersion::V11 { "--http1.1" } else { "--http2" })
+                    .arg(&url)
+                    .output()
+                    .unwrap();
+                let text = String::from_utf8(done.stdout).unwrap();
+                let words: Vec<&str> = text.split(' ').collect();
+                assert_eq!(words[2], t.spoken.name(), "{text}");
+                let seconds = |index: usize| words[index].parse::<f64>().unwrap();
+                (seconds(1), seconds(0))
+            });
+            let (total_s, first_s) = theirs.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+            let s = |span: SpanNs| span.0 as f64 / 1e9;
+            println!(
+                "{version:?}: first byte {:.1} ms, curl -w {:.1} ms; total {:.1} ms, {:.1} ms; {t:?}",
+                s(t.first_byte) * 1e3,
+                first_s * 1e3,
+                s(t.total) * 1e3,
+                total_s * 1e3
+            );
+            assert!((s(t.total) / total_s - 1.0).abs() < 0.1, "{t:?} {total_s}");
+            assert!((s(t.first_byte) / first_s - 1.0).abs() < 0.1, "{t:?} {first_s}");
+            assert!(t.connect.0 > 0 && t.tls.0 > 0, "{t:?}");
+        }
+    }
+}

@@ -198,6 +198,21 @@ pub fn populate_memory() -> u64 {
     populated
 }
 
+/// Bytes that may still be written below `dir`; `None` where there is no such place.
+pub fn disk_free(dir: &std::path::Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(dir.as_os_str().as_bytes()).ok()?;
+    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends in a zero byte, and the kernel fills `facts` where it answers 0.
+    let result = unsafe { libc::statvfs(path.as_ptr(), facts.as_mut_ptr()) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: filled, for the answer was 0.
+    let facts = unsafe { facts.assume_init() };
+    Some(facts.f_bavail.saturating_mul(facts.f_frsize))
+}
+
 /// Start and size of a line of `/proc/self/maps` about private writable memory without a file.
 fn private_writable(line: &str) -> Option<(usize, usize)> {
     let mut words = line.split_ascii_whitespace();

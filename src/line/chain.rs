@@ -6,7 +6,7 @@ use super::send::{Door, NoWal, ORDER_FRAME_MAX, SendLine};
 use crate::engine::risk::RiskStage;
 use crate::engine::signal::SignalStage;
 use crate::engine::stage::{Direct, Stage};
-use crate::model::{Command, Event, SendOutcome};
+use crate::model::{Command, Event, SendOutcome, Signal};
 
 pub struct Chain {
     pub signal: SignalStage,
@@ -19,6 +19,24 @@ impl Chain {
     /// is kept.
     pub fn replay(&mut self, event: &Event) {
         self.on_event(event, |_, _, _| {});
+    }
+
+    /// One sequenced input through signal and risk alone: what was decided waits for the caller to
+    /// send it. `seen` sees what `risk` was told, after it has acted.
+    pub fn decide(
+        &mut self,
+        event: &Event,
+        mut seen: impl FnMut(&Signal, &RiskStage),
+        mut decided: impl FnMut(Command),
+    ) {
+        let Chain { signal, risk, .. } = self;
+        signal.on_input(
+            event,
+            &mut Direct(|signal| {
+                risk.on_input(&signal, &mut Direct(&mut decided));
+                seen(&signal, risk);
+            }),
+        );
     }
 
     /// One sequenced input; `sent` sees every command with the frame that would leave, or why not.

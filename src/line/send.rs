@@ -3,7 +3,7 @@
 
 use crate::base::rng::Rng;
 use crate::engine::send::{DecisionHash, Gate};
-use crate::model::{Action, Command, NewOrder, SendOutcome};
+use crate::model::{Action, Class, Command, NewOrder, SendOutcome};
 use crate::venue::encode;
 use crate::venue::symbols::SymbolTable;
 use crate::venue::ws::{Opcode, PAYLOAD_AT, frame_in_place};
@@ -113,7 +113,8 @@ impl SendLine {
             self.unspeakable += 1;
             return Err(SendOutcome::LinkDown); // nothing left: as if there were no socket
         };
-        if !wal.keep(&wal_record(command)) {
+        // A cancel leaves without its record, too: said twice it does no harm, kept back it may.
+        if !wal.keep(&wal_record(command)) && command.class != Class::Cancel {
             return Err(SendOutcome::JournalFull);
         }
         let mask = (self.mask.next_u64() as u32).to_le_bytes();

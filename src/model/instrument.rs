@@ -5,8 +5,9 @@ use crate::base::ids::SymbolId;
 use crate::base::units::Qty;
 use serde::{Deserialize, Serialize};
 
-/// Currency code of the venue, e.g. `BTC`, `UST`, `TESTUSDTF0`.
-pub type Currency = Text<12>;
+/// Currency code of the venue, e.g. `BTC`, `UST`, `TESTUSDTF0`; the longest listed is
+/// `AUSTRALIA200IXF0`.
+pub type Currency = Text<16>;
 /// Venue symbol with its leading `t`, e.g. `tBTCUSD`, `tTESTBTCF0:TESTUSDTF0`.
 pub type SymbolName = Text<24>;
 

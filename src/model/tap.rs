@@ -4,7 +4,7 @@
 use super::{Command, Trace};
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::Tsc;
-use crate::base::units::Qty;
+use crate::base::units::{Px, Qty};
 
 /// An order's way through the line, told to the cold side once it is written.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub struct PrivateSeen {
     pub order: OrderId,
     pub symbol: SymbolId,
     pub qty: Qty,
+    /// Of a fill; zero otherwise.
+    pub px: Px,
     pub at: Tsc,
 }
 

@@ -6,9 +6,9 @@
     reason = "drained and sorted at once; order of the map never shows"
 )]
 
-use super::metrics::Histo;
+use super::metrics::Windowed;
 use super::waterfall::{OrderWaterfall, WaterfallWriter, side_name};
-use crate::base::time::Tsc;
+use crate::base::time::{MonoNs, Tsc};
 use crate::base::units::{Qty, Side};
 use crate::io::clock::Clock;
 use crate::model::{Action, OrderSent, PrivateSeen, Seen};
@@ -21,32 +21,50 @@ const TRACKED_MAX: usize = 65_536;
 #[derive(Clone, Debug, Default)]
 pub struct LatencyBoard {
     /// Frame complete in memory → order encoded and written ahead.
-    pub t1: Histo,
+    pub t1: Windowed,
     /// Before the read of the first byte → write returned.
-    pub t2: Histo,
+    pub t2: Windowed,
     /// recv → framed.
-    pub read: Histo,
+    pub read: Windowed,
     /// framed → decoded: deframe, decode, book, and the ring behind.
-    pub decode: Histo,
+    pub decode: Windowed,
     /// decoded → signalled.
-    pub signal: Histo,
+    pub signal: Windowed,
     /// signalled → approved.
-    pub risk: Histo,
+    pub risk: Windowed,
     /// approved → encoded, with the write-ahead.
-    pub encode: Histo,
+    pub encode: Windowed,
     /// encoded → write returned.
-    pub write: Histo,
+    pub write: Windowed,
     /// written → first answer.
-    pub ack: Histo,
+    pub ack: Windowed,
     /// written → first own trade.
-    pub first_fill: Histo,
+    pub first_fill: Windowed,
     /// written → last own trade of a wholly filled order.
-    pub last_fill: Histo,
+    pub last_fill: Windowed,
 }
 
 impl LatencyBoard {
+    /// Lets time pass for the windows.
+    pub fn tick(&mut self, now: MonoNs) {
+        for histo in [
+            &mut self.t1,
+            &mut self.t2,
+            &mut self.read,
+            &mut self.decode,
+            &mut self.signal,
+            &mut self.risk,
+            &mut self.encode,
+            &mut self.write,
+            &mut self.ack,
+            &mut self.first_fill,
+            &mut self.last_fill,
+        ] {
+            histo.tick(now);
+        }
+    }
     /// Stages by name, in the order of the line.
-    pub fn stages(&self) -> [(&'static str, &Histo); 6] {
+    pub fn stages(&self) -> [(&'static str, &Windowed); 6] {
         [
             ("read", &self.read),
             ("parse", &self.decode),
@@ -125,7 +143,7 @@ impl OrderTracker {
         let caused_by_frame = trace.recv.0 != 0;
         let origin = if caused_by_frame { trace.recv } else { trace.signalled };
         let clock = &self.clock;
-        let book = |histo: &mut Histo, from: Tsc, to: Tsc| {
+        let book = |histo: &mut Windowed, from: Tsc, to: Tsc| {
             if let Some(ns) = clock.span_ns(from, to) {
                 histo.record(ns);
             }
@@ -186,7 +204,7 @@ impl OrderTracker {
             return;
         };
         let (clock, board) = (&self.clock, &mut self.board);
-        let mut record = |histo: fn(&mut LatencyBoard) -> &mut Histo, at: Tsc| {
+        let mut record = |histo: fn(&mut LatencyBoard) -> &mut Windowed, at: Tsc| {
             if let Some(ns) = clock.span_ns(tracked.written, at) {
                 histo(board).record(ns);
             }

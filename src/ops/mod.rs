@@ -5,11 +5,19 @@
 //! Errors:    `std::io::Error`; a view that cannot draw falls back to lines.
 //! Tests:     beside each file; the view is drawn into a buffer.
 
+pub mod alerts;
+pub mod host;
+#[cfg(feature = "net")]
+pub mod http;
+pub mod hub;
 pub mod journal;
 pub mod logger;
 pub mod metrics;
 pub mod report;
+pub mod rest_stats;
 pub mod rundir;
+pub mod status;
 pub mod text;
 pub mod view;
+pub mod watchdog;
 pub mod waterfall;

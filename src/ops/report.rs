@@ -215,6 +215,10 @@ pub mod exit {
     pub const POSITIONS_LEFT: u8 = 4;
     /// The engine halted by itself.
     pub const HALTED: u8 = 5;
+    /// A command was given and no run answers.
+    pub const NOT_RUNNING: u8 = 6;
+    /// A thread hung and could not be ended; own orders may be at the venue.
+    pub const WEDGED: u8 = 7;
 }
 
 impl Report {

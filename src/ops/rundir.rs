@@ -41,8 +41,10 @@ pub const ORDERS_FILE: &str = "orders.jsonl";
 pub const REPORT_FILE: &str = "report.json";
 /// The resolved config of the run.
 pub const CONFIG_FILE: &str = "config.toml";
-/// What the logger wrote while the live view had the screen.
-pub const LOG_FILE: &str = "log.txt";
+/// What the logger wrote, one JSON object a line.
+pub const LOG_FILE: &str = "log.jsonl";
+/// Every command of an operator, who asked, and what was seen to follow.
+pub const AUDIT_FILE: &str = "audit.log";
 /// The sequenced input of the run.
 pub const INPUT_FILE: &str = "input.log";
 

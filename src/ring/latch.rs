@@ -2,7 +2,7 @@
 //! leave. It can only forbid.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 #[derive(Debug, Default)]
 struct Cells {
@@ -10,6 +10,8 @@ struct Cells {
     inside: AtomicU8,
     /// What anyone else says: signal handler, watchdog, control API. Only rises, until cleared.
     outside: AtomicU8,
+    /// Somebody pulled the kill switch, and the line has not been told yet.
+    kill: Arc<AtomicBool>,
 }
 
 /// A shared rank: the stricter of what the risk stage says and what anybody else says.
@@ -37,6 +39,20 @@ impl Latch {
     pub fn set(&self, rank: u8) {
         self.0.inside.store(rank, Ordering::Release);
     }
+    /// Pulls the kill switch: no entry leaves from here on, and the line is told at its next turn.
+    pub fn kill(&self, rank: u8) {
+        self.raise(rank);
+        self.0.kill.store(true, Ordering::Release);
+    }
+    /// The switch itself, for a signal handler, which may do no more than store.
+    pub fn kill_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0.kill)
+    }
+    /// True once for each time that it was pulled: whoever asks tells the line.
+    #[inline(always)]
+    pub fn take_kill(&self) -> bool {
+        self.0.kill.load(Ordering::Acquire) && self.0.kill.swap(false, Ordering::AcqRel)
+    }
     /// A person has reset what was raised from outside.
     pub fn clear_raised(&self) {
         self.0.outside.store(0, Ordering::Release);
@@ -59,5 +75,17 @@ mod tests {
         assert_eq!(latch.rank(), 4);
         latch.clear_raised();
         assert_eq!(latch.rank(), 0);
+    }
+
+    #[test]
+    fn a_kill_is_told_once_for_each_pull_and_forbids_at_once() {
+        let latch = Latch::new(0);
+        assert!(!latch.take_kill());
+        latch.kill(2);
+        assert_eq!(latch.rank(), 2);
+        assert!(latch.take_kill());
+        assert!(!latch.take_kill());
+        latch.kill_flag().store(true, Ordering::Release);
+        assert!(latch.clone().take_kill());
     }
 }

@@ -8,11 +8,19 @@ use crate::base::time::Tsc;
 use crate::io::alloc;
 use crate::io::clock::Clock;
 use crate::io::syscall::{Faults, SocketSet, thread_faults};
+use crate::line::Probe;
 use serde::Serialize;
 use std::any::Any;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
+
+impl Probe for Clock {
+    #[inline(always)]
+    fn tsc(&self) -> Tsc {
+        Clock::tsc(self)
+    }
+}
 
 /// A piece of the line on a thread. One dynamic call a turn, not a message. `Any`, so that whoever
 /// stops the thread gets back what it started, with all it counted.

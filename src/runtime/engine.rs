@@ -12,7 +12,7 @@ use super::duties::send::SendDuty;
 use super::duties::signal::{SignalDuty, new_age_board};
 use super::duty::{Duty, ThreadState};
 use super::link::{Chunk, FromSocket, Halt, RestWant, ToSocket};
-use super::observe::{GapBoard, Observer, ParseRow};
+use super::observe::{GapBoard, GapSwap, GapTap, Observer, ParseRow};
 use super::placement::{self, SpawnSpec, ThreadEnd, ThreadHandle};
 use super::socket::{DialRequest, SocketSlot};
 use super::taps::{RiskRow, SignalRow, TapTx};
@@ -26,7 +26,7 @@ use crate::engine::risk::RiskStage;
 use crate::engine::send::Gate;
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
 use crate::engine::signal::SignalStage;
-use crate::io::clock::Clock;
+use crate::io::clock::{Clock, TurnClock};
 use crate::io::dial::{DialSpec, Dialed};
 use crate::io::input_log::InputTap;
 use crate::io::rest::RestTransport;
@@ -117,6 +117,8 @@ pub struct Taps {
     pub parse: Rx<ParseRow>,
     pub signal: Rx<SignalRow>,
     pub risk: Rx<RiskRow>,
+    /// Boards of the gaps between frames; `None` where nobody watches.
+    pub gaps: Option<GapTap>,
 }
 
 /// An engine at work.
@@ -208,9 +210,14 @@ impl EnginePlan {
         let trading_slot = SocketSlot::new(trading_conn, request_tx, dialed);
 
         let rows = |ring: Tx<ParseRow>| TapTx::new(self.is_watched.then_some(ring), clock.clone());
-        let gaps = GapBoard::new(symbols, channels.into_iter());
-        let observer =
-            Observer::new(gaps, seen_tx, rows(parse_row_tx), symbols, Some(trading_conn));
+        let gaps = || GapBoard::new(symbols, channels.iter().copied());
+        let mut observer =
+            Observer::new(gaps(), seen_tx, rows(parse_row_tx), symbols, Some(trading_conn));
+        let gap_tap = self.is_watched.then(|| {
+            let (swap, tap) = GapSwap::new(gaps());
+            observer.gap_swap = Some(swap);
+            tap
+        });
         let nonces = trading.nonces.clone();
         let nonce_clock = clock.clone();
         let chunks = |sockets: usize| -> Vec<Box<Chunk>> {
@@ -238,6 +245,7 @@ impl EnginePlan {
             operator: operator_rx,
             tap: observer,
             clock: clock.clone(),
+            turns: TurnClock::new(&clock),
             time_at: MonoNs(0),
             nonce: Box::new(move || nonces.next((nonce_clock.wall().0 / 1_000) as u64)),
             trading_conn: Some(trading_conn),
@@ -338,6 +346,7 @@ impl EnginePlan {
                 parse: parse_row_rx,
                 signal: signal_row_rx,
                 risk: risk_row_rx,
+                gaps: gap_tap,
             },
             latch: self.latch,
             dial_stats,

@@ -19,8 +19,14 @@ pub mod engine;
 #[cfg(feature = "net")]
 pub mod link;
 #[cfg(feature = "net")]
+pub mod listing;
+#[cfg(feature = "net")]
 pub mod observe;
 pub mod placement;
+#[cfg(feature = "net")]
+pub mod plane;
+#[cfg(feature = "net")]
+pub mod recorder;
 #[cfg(feature = "net")]
 pub mod replay;
 #[cfg(feature = "net")]

@@ -11,7 +11,7 @@ use crate::line::parse::{ParseCounters, ParseLine, ParseTap};
 use crate::model::{
     AckOf, Body, ChannelKind, Level, OrderStatus, PrivateSeen, Seen, Source, SymbolSync,
 };
-use crate::ring::Tx;
+use crate::ring::{Rx, Tx};
 use hdrhistogram::Histogram;
 
 /// Kinds of channels a gap is kept for.
@@ -20,6 +20,7 @@ pub const CHANNEL_KINDS: usize = 6;
 const GAP_US_MAX: u64 = 3_600_000_000;
 
 /// Gaps between data frames, in microseconds, by symbol and channel.
+#[derive(Clone)]
 pub struct GapBoard {
     rows: Vec<Option<Histogram<u64>>>,
 }
@@ -44,6 +45,21 @@ impl GapBoard {
             row.saturating_record((gap_ns / 1_000).max(1));
         }
     }
+    /// Forgets what was recorded.
+    pub fn clear(&mut self) {
+        self.rows.iter_mut().flatten().for_each(Histogram::reset);
+    }
+    /// Adds what another board of the same channels recorded.
+    pub fn add(&mut self, other: &GapBoard) {
+        for (row, more) in self.rows.iter_mut().zip(&other.rows) {
+            if let (Some(row), Some(more)) = (row, more)
+                && !more.is_empty()
+            {
+                // Same bounds, so it cannot fail.
+                let _ = row.add(more);
+            }
+        }
+    }
     /// Symbol, channel and its gaps in microseconds.
     pub fn rows(&self) -> impl Iterator<Item = (SymbolId, ChannelKind, &Histogram<u64>)> {
         const KINDS: [ChannelKind; CHANNEL_KINDS] = [
@@ -58,6 +74,38 @@ impl GapBoard {
             let row = row.as_ref()?;
             Some((SymbolId((index / CHANNEL_KINDS) as u16), KINDS[index % CHANNEL_KINDS], row))
         })
+    }
+}
+
+/// Two boards that change hands: the hot side fills one while the cold side reads and empties the
+/// other. A pointer moves; nothing is copied, merged or allocated on the hot side.
+pub struct GapSwap {
+    full: Tx<GapBoard>,
+    empty: Rx<GapBoard>,
+}
+
+/// The cold ends of a [`GapSwap`].
+pub struct GapTap {
+    pub full: Rx<GapBoard>,
+    pub empty: Tx<GapBoard>,
+}
+
+impl GapSwap {
+    /// `spare` has the same rows as the board in use.
+    pub fn new(spare: GapBoard) -> (GapSwap, GapTap) {
+        let (full, full_rx) = crate::ring::channel(2);
+        let (mut empty_tx, empty) = crate::ring::channel(2);
+        // A ring of two that was just made has room for one.
+        let _ = empty_tx.push(spare);
+        (GapSwap { full, empty }, GapTap { full: full_rx, empty: empty_tx })
+    }
+    /// Gives the board away where an empty one has come back.
+    pub fn turn(&mut self, in_use: &mut GapBoard) {
+        if let Some(mut board) = self.empty.pop() {
+            std::mem::swap(in_use, &mut board);
+            // Two boards and two places: there is always room.
+            let _ = self.full.push(board);
+        }
     }
 }
 
@@ -76,6 +124,10 @@ pub enum ParseRow {
         seq_gaps: u64,
         unknown: u64,
         is_halted: bool,
+        /// Most slots of `parse_signal` ever in use.
+        parse_signal_used_max: u64,
+        /// Rows for waterfalls and the view that found no place.
+        tap_dropped: u64,
     },
     Link {
         conn: ConnId,
@@ -109,6 +161,8 @@ pub struct Observer {
     pub rows: TapTx<ParseRow>,
     books: Vec<BookSeen>,
     trading_conn: Option<ConnId>,
+    /// Where the gaps go while the run goes on; without it they stay in `gaps` to the end.
+    pub gap_swap: Option<GapSwap>,
 }
 
 impl Observer {
@@ -120,7 +174,7 @@ impl Observer {
         trading_conn: Option<ConnId>,
     ) -> Self {
         let books = vec![BookSeen::default(); symbols];
-        Self { gaps, seen, seen_dropped: 0, rows, books, trading_conn }
+        Self { gaps, seen, seen_dropped: 0, rows, books, trading_conn, gap_swap: None }
     }
 
     fn tell(&mut self, seen: PrivateSeen) {
@@ -151,6 +205,7 @@ impl ParseTap for Observer {
                     order: order.id,
                     symbol: order.symbol,
                     qty: order.remaining,
+                    px: crate::base::units::Px::ZERO,
                     at: recv,
                 });
             }
@@ -160,6 +215,7 @@ impl ParseTap for Observer {
                 order: ack.id,
                 symbol: ack.symbol,
                 qty: crate::base::units::Qty::ZERO,
+                px: crate::base::units::Px::ZERO,
                 at: recv,
             }),
             // A trade is told twice, `te` and `tu`; only the first has no fee.
@@ -169,6 +225,7 @@ impl ParseTap for Observer {
                 order: fill.order,
                 symbol: fill.symbol,
                 qty: fill.qty,
+                px: fill.px,
                 at: recv,
             }),
             Body::Link(_) => self.rows.push(ParseRow::Control(*body)),
@@ -218,7 +275,12 @@ impl TapTurn for Observer {
             seq_gaps,
             unknown,
             is_halted: mouth.is_halted(),
+            parse_signal_used_max: out.ring.used_max() as u64,
+            tap_dropped: self.seen_dropped + self.rows.dropped(),
         });
+        if let Some(swap) = &mut self.gap_swap {
+            swap.turn(&mut self.gaps);
+        }
         for index in 0..line.socket_count() {
             let conn = ConnId(index as u8);
             let is_open = line.is_open(conn);

@@ -2,7 +2,7 @@
 //! buffer.
 
 use super::out::Out;
-use super::status::order_type_name;
+use super::status::order_type_padded;
 use super::symbols::SymbolTable;
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::WallNs;
@@ -126,9 +126,11 @@ pub(super) fn new_order(
     out.text("\"cid\":");
     out.uint(order.cid.0);
     out.text(",\"type\":\"");
-    out.text(order_type_name(order.kind, order.wallet));
+    let (name, len) = order_type_padded(order.kind, order.wallet);
+    out.padded(name, len);
     out.text("\",\"symbol\":\"");
-    out.bytes(instrument.name.as_bytes());
+    let (name, len) = instrument.name.padded();
+    out.padded(name, len);
     out.text("\",\"amount\":\"");
     out.decimal(order.qty.raw());
     out.text("\"");

@@ -177,39 +177,41 @@ pub fn fuzz_frames(bytes: &[u8]) {
     assert_eq!(messages(stream.len()), messages(*first as usize));
 }
 
+/// Messages of a public socket, for whoever mutates them; the numbers are those of `fuzz_public`.
+pub const PUBLIC: &[&str] = &[
+    r#"[1,[[100,1,2],[99,1,1],[101,2,-3]],1,1542045968922]"#,
+    r#"[1,[100,0,1],2,1542045968923]"#,
+    r#"[2,[[7,100,2],[8,101,-2]],3,1542045968924]"#,
+    r#"[2,[7,0,1],4,1542045968925]"#,
+    r#"[1,"cs",-5,5,1542045968926]"#,
+    r#"[3,[[5,1542045968926,1,100]],6,1542045968926]"#,
+    r#"[3,"te",[6,1542045968926,-1,100],7,1542045968927]"#,
+    r#"[4,[1,2,3,4,5,6,7,8,9,10],8,1542045968928]"#,
+    r#"[5,[[60000,1,1,1,1,1]],9,1542045968929]"#,
+    r#"[1,"hb",10,1542045968930]"#,
+    r#"[6,[1790133734000,null,86710.46,86670.5,null,6.2],11,1542045968931]"#,
+    r#"{"event":"info","code":20060}"#,
+    r#"{"event":"error","code":10300,"subId":101}"#,
+    r#"{"event":"unsubscribed","chanId":1}"#,
+    r#"[1,[1e-8,3,7e-7],12,9]"#,
+];
+/// Messages of the trading socket and REST replies.
+pub const PRIVATE: &[&str] = &[
+    r#"[0,"os",[[1,null,5,"tBTCUSD",1,2,1,1,"LIMIT",null,null,null,0,"ACTIVE",null,null,10,0]],1,0,9]"#,
+    r#"[0,"n",[1,"on-req",null,null,[1,null,2,"tBTCUSD"],null,"ERROR","price: invalid"],2,1,9]"#,
+    r#"[0,"tu",[1,"tBTCUSD",1514909325593,1234567,0.2,12000,"EXCHANGE LIMIT",12000,1,-0.39,"USD",9],3,2,9]"#,
+    r#"[0,"wu",["exchange","BTC",1.6,0,null,"x",{"a":"b"}],4,3,9]"#,
+    r#"[0,"ps",[["tBTCUSD","ACTIVE",1,2,0,0,null]],5,4,9]"#,
+    r#"[null,null,null,null,[[0.001,0.001,0.001,null,null,0.0002],[0.002,0.002,0.002,null,null,0.00065]]]"#,
+    r#"[[["ADAUSD",[null,null,null,"4.0","250000.0"]]]]"#,
+    r#"["error",10001,"x"]"#,
+    r#"{"event":"auth","status":"OK"}"#,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::rng::Rng;
-
-    const PUBLIC: &[&str] = &[
-        r#"[1,[[100,1,2],[99,1,1],[101,2,-3]],1,1542045968922]"#,
-        r#"[1,[100,0,1],2,1542045968923]"#,
-        r#"[2,[[7,100,2],[8,101,-2]],3,1542045968924]"#,
-        r#"[2,[7,0,1],4,1542045968925]"#,
-        r#"[1,"cs",-5,5,1542045968926]"#,
-        r#"[3,[[5,1542045968926,1,100]],6,1542045968926]"#,
-        r#"[3,"te",[6,1542045968926,-1,100],7,1542045968927]"#,
-        r#"[4,[1,2,3,4,5,6,7,8,9,10],8,1542045968928]"#,
-        r#"[5,[[60000,1,1,1,1,1]],9,1542045968929]"#,
-        r#"[1,"hb",10,1542045968930]"#,
-        r#"[6,[1790133734000,null,86710.46,86670.5,null,6.2],11,1542045968931]"#,
-        r#"{"event":"info","code":20060}"#,
-        r#"{"event":"error","code":10300,"subId":101}"#,
-        r#"{"event":"unsubscribed","chanId":1}"#,
-        r#"[1,[1e-8,3,7e-7],12,9]"#,
-    ];
-    const PRIVATE: &[&str] = &[
-        r#"[0,"os",[[1,null,5,"tBTCUSD",1,2,1,1,"LIMIT",null,null,null,0,"ACTIVE",null,null,10,0]],1,0,9]"#,
-        r#"[0,"n",[1,"on-req",null,null,[1,null,2,"tBTCUSD"],null,"ERROR","price: invalid"],2,1,9]"#,
-        r#"[0,"tu",[1,"tBTCUSD",1514909325593,1234567,0.2,12000,"EXCHANGE LIMIT",12000,1,-0.39,"USD",9],3,2,9]"#,
-        r#"[0,"wu",["exchange","BTC",1.6,0,null,"x",{"a":"b"}],4,3,9]"#,
-        r#"[0,"ps",[["tBTCUSD","ACTIVE",1,2,0,0,null]],5,4,9]"#,
-        r#"[null,null,null,null,[[0.001,0.001,0.001,null,null,0.0002],[0.002,0.002,0.002,null,null,0.00065]]]"#,
-        r#"[[["ADAUSD",[null,null,null,"4.0","250000.0"]]]]"#,
-        r#"["error",10001,"x"]"#,
-        r#"{"event":"auth","status":"OK"}"#,
-    ];
 
     /// A few random changes: bytes replaced, dropped, doubled, pieces moved.
     fn mutated(rng: &mut Rng, source: &[u8]) -> Vec<u8> {

@@ -19,7 +19,12 @@ impl<'a> Out<'a> {
     pub fn finish(self) -> Option<usize> {
         if self.overflow { None } else { Some(self.len) }
     }
-    #[inline]
+    /// The next `N` places as one array, so that what is written there is a few stores and no call.
+    #[inline(always)]
+    fn room<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.buffer.get_mut(self.len..)?.first_chunk_mut()
+    }
+    #[inline(always)]
     pub fn bytes(&mut self, bytes: &[u8]) {
         match self.buffer.get_mut(self.len..self.len + bytes.len()) {
             Some(place) => {
@@ -29,15 +34,31 @@ impl<'a> Out<'a> {
             None => self.overflow = true,
         }
     }
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
-    #[inline]
+    /// The first `len` bytes of an array. Copied whole where there is room for it.
+    #[inline(always)]
+    pub fn padded<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {
+        match self.room::<N>() {
+            Some(place) => {
+                *place = *bytes;
+                self.len += len.min(N);
+            }
+            None => self.bytes(&bytes[..len.min(N)]),
+        }
+    }
+    #[inline(always)]
     pub fn uint(&mut self, value: u64) {
-        let mut digits = [0u8; UINT_TEXT_MAX];
-        let at = write_uint(value, &mut digits);
-        self.bytes(&digits[at..]);
+        match self.room::<UINT_TEXT_MAX>() {
+            Some(place) => self.len += write_uint(value, place),
+            None => {
+                let mut digits = [0u8; UINT_TEXT_MAX];
+                let len = write_uint(value, &mut digits);
+                self.bytes(&digits[..len]);
+            }
+        }
     }
     pub fn int(&mut self, value: i64) {
         if value < 0 {
@@ -46,10 +67,16 @@ impl<'a> Out<'a> {
         self.uint(value.unsigned_abs());
     }
     /// Units of 1e-8 as plain decimal text, never with an exponent: the form of order entry.
+    #[inline(always)]
     pub fn decimal(&mut self, raw: i64) {
-        let mut text = [0u8; DECIMAL_TEXT_MAX];
-        let len = write_decimal(raw, &mut text);
-        self.bytes(&text[..len]);
+        match self.room::<DECIMAL_TEXT_MAX>() {
+            Some(place) => self.len += write_decimal(raw, place),
+            None => {
+                let mut text = [0u8; DECIMAL_TEXT_MAX];
+                let len = write_decimal(raw, &mut text);
+                self.bytes(&text[..len]);
+            }
+        }
     }
     /// Units of 1e-8 as a JavaScript number's text: exponent form below 1e-6, the form of
     /// checksums.

@@ -43,6 +43,47 @@ pub fn order_kind(text: &[u8]) -> Option<(OrderKind, bool)> {
     Some((kind, is_exchange))
 }
 
+/// Places of the longest name of an order type, and a few.
+pub const ORDER_TYPE_MAX: usize = 24;
+
+/// The same, with zeros behind the name, for writers that copy a fixed size; and the name's length.
+#[inline(always)]
+pub const fn order_type_padded(
+    kind: OrderKind,
+    wallet: WalletKind,
+) -> (&'static [u8; ORDER_TYPE_MAX], usize) {
+    const KINDS: [OrderKind; 7] = [
+        OrderKind::Limit,
+        OrderKind::Market,
+        OrderKind::Stop,
+        OrderKind::StopLimit,
+        OrderKind::TrailingStop,
+        OrderKind::Fok,
+        OrderKind::Ioc,
+    ];
+    const fn row(wallet: WalletKind) -> [([u8; ORDER_TYPE_MAX], usize); KINDS.len()] {
+        let mut row = [([0; ORDER_TYPE_MAX], 0); KINDS.len()];
+        let mut at = 0;
+        while at < KINDS.len() {
+            let name = order_type_name(KINDS[at], wallet).as_bytes();
+            assert!(KINDS[at] as usize == at);
+            let mut place = 0;
+            while place < name.len() {
+                row[at].0[place] = name[place];
+                place += 1;
+            }
+            row[at].1 = name.len();
+            at += 1;
+        }
+        row
+    }
+    static SPOT: [([u8; ORDER_TYPE_MAX], usize); KINDS.len()] = row(WalletKind::Exchange);
+    static OTHERS: [([u8; ORDER_TYPE_MAX], usize); KINDS.len()] = row(WalletKind::Margin);
+    let row = if matches!(wallet, WalletKind::Exchange) { &SPOT } else { &OTHERS };
+    let (name, len) = &row[kind as usize];
+    (name, *len)
+}
+
 /// The venue's name of an order type in a wallet.
 pub const fn order_type_name(kind: OrderKind, wallet: WalletKind) -> &'static str {
     match (wallet, kind) {
@@ -168,6 +209,8 @@ mod tests {
             for (wallet, is_exchange) in [(WalletKind::Exchange, true), (WalletKind::Margin, false)]
             {
                 let name = order_type_name(kind, wallet);
+                let (padded, len) = order_type_padded(kind, wallet);
+                assert_eq!(&padded[..len], name.as_bytes());
                 assert_eq!(order_kind(name.as_bytes()), Some((kind, is_exchange)));
             }
         }

@@ -342,9 +342,9 @@ pub fn seal_frame(opcode: Opcode, buffer: &mut [u8], len: usize, mask: [u8; 4]) 
 /// bytes.
 pub const PAYLOAD_AT: usize = 8;
 
-/// Makes a masked client frame of the `len` payload bytes that stand in `buffer` from `PAYLOAD_AT` on;
-/// the frame begins at 0. Only short payloads are moved. Returns the frame's length, `None` where the
-/// payload is not in the buffer or longer than 65,535 bytes.
+/// Makes a masked client frame of the `len` payload bytes that stand in `buffer` from `PAYLOAD_AT`
+/// on; the frame begins at 0. Only short payloads are moved. Returns the frame's length, `None`
+/// where the payload is not in the buffer or longer than 65,535 bytes.
 #[inline]
 pub fn frame_in_place(
     opcode: Opcode,

@@ -123,7 +123,8 @@ fn nothing_is_armed_by_one_switch() {
     let live = "environment = \"bitfinex\"\n[trading]\nmode = \"live\"\naccount = \"desk\"\n\
                 wallet = \"margin\"\n[risk]\norder_notional_max = 10\n\
                 position_notional_max = 10\nexposure_max = 10\norders_open_max = 1\n\
-                order_rate_max = 1\ncollar_bps = 10\n";
+                order_rate_max = 1\ncollar_bps = 10\n[risk.account]\n\
+                daily_loss_max = 10\ndrawdown_max = 10\ntrades_day_max = 10\n";
     let scratch = Scratch::new();
     let path = scratch.file("live.toml", live);
     let path = path.to_str().unwrap();

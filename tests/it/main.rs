@@ -1,13 +1,29 @@
 //! One integration binary; modules by phenomenon.
 
 mod config_errors;
+#[cfg(feature = "net")]
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+#[cfg(feature = "net")]
+mod kill_and_restart;
 mod nonces_of_many;
+#[cfg(feature = "net")]
+mod record_round_trip;
+#[cfg(feature = "net")]
 mod run_attached;
+#[cfg(feature = "net")]
 mod run_bad_input;
+#[cfg(feature = "net")]
 mod run_embedded;
+#[cfg(feature = "net")]
+mod run_operated;
+#[cfg(feature = "net")]
 mod run_support;
+#[cfg(feature = "net")]
+mod symbols_and_keys;
 mod tidy;
+#[cfg(feature = "net")]
 mod venue_command;
+#[cfg(feature = "net")]
+mod venue_process;

@@ -1,5 +1,7 @@
 //! The whole program against its own exchange over real sockets: trades, stops, and replays.
 
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
 use crate::run_support::{Dir, count, genesis, output, report_of, signal};
 use flate2::read::GzDecoder;
 use genesis::base::rng::Rng;
@@ -192,4 +194,25 @@ fn the_long_recording_goes_through_the_running_engine_whole() {
         equal += 1;
     }
     assert_eq!((equal, seen), (289, 289));
+}
+
+/// A strategy of one's own runs by its name, from a config of four lines.
+#[test]
+fn a_custom_strategy_runs_by_its_name_and_an_unknown_one_is_refused() {
+    let dir = Dir::new("custom");
+    let config = dir.path().join("my.toml");
+    let text = "[[strategy]]\nkind = \"custom\"\nname = \"mean-reversion\"\n\
+                symbols = [\"tBTCUSD\"]\nqty = \"0.001\"\n";
+    std::fs::write(&config, text).unwrap();
+    let file = config.to_str().unwrap();
+    let args =
+        ["run", "--json", "--config", file, "--speed", "200", "--for", "3s", "--dir", dir.text()];
+    let report = report_of(&args);
+    assert!(count(&report, "/bars") > 0);
+    let (code, _, err) = output(&["run", "--config", file, "--set", "market.source=synthetic:x"]);
+    assert_eq!(code, 2, "{err}");
+    std::fs::write(&config, text.replace("mean-reversion", "mean-reversal")).unwrap();
+    let (code, _, err) = output(&["run", "--config", file]);
+    assert_eq!(code, 2);
+    assert!(err.contains("mean-reversal") && err.contains("known are: mean-reversion"), "{err}");
 }

@@ -1,8 +1,14 @@
 //! `genesis` as its own process, with its files in a directory of the test.
 
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
+use genesis::io::rest::{Method, RestConfig, RestRequest, RestTransport};
+use genesis::venue::sign::ApiKey;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A directory of one test, gone afterwards.
 pub struct Dir(PathBuf);
@@ -24,6 +30,11 @@ impl Dir {
 }
 impl Drop for Dir {
     fn drop(&mut self) {
+        // The risk state of this directory's runs, on tmpfs.
+        if let Ok(token) = std::fs::read_to_string(self.0.join("risk-embedded.lock")) {
+            let state = genesis::io::files::default_wal_dir(&format!("risk-embedded-{token}"));
+            let _ = std::fs::remove_dir_all(state);
+        }
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -59,4 +70,130 @@ pub fn count(report: &serde_json::Value, pointer: &str) -> u64 {
         .pointer(pointer)
         .and_then(serde_json::Value::as_u64)
         .unwrap_or_else(|| panic!("{pointer} is not in the report, or no count"))
+}
+
+/// `genesis venue` as a process of its own.
+pub struct VenueProcess {
+    child: Child,
+    hello: serde_json::Value,
+}
+impl VenueProcess {
+    /// On a port of its choice, or on the one it had.
+    pub fn start(listen: &str, state: &Path) -> VenueProcess {
+        let args = [
+            "venue",
+            "--listen",
+            listen,
+            "--market",
+            "synthetic:5",
+            "--state",
+            state.to_str().unwrap(),
+            "--symbols",
+            "tBTCUSD,tETHUSD,tADAUSD,tDOTUSD",
+        ];
+        let mut child =
+            genesis(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let hello = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        VenueProcess { child, hello }
+    }
+    pub fn address(&self) -> String {
+        let rest = self.hello["rest"].as_str().unwrap();
+        rest.strip_prefix("http://").unwrap().to_owned()
+    }
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+    /// A private read of the account, as rows.
+    pub fn read(&self, path: &str, nonce: u64) -> Vec<serde_json::Value> {
+        let account = &self.hello["accounts"][0];
+        let (id, secret) = (account["key"].as_str().unwrap(), account["secret"].as_str().unwrap());
+        let key = ApiKey::new(id, secret.as_bytes()).unwrap();
+        let config = RestConfig { loopback_only: true, ..RestConfig::default() };
+        let mut rest = RestTransport::new(&config).unwrap();
+        let body = b"{\"limit\":2500}";
+        let signature = key.sign_rest(path, nonce, body);
+        let (url, nonce) = (format!("http://{}/v2/{path}", self.address()), nonce.to_string());
+        let headers = [
+            ("content-type", "application/json"),
+            ("bfx-nonce", nonce.as_str()),
+            ("bfx-apikey", key.id()),
+            ("bfx-signature", signature.as_str()),
+        ];
+        let request = RestRequest {
+            method: Method::Post,
+            url: &url,
+            headers: &headers,
+            body,
+            total_max: None,
+        };
+        let reply = rest.call(&request).unwrap();
+        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+}
+impl Drop for VenueProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Orders sent so far, out of a plain line of the view.
+pub fn sent_of(line: &str) -> Option<u64> {
+    let words = line.split(" orders ").nth(1)?;
+    words.split(' ').next()?.replace(',', "").parse().ok()
+}
+
+/// `genesis run --attach` as a process of its own.
+pub struct Attached {
+    pub child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    report: PathBuf,
+}
+impl Attached {
+    pub fn start(address: &str, dir: &Path, more: &[&str]) -> Attached {
+        let report = dir.join("r.json");
+        let _ = std::fs::remove_file(&report);
+        let (dir, report_text) = (dir.to_str().unwrap(), report.to_str().unwrap());
+        let mut args =
+            vec!["run", "--plain", "--attach", address, "--dir", dir, "--report", report_text];
+        args.extend_from_slice(more);
+        let mut child =
+            genesis(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Attached { child, lines, report }
+    }
+    /// Reads the plain view until a line fits.
+    pub fn wait_for(&mut self, what: &str, fits: impl Fn(u64, &str) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            assert!(Instant::now() < deadline, "{what} did not come about");
+            let line = self.lines.next().unwrap_or_else(|| panic!("it ended before {what}"));
+            let line = line.unwrap();
+            if sent_of(&line).is_some_and(|sent| fits(sent, &line)) {
+                return;
+            }
+        }
+    }
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+    /// A graceful stop; its report.
+    pub fn stop(&mut self) -> serde_json::Value {
+        signal(&self.child, "-INT");
+        self.child.wait().unwrap();
+        let text = std::fs::read_to_string(&self.report).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+}
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -40,6 +40,40 @@ impl CidSource {
     }
 }
 
+/// How far a run keeps its mark ahead of the ids it gives out. Ids follow the clock's milliseconds,
+/// so this is a quarter of an hour; 2^45 ids last for 1,100 years of it.
+pub const BLOCK_IDS: u64 = 1_000_000;
+
+/// Keeps the ids of several runs apart: a mark that is above every id given out is stored before
+/// they are. The file is the caller's. The clock alone would not do: it may have stepped back
+/// between two runs, and then orders of the earlier run would pass for forgotten ones of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CidBlock {
+    used: u64,
+    until: u64,
+}
+
+impl CidBlock {
+    /// The block behind `stored`, the mark of the last run (0 = none), and the mark to store now.
+    pub fn take(stored: u64, wall: WallNs) -> (Self, u64) {
+        let now = u64::try_from(wall.as_ms()).unwrap_or(0);
+        let until = (stored.max(now) + BLOCK_IDS).min(CID_MAX);
+        (Self { used: stored, until }, until)
+    }
+    /// Highest id of any earlier run.
+    pub const fn used(&self) -> u64 {
+        self.used
+    }
+    /// The mark to store, once `last` has used half of what is left.
+    pub fn keep_ahead(&mut self, last: Cid) -> Option<u64> {
+        if last.0 + BLOCK_IDS / 2 <= self.until {
+            return None;
+        }
+        self.until = (self.until.max(last.0) + BLOCK_IDS).min(CID_MAX);
+        Some(self.until)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +90,24 @@ mod tests {
         assert!(cids.is_ours(a));
         assert!(!cids.is_ours(Cid(a.0 - 1)));
         assert!(!cids.is_ours(Cid(a.0 + 3)));
+    }
+
+    /// Goal: whatever the clock does between two runs, ids rise (found by the world: a clock that
+    /// stepped back before a restart).
+    #[test]
+    fn a_run_begins_above_every_id_of_the_run_before_it() {
+        let at = WallNs::from_ms(1_700_000_000_000);
+        let (mut first, mark) = CidBlock::take(0, at);
+        let mut cids = CidSource::new(Cid(first.used()));
+        let last = cids.next(at).unwrap().0;
+        assert!(last.0 < mark && first.keep_ahead(last).is_none());
+        let later = Cid(last.0 + BLOCK_IDS);
+        let mark = first.keep_ahead(later).unwrap();
+        assert!(later.0 < mark);
+        let back = WallNs::from_ms(at.as_ms() - 10_000);
+        let (second, next_mark) = CidBlock::take(mark, back);
+        assert!(next_mark > mark);
+        assert!(CidSource::new(Cid(second.used())).next(back).unwrap().0 > later);
     }
 
     #[test]

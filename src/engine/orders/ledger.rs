@@ -4,7 +4,7 @@
 use super::cid::CidSource;
 use super::index::Index;
 use super::order::{Lane, Opening, Order, OrderState, UNLISTED};
-use super::trades::{Seen, TradeIds};
+use super::trades::{Seen, TradeIds, TradeLeg};
 use super::{LedgerCounters, OrdersConfig};
 use crate::base::ids::{Cid, OrderId, StrategyId, SymbolId};
 use crate::base::limits::{LEDGER_SLOTS, ORDERS_OPEN_MAX};
@@ -407,6 +407,8 @@ impl Ledger {
             order.cancel_at = None;
             order.cancel_after = after;
             order.probe_at = None;
+            // It was refused here, not by the venue: it does not count as one of `CANCELS_MAX`.
+            order.cancel_count = order.cancel_count.saturating_sub(1);
         });
     }
     /// The venue says it does not hold the order. Its end must come by itself; if not, it is looked
@@ -488,17 +490,20 @@ impl Ledger {
     }
     /// Keeps a fill whose order is not known: it may become known by a message that comes later.
     fn keep_orphan(&mut self, fill: &Fill) {
-        if self.trades.knows(fill.trade, fill.symbol) {
+        if self.trades.knows(TradeLeg::of(fill)) {
             return;
         }
-        let same = |kept: &Fill| kept.trade == fill.trade && kept.symbol == fill.symbol;
+        let same = |kept: &Fill| TradeLeg::of(kept) == TradeLeg::of(fill);
         if let Some(kept) = self.orphans.iter_mut().flatten().find(|kept| same(kept)) {
             if kept.fee.is_none() && fill.fee.is_some() {
                 *kept = *fill;
             }
             return;
         }
-        if self.orphans[self.orphan_next].is_some() {
+        // Trades of this account's earlier runs are read with the history, and are no news: their
+        // ids lie below the mark that this run started from.
+        let of_earlier_run = |cid: Cid| !cid.is_none() && cid <= self.config.cid_used;
+        if self.orphans[self.orphan_next].is_some_and(|out| !of_earlier_run(out.cid)) {
             self.counters.fills_foreign += 1;
         }
         self.orphans[self.orphan_next] = Some(*fill);
@@ -522,7 +527,7 @@ impl Ledger {
                 return;
             }
         }
-        match self.trades.note(fill.trade, fill.symbol, fill.fee.is_some()) {
+        match self.trades.note(TradeLeg::of(fill), fill.fee.is_some()) {
             Seen::New => {}
             Seen::FeeOnly => return positions.on_fee(fill, now),
             Seen::Duplicate => {
@@ -538,8 +543,10 @@ impl Ledger {
         positions.on_fill(fill, now);
         let Some(slot) = slot else {
             self.counters.fills_of_forgotten += 1;
+            self.counters.orders_traded += 1;
             return;
         };
+        self.counters.orders_traded += u64::from(self.order(slot).traded.is_zero());
         self.bind(slot, fill.order, now, positions);
         let (round, link_up) = (self.round, self.link_up);
         self.touch(slot, now, |order| {
@@ -608,9 +615,9 @@ impl Ledger {
     fn free_slot(&mut self) -> Option<Slot> {
         self.ready.take().or_else(|| self.find_free_slot())
     }
-    /// Between orders: finds the slot of the next one and reads it, so that its lines are in the cache
-    /// when an order waits for them. The table is larger than the second-level cache, and the slot that
-    /// is used next is the one that was not touched for longest.
+    /// Between orders: finds the slot of the next one and reads it, so that its lines are in the
+    /// cache when an order waits for them. The table is larger than the second-level cache, and the
+    /// slot that is used next is the one that was not touched for longest.
     fn prepare_slot(&mut self) {
         if self.ready.is_none() {
             self.ready = self.find_free_slot();

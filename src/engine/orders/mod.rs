@@ -27,11 +27,11 @@ mod reconcile;
 mod tests;
 mod trades;
 
-pub use cid::CidSource;
+pub use cid::{BLOCK_IDS, CidBlock, CidSource};
 pub use index::Index;
 pub use ledger::{Ledger, OpenError, Slot, SymbolOrders};
 pub use order::{Amend, Lane, Opening, Order, OrderState, View};
-pub use trades::{Seen, TradeIds};
+pub use trades::{Seen, TradeIds, TradeLeg};
 
 use crate::base::ids::{Cid, StrategyId};
 
@@ -85,6 +85,8 @@ pub struct LedgerCounters {
     pub cancels_refused: u64,
     /// Distinct trades counted.
     pub fills: u64,
+    /// Orders that got their first fill, and fills of orders no longer known.
+    pub orders_traded: u64,
     pub fills_duplicate: u64,
     pub fills_too_old: u64,
     /// Trades of orders that are not ours.

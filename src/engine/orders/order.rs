@@ -316,8 +316,8 @@ impl Order {
     pub fn is_done(&self) -> bool {
         !self.is_alive() && self.reserve().is_zero()
     }
-    /// True where a cancel should leave as soon as its time has come. After `CANCELS_MAX` in a row the
-    /// wish stays, and waits for a word of the venue that shows the order alive.
+    /// True where a cancel should leave as soon as its time has come. After `CANCELS_MAX` in a row
+    /// the wish stays, and waits for a word of the venue that shows the order alive.
     pub fn wants_cancel(&self) -> bool {
         self.cancel_wanted
             && self.cancel_at.is_none()

@@ -48,13 +48,19 @@ impl RiskStage {
         let (row, goal) = (self.marks[index], self.goals[index]);
         let sums = self.ledger.symbol(symbol);
         guards.ask(Guard::NotReady, !ready)?;
-        guards.ask(Guard::Rank, !rank.allows(draft.class))?;
+        if !rank.allows(draft.class) {
+            return self.refuse_by_rank();
+        }
         guards.ask(Guard::UnknownOutcome, sums.frozen > 0)?;
         guards.ask(Guard::Flattening, goal.active && draft.lane != Lane::Flatten)?;
         if entry {
             let grace = SpanNs::from_ms(i64::from(self.config.mismatch_grace_ms));
             let same = self.positions.matches_venue(symbol, now, grace);
             guards.ask(Guard::PositionMismatch, !same)?;
+            let gates = self.account.gates(index);
+            if gates != 0 {
+                guards.ask_set(gates)?;
+            }
         }
         let priced = row.bid > Px::ZERO && row.ask > row.bid;
         guards.ask(Guard::Unsynced, !row.synced || !priced)?;
@@ -81,6 +87,26 @@ impl RiskStage {
             return Ok(());
         }
         self.check_limits(draft, mid)
+    }
+
+    /// Why the rank is what it is, as a person would say it.
+    #[cold]
+    fn refuse_by_rank(&mut self) -> Result<(), Guard> {
+        let tripped = self.account.memory().tripped;
+        let reason = if self.killed || self.halted {
+            Guard::KillSwitch
+        } else if self.account.is_tripped() && tripped & Guard::DailyLoss.bit() != 0 {
+            Guard::DailyLoss
+        } else if self.account.is_tripped() {
+            Guard::Drawdown
+        } else if self.paused {
+            Guard::Paused
+        } else {
+            Guard::Rank
+        };
+        // In whatever mode: the rank has forbidden it.
+        self.guards.counts[reason as usize].blocked += 1;
+        Err(reason)
     }
 
     /// The limits that entries and quotes are held to.
@@ -110,8 +136,18 @@ impl RiskStage {
         let full = sums.alive + new_orders > limits.open_orders_max
             || alive > usize::from(self.config.open_orders_max);
         let rate = self.rate.allows(now) && self.burst.allows(now);
+        // What is alive may still become a trade of today.
+        let trades = (alive as u64) + u64::from(self.account.trades_day());
+        let of_symbol = u64::from(sums.alive + new_orders)
+            + u64::from(self.account.symbol_trades_day(symbol.index()));
         let guards = &mut self.guards;
-        guards.ask(Guard::Repeat, repeats >= usize::from(self.config.repeat_max))?;
+        if repeats >= usize::from(self.config.repeat_max) {
+            self.account.on_repeat(symbol.index());
+            guards.ask(Guard::Repeat, true)?;
+        }
+        let most = self.account.limits();
+        guards.ask(Guard::DailyTrades, trades > u64::from(most.trades_day_max))?;
+        guards.ask(Guard::SymbolDailyTrades, of_symbol > u64::from(most.symbol_trades_day_max))?;
         let notional = px.max(mid).notional(draft.qty);
         guards.ask(Guard::OrderNotional, notional > limits.order_notional_max)?;
         let above = side_after > Qty::ZERO && mid.notional(side_after) > limits.position_max;

@@ -3,7 +3,8 @@
 use super::guards::{Guard, GuardMode};
 use crate::base::ids::SymbolId;
 use crate::base::units::Quote;
-use crate::model::{OrderKind, WalletKind};
+use crate::base::zone::{Window, Zone};
+use crate::model::{Currency, OrderKind, WalletKind};
 
 /// How a working quote is moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,74 @@ impl Default for Limits {
             order_notional_max: Quote::from_whole(1_000),
             position_max: Quote::from_whole(5_000),
             open_orders_max: 16,
+        }
+    }
+}
+
+/// What happens to positions when a loss guard trips. Entries are closed and own entry orders are
+/// cancelled in each case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// They stay.
+    Block,
+    /// They are closed.
+    #[default]
+    Flatten,
+    /// The kill switch is pulled: closed, and halted until a person resets.
+    Kill,
+}
+
+/// Limits of the guards that remember. Shares are in 1e-8 of a per cent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// Currency that equity is counted in.
+    pub equity_currency: Currency,
+    /// Day of the daily limits, and clock of the windows.
+    pub zone: Zone,
+    pub daily_loss_max: Quote,
+    /// Of the equity at the day's start.
+    pub daily_loss_max_pct: i64,
+    pub drawdown_max: Quote,
+    /// Of the equity at the peak.
+    pub drawdown_max_pct: i64,
+    pub on_loss: OnLoss,
+    pub loss_streak_max: u32,
+    pub reject_streak_max: u32,
+    /// Pause of the account after a loss guard or a streak, s.
+    pub cooldown_s: u32,
+    /// Pause of a symbol after a round trip that lost, s; 0 = none.
+    pub cooldown_symbol_s: u32,
+    pub foreign_pause_s: u32,
+    pub trades_day_max: u32,
+    pub symbol_trades_day_max: u32,
+    pub windows: Vec<Window>,
+    /// Largest move of the middle within the window, 1e-8 of a basis point.
+    pub volatility_max_bps: i64,
+    pub volatility_window_ms: u32,
+    pub volatility_pause_s: u32,
+}
+impl Default for AccountLimits {
+    /// Far away: a bench sets what it asks about.
+    fn default() -> Self {
+        Self {
+            equity_currency: Currency::new("USD").unwrap_or_default(),
+            zone: Zone::UTC,
+            daily_loss_max: Quote::MAX,
+            daily_loss_max_pct: 100 * 100_000_000,
+            drawdown_max: Quote::MAX,
+            drawdown_max_pct: 100 * 100_000_000,
+            on_loss: OnLoss::Flatten,
+            loss_streak_max: u32::MAX,
+            reject_streak_max: u32::MAX,
+            cooldown_s: 900,
+            cooldown_symbol_s: 0,
+            foreign_pause_s: 60,
+            trades_day_max: u32::MAX,
+            symbol_trades_day_max: u32::MAX,
+            windows: vec![Window { days: 127, from: 0, to: 1_440 }],
+            volatility_max_bps: 10_000 * 100_000_000,
+            volatility_window_ms: 60_000,
+            volatility_pause_s: 60,
         }
     }
 }
@@ -85,13 +154,30 @@ pub struct RiskConfig {
     pub flatten_attempts_max: u8,
     /// Between two of them, ms.
     pub flatten_retry_ms: u32,
+    /// Of the guards that remember.
+    pub account: AccountLimits,
     /// By `Guard as usize`. Guards that are not `is_switchable` are on whatever stands here.
     pub guards: [GuardMode; Guard::COUNT],
 }
 impl Default for RiskConfig {
     fn default() -> Self {
         let mut guards = [GuardMode::On; Guard::COUNT];
-        guards[Guard::Repeat as usize] = GuardMode::Off;
+        for guard in [
+            Guard::Repeat,
+            Guard::UnknownEquity,
+            Guard::DailyLoss,
+            Guard::Drawdown,
+            Guard::LossStreak,
+            Guard::RejectStreak,
+            Guard::Cooldown,
+            Guard::ForeignActivity,
+            Guard::TradingWindow,
+            Guard::Volatility,
+            Guard::DailyTrades,
+            Guard::SymbolDailyTrades,
+        ] {
+            guards[guard as usize] = GuardMode::Off;
+        }
         Self {
             wallet: WalletKind::Margin,
             leverage: 1,
@@ -115,6 +201,7 @@ impl Default for RiskConfig {
             target_wait_ms: 5_000,
             flatten_attempts_max: 20,
             flatten_retry_ms: 1_000,
+            account: AccountLimits::default(),
             guards,
         }
     }

@@ -8,7 +8,11 @@ pub enum Guard {
     Instrument,
     /// The trading link is down, or the account is not reconciled since it came up.
     NotReady,
-    /// The risk state's rank forbids the order's class.
+    /// Killed or halted; only a reset by a person helps.
+    KillSwitch,
+    /// A person has paused entries.
+    Paused,
+    /// The risk state's rank forbids the order's class for another reason.
     Rank,
     /// An order of the symbol is in doubt.
     UnknownOutcome,
@@ -16,6 +20,28 @@ pub enum Guard {
     Flattening,
     /// The venue's position differs from ours.
     PositionMismatch,
+    /// The wallet is not known, or something held has no price: never taken for zero.
+    UnknownEquity,
+    /// Realised and open P&L and fees of the day. Over with the day, or by a reset.
+    DailyLoss,
+    /// From the highest P&L ever. Only a person clears it.
+    Drawdown,
+    /// Round trips that lost, in a row.
+    LossStreak,
+    /// Orders refused by the venue, in a row.
+    RejectStreak,
+    /// After a loss: of the symbol, or of the account.
+    Cooldown,
+    /// Somebody else acts on the account.
+    ForeignActivity,
+    /// Outside the hours of the config.
+    TradingWindow,
+    /// The price moved too far in too short a time.
+    Volatility,
+    /// Orders filled today, of the account.
+    DailyTrades,
+    /// And of the symbol.
+    SymbolDailyTrades,
     /// The book is not in step with the venue's, or one side is empty.
     Unsynced,
     /// The book has not changed for too long, or its channel is silent.
@@ -39,15 +65,28 @@ pub enum Guard {
 }
 
 impl Guard {
-    pub const COUNT: usize = 19;
+    pub const COUNT: usize = 32;
     /// In the order they are asked.
     pub const ALL: [Guard; Guard::COUNT] = [
         Guard::Instrument,
         Guard::NotReady,
+        Guard::KillSwitch,
+        Guard::Paused,
         Guard::Rank,
         Guard::UnknownOutcome,
         Guard::Flattening,
         Guard::PositionMismatch,
+        Guard::UnknownEquity,
+        Guard::DailyLoss,
+        Guard::Drawdown,
+        Guard::LossStreak,
+        Guard::RejectStreak,
+        Guard::Cooldown,
+        Guard::ForeignActivity,
+        Guard::TradingWindow,
+        Guard::Volatility,
+        Guard::DailyTrades,
+        Guard::SymbolDailyTrades,
         Guard::Unsynced,
         Guard::Stale,
         Guard::PriceCollar,
@@ -67,6 +106,19 @@ impl Guard {
         match self {
             Guard::Instrument => "instrument",
             Guard::Rank => "rank",
+            Guard::KillSwitch => "kill_switch",
+            Guard::Paused => "trading_paused",
+            Guard::UnknownEquity => "unknown_equity",
+            Guard::DailyLoss => "daily_loss",
+            Guard::Drawdown => "drawdown",
+            Guard::LossStreak => "loss_streak",
+            Guard::RejectStreak => "reject_streak",
+            Guard::Cooldown => "trade_cooldown_active",
+            Guard::ForeignActivity => "foreign_activity",
+            Guard::TradingWindow => "outside_trading_window",
+            Guard::Volatility => "volatility_pause",
+            Guard::DailyTrades => "daily_trade_limit_reached",
+            Guard::SymbolDailyTrades => "symbol_daily_trade_limit_reached",
             Guard::NotReady => "not_ready",
             Guard::UnknownOutcome => "unknown_outcome",
             Guard::Flattening => "flattening",
@@ -92,6 +144,17 @@ impl Guard {
         matches!(
             self,
             Guard::PositionMismatch
+                | Guard::UnknownEquity
+                | Guard::DailyLoss
+                | Guard::Drawdown
+                | Guard::LossStreak
+                | Guard::RejectStreak
+                | Guard::Cooldown
+                | Guard::ForeignActivity
+                | Guard::TradingWindow
+                | Guard::Volatility
+                | Guard::DailyTrades
+                | Guard::SymbolDailyTrades
                 | Guard::Stale
                 | Guard::PriceCollar
                 | Guard::Repeat
@@ -103,6 +166,15 @@ impl Guard {
         )
     }
 }
+
+impl Guard {
+    /// Its place in a set of guards.
+    #[inline(always)]
+    pub const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+}
+const _: () = assert!(Guard::COUNT <= 64);
 
 /// What a guard does when it objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +197,7 @@ pub struct GuardCount {
 /// Modes and counts of all guards.
 #[derive(Clone, Debug)]
 pub(super) struct Guards {
-    modes: [GuardMode; Guard::COUNT],
+    pub(super) modes: [GuardMode; Guard::COUNT],
     pub(super) counts: [GuardCount; Guard::COUNT],
 }
 impl Guards {
@@ -134,6 +206,17 @@ impl Guards {
             modes[guard as usize] = GuardMode::On;
         }
         Self { modes, counts: [GuardCount::default(); Guard::COUNT] }
+    }
+    pub(super) fn mode(&self, guard: Guard) -> GuardMode {
+        self.modes[guard as usize]
+    }
+    /// Asks those whose bit is set, in their order.
+    #[cold]
+    pub(super) fn ask_set(&mut self, objecting: u64) -> Result<(), Guard> {
+        for guard in Guard::ALL {
+            self.ask(guard, objecting & guard.bit() != 0)?;
+        }
+        Ok(())
     }
     /// Books an objection of `guard` if `bad`.
     #[inline]

@@ -7,20 +7,30 @@
 //! Tests:     engine/risk/tests.rs (claims), engine/risk/drill.rs (a toy venue that loses and
 //!            shuffles).
 
+mod account;
+#[cfg(test)]
+mod account_tests;
 mod check;
 mod config;
 mod decide;
 #[cfg(test)]
 mod drill;
 mod guards;
+mod levels;
+mod memory;
 mod rate;
+mod remember;
 mod snapshot;
 mod stage;
 #[cfg(test)]
 mod tests;
 mod work;
 
-pub use config::{Limits, Requote, RiskConfig};
+pub use config::{AccountLimits, Limits, OnLoss, Requote, RiskConfig};
 pub use guards::{Guard, GuardCount, GuardMode};
+pub use levels::{GuardLevel, LevelUnit};
+pub use memory::{
+    AccountMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, RiskJournal, RiskMemory, SymbolMemory,
+};
 pub use snapshot::{RiskSnapshot, SymbolRisk};
 pub use stage::{RiskCounters, RiskStage};

@@ -24,6 +24,11 @@ impl RateWindow {
         // Full: the slot to be overwritten holds the oldest of the last `max`.
         self.times.get(self.next).is_some_and(|oldest| now - *oldest >= self.window)
     }
+    /// Events in the window that ends now.
+    pub(super) fn used(&self, now: MonoNs) -> usize {
+        let kept = self.times.iter().take(self.count);
+        kept.filter(|at| now - **at < self.window).count()
+    }
     #[inline]
     pub(super) fn note(&mut self, now: MonoNs) {
         if self.times.is_empty() {

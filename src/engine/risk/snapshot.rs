@@ -1,8 +1,9 @@
 //! What the stage shows to people and to the report: copies, taken when asked for.
 
-use super::guards::{Guard, GuardCount};
+use super::guards::{Guard, GuardCount, GuardMode};
 use super::stage::{RiskCounters, RiskStage};
-use crate::base::ids::SymbolId;
+use crate::base::bounded::Text;
+use crate::base::ids::{Cid, SymbolId};
 use crate::base::time::SpanNs;
 use crate::base::units::{Px, Qty, Quote};
 use crate::engine::orders::LedgerCounters;
@@ -12,6 +13,8 @@ use crate::model::{Rank, WalletUpdate};
 #[derive(Clone, Copy, Debug)]
 pub struct RiskSnapshot {
     pub rank: Rank,
+    /// Of the last kill, pause, flatten or reset.
+    pub reason: Text<48>,
     pub ready: bool,
     pub quiesced: bool,
     pub wants_reconcile: bool,
@@ -19,8 +22,11 @@ pub struct RiskSnapshot {
     pub orders: LedgerCounters,
     pub orders_alive: usize,
     pub orders_unknown: usize,
+    /// The last client id given out, or the one the run started from.
+    pub cid_last: Cid,
     /// By `Guard as usize`.
     pub guards: [GuardCount; Guard::COUNT],
+    pub guard_modes: [GuardMode; Guard::COUNT],
     /// Sums over all symbols, as if all quote currencies were one.
     pub realised: Quote,
     pub unrealised: Quote,
@@ -49,6 +55,8 @@ pub struct SymbolRisk {
     /// A flatten gave up with this position left.
     pub flatten_stuck: bool,
     pub matches_venue: bool,
+    /// What the venue says is held, where it says it.
+    pub venue_position: Option<Qty>,
 }
 
 impl RiskStage {
@@ -56,6 +64,7 @@ impl RiskStage {
     pub fn snapshot(&self) -> RiskSnapshot {
         let mut all = RiskSnapshot {
             rank: self.rank(),
+            reason: self.account.memory().reason,
             ready: self.is_ready(),
             quiesced: self.is_quiesced(),
             wants_reconcile: self.wants_reconcile(),
@@ -63,7 +72,9 @@ impl RiskStage {
             orders: *self.ledger.counters(),
             orders_alive: self.ledger.alive(),
             orders_unknown: self.ledger.frozen(),
+            cid_last: self.ledger.cid_last(),
             guards: self.guards.counts,
+            guard_modes: self.guards.modes,
             realised: Quote::ZERO,
             unrealised: Quote::ZERO,
             fees: Quote::ZERO,
@@ -104,6 +115,7 @@ impl RiskStage {
             flattening: goal.active,
             flatten_stuck: goal.stuck,
             matches_venue: self.positions.matches_venue(symbol, self.now, grace),
+            venue_position: position.venue_qty,
         }
     }
     /// Balances as last told by the venue.

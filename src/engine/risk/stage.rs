@@ -1,7 +1,9 @@
 //! The stage: its state, and what each input does to it.
 
+use super::account::Account;
 use super::config::{Limits, RiskConfig};
 use super::guards::Guards;
+use super::memory::RiskJournal;
 use super::rate::{RateWindow, Repeats};
 use crate::base::ids::SymbolId;
 use crate::base::limits::ORDERS_OPEN_MAX;
@@ -36,6 +38,9 @@ pub struct RiskCounters {
     /// Flattens that gave up with something left.
     pub flatten_stuck: u64,
     pub operator: u64,
+    /// Kills and resets, by whomever.
+    pub kills: u64,
+    pub resets: u64,
 }
 
 /// What is read at every order and written at every mark.
@@ -65,6 +70,10 @@ pub(super) struct Goal {
     pub(super) next_at: MonoNs,
 }
 
+/// Between two reconciles whose only reason is a position that differs: somebody else's trades
+/// make it differ for good, and the venue counts calls.
+const DIFFERS_EVERY: SpanNs = SpanNs::from_s(10);
+
 /// Wallet rows kept for the view.
 pub(super) const WALLETS_MAX: usize = 48;
 
@@ -85,6 +94,8 @@ pub struct RiskStage {
     pub(super) ledger: Ledger,
     pub(super) positions: Positions,
     pub(super) guards: Guards,
+    pub(super) account: Account,
+    pub(super) journal: Option<Box<dyn RiskJournal>>,
     pub(super) rate: RateWindow,
     pub(super) burst: RateWindow,
     pub(super) repeats: Repeats,
@@ -92,11 +103,15 @@ pub struct RiskStage {
     pub(super) link_up: bool,
     listed: bool,
     reconciled: bool,
+    /// A position that differs is a reason for the next reconcile from then on.
+    differs_next: MonoNs,
     maintenance: bool,
     pub(super) paused: bool,
     pub(super) killed: bool,
     pub(super) halted: bool,
     pub(super) stopping: bool,
+    /// A kill or a flatten of an earlier run waits for the account to be known.
+    pub(super) resuming: bool,
     pub(super) now: MonoNs,
     pub(super) wall: WallNs,
     pub(super) sweep_at: MonoNs,
@@ -134,6 +149,13 @@ impl RiskStage {
             is_active: vec![false; symbols].into_boxed_slice(),
             ledger: Ledger::new(orders, symbols),
             positions: Positions::new(config.wallet, instruments),
+            account: Account::new(
+                config.account.clone(),
+                config.guards,
+                config.wallet,
+                instruments,
+            ),
+            journal: None,
             guards: Guards::new(config.guards),
             rate: RateWindow::new(usize::from(config.rate_max), window),
             burst: RateWindow::new(usize::from(config.rate_burst_max), SpanNs::from_s(1)),
@@ -142,11 +164,13 @@ impl RiskStage {
             link_up: false,
             listed: false,
             reconciled: false,
+            differs_next: MonoNs(0),
             maintenance: false,
             paused: false,
             killed: false,
             halted: false,
             stopping: false,
+            resuming: false,
             now: MonoNs(0),
             wall: WallNs(0),
             sweep_at: MonoNs(0),
@@ -173,7 +197,7 @@ impl RiskStage {
             Rank::ReduceOnly
         } else if self.stopping {
             if self.goals_active > 0 { Rank::ReduceOnly } else { Rank::CancelOnly }
-        } else if self.paused || self.maintenance {
+        } else if self.paused || self.maintenance || self.account.is_tripped() {
             Rank::EntriesBlocked
         } else {
             Rank::Running
@@ -184,14 +208,19 @@ impl RiskStage {
         let known = self.listed && (self.reconciled || !self.config.require_reconcile);
         self.link_up && known && self.wall.0 > 0
     }
-    /// Somebody should read orders, history and trades by REST: at start, after each log-in, and
-    /// while an order is in doubt.
+    /// Somebody should read orders, history and trades by REST: at start, after each log-in, while
+    /// an order is in doubt, and while the venue's position differs.
     pub fn wants_reconcile(&self) -> bool {
-        self.link_up && (!self.reconciled || self.ledger.wants_reconcile())
+        let grace = SpanNs::from_ms(i64::from(self.config.mismatch_grace_ms));
+        let differs =
+            || self.now >= self.differs_next && self.positions.any_differs(self.now, grace);
+        self.link_up && (!self.reconciled || self.ledger.wants_reconcile() || differs())
     }
     /// After a stop or kill: no own order is alive or in doubt, and no flatten is still at work.
     pub fn is_quiesced(&self) -> bool {
-        (self.stopping || self.killed) && self.ledger.listed_len() == 0 && self.goals_active == 0
+        (self.stopping || self.killed && !self.resuming)
+            && self.ledger.listed_len() == 0
+            && self.goals_active == 0
     }
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -205,7 +234,8 @@ impl RiskStage {
 
     #[inline]
     fn on_mark(&mut self, mark: &Mark) {
-        if let Some(row) = self.marks.get_mut(mark.symbol.index()) {
+        let index = mark.symbol.index();
+        if let Some(row) = self.marks.get_mut(index) {
             *row = MarkRow {
                 bid: mark.bid.px,
                 ask: mark.ask.px,
@@ -213,10 +243,15 @@ impl RiskStage {
                 synced: mark.synced && !mark.bid.qty.is_zero() && !mark.ask.qty.is_zero(),
                 quiet: row.quiet,
             };
+            // Only a whole book in step has a middle to value by.
+            if row.synced && self.account.on_mid(index, row.mid(), self.now) {
+                self.look_at(index);
+            }
         }
     }
     fn on_event(&mut self, event: &Event) {
         let now = self.now;
+        let before = self.counted();
         match &event.body {
             Body::Order(update) => {
                 self.ledger.on_order(update, now, &mut self.positions);
@@ -259,6 +294,7 @@ impl RiskStage {
             | Body::Status(_)
             | Body::Tick => {}
         }
+        self.remember(&event.body, before);
     }
     fn on_link(&mut self, link: &LinkEvent) {
         let full_round = self.ledger.is_round_full();
@@ -272,7 +308,10 @@ impl RiskStage {
                 self.maintenance = false;
             }
             // An answer to a question asked before this log-in is none.
-            LinkState::Reconciled => self.reconciled |= self.link_up && full_round,
+            LinkState::Reconciled => {
+                self.reconciled |= self.link_up && full_round;
+                self.differs_next = self.now + DIFFERS_EVERY;
+            }
             LinkState::MaintenanceStarted => self.maintenance = true,
             LinkState::MaintenanceEnded => self.maintenance = false,
             _ => {}
@@ -283,6 +322,7 @@ impl RiskStage {
         match command.verb {
             OperatorVerb::Pause => {
                 self.paused = true;
+                self.note_reason(&command.reason);
                 if self.config.cancel_entries_on_pause {
                     self.cancel_where(|order| order.class == crate::model::Class::Entry);
                 }
@@ -295,13 +335,10 @@ impl RiskStage {
             }
             OperatorVerb::Flatten => {
                 self.paused = true;
+                self.note_reason(&command.reason);
                 self.flatten(command.symbol);
             }
-            OperatorVerb::Kill => {
-                self.killed = true;
-                self.cancel_where(|_| true);
-                self.flatten(None);
-            }
+            OperatorVerb::Kill => self.kill(&command.reason),
             OperatorVerb::Stop => {
                 self.stopping = true;
                 self.cancel_where(|_| true);
@@ -314,10 +351,13 @@ impl RiskStage {
             OperatorVerb::Reset => {
                 // A reset without a reason is none.
                 if !command.reason.is_empty() {
+                    self.counters.resets += 1;
                     (self.killed, self.halted, self.paused) = (false, false, false);
                     for goal in &mut self.goals {
                         goal.stuck = false;
                     }
+                    self.account.reset(self.wall);
+                    self.note_reason(&command.reason);
                 }
             }
         }
@@ -332,6 +372,7 @@ impl RiskStage {
         if let Some(place) = place {
             self.wallets[place] = Some(*update);
         }
+        self.value_wallets();
     }
     pub(super) fn activate(&mut self, symbol: SymbolId) {
         if let Some(known) = self.is_active.get_mut(symbol.index())
@@ -364,17 +405,25 @@ impl Stage for RiskStage {
         };
         self.now = self.now.max(stamp.recv);
         self.wall = self.wall.max(stamp.wall);
+        if self.account.is_due(self.wall) {
+            self.account.on_clock(self.wall);
+        }
         match input {
             Signal::Mark(mark) => {
                 self.on_mark(mark);
                 // Nothing else to do, but for what waits for its time.
-                if self.now < self.sweep_at && self.goals_active == 0 {
+                if self.now < self.sweep_at && self.goals_active == 0 && self.account.dirty() < 2 {
                     self.ledger.on_time(self.now);
                     return;
                 }
             }
             Signal::Event(event) => self.on_event(event),
             Signal::Intent(intent) => self.on_intent(intent, out),
+        }
+        // Before anything leaves that follows from it.
+        let beat = matches!(input, Signal::Event(Event { body: Body::Tick, .. }));
+        if self.account.dirty() > u8::from(!beat) {
+            self.keep();
         }
         self.ledger.on_time(self.now);
         self.work(Stamp { recv: self.now, wall: self.wall, seq: stamp.seq }, trace, out);

@@ -214,7 +214,7 @@ impl Bench {
         self.trades(&new, new.qty, price);
         self.ends(&new, OrderStatus::Executed);
     }
-    fn blocked(&self, guard: Guard) -> u64 {
+    pub(super) fn blocked(&self, guard: Guard) -> u64 {
         self.stage.snapshot().guards[guard as usize].blocked
     }
 }
@@ -554,7 +554,7 @@ fn pause_blocks_entries_and_takes_them_back_but_lets_exits_go_on() {
     assert_eq!(b.operator(OperatorVerb::Pause).len(), 1);
     assert_eq!(b.stage.rank(), Rank::EntriesBlocked);
     assert!(b.once("1", "99").is_empty());
-    assert_eq!(b.blocked(Guard::Rank), 1);
+    assert_eq!(b.blocked(Guard::Paused), 1);
     assert_eq!(b.take("-1", true).len(), 1);
     b.operator(OperatorVerb::Resume);
     assert_eq!(b.once("1", "99").len(), 1);

@@ -48,15 +48,20 @@ impl RiskStage {
             Some(symbol) => symbol.index()..symbol.index() + 1,
             None => 0..self.goals.len(),
         };
-        for goal in self.goals.get_mut(rows).unwrap_or_default() {
+        for row in rows {
+            let Some(goal) = self.goals.get_mut(row) else { continue };
             self.goals_active += usize::from(!goal.active);
             *goal = Goal { active: true, stuck: false, attempts: 0, next_at: MonoNs(0) };
+            self.account.set_flattening(row, true);
         }
     }
 
     #[inline]
     pub(super) fn work(&mut self, stamp: Stamp, trace: Trace, out: &mut impl Outbox<Command>) {
         let from = Origin { stamp, trace };
+        if self.resuming && self.is_ready() {
+            self.resume_closing();
+        }
         if self.goals_active > 0 {
             self.step_goals(from, out);
         }
@@ -69,7 +74,10 @@ impl RiskStage {
         }
         // Time-outs may want cancels: they are looked at when they can come.
         self.sweep_at = self.sweep_at.min(self.ledger.next_time());
-        self.halted |= self.killed && self.is_quiesced();
+        if self.killed && !self.halted && self.is_quiesced() {
+            self.halted = true;
+            self.note_rank();
+        }
     }
 
     #[cold]
@@ -207,6 +215,7 @@ impl RiskStage {
     fn end_goal(&mut self, row: usize, stuck: bool) -> bool {
         self.goals[row] = Goal { active: false, stuck, ..Goal::default() };
         self.goals_active -= 1;
+        self.account.set_flattening(row, stuck);
         self.counters.flatten_stuck += u64::from(stuck);
         false
     }

@@ -10,6 +10,7 @@
 //! A user's own strategy begins as a copy of `template.rs`; STRATEGY.md is its guide.
 
 mod classic;
+mod custom;
 mod intents;
 mod maker;
 mod probe;
@@ -18,6 +19,7 @@ mod template;
 mod view;
 
 pub use classic::{Classic, ClassicConfig, Preset, Weights, score};
+pub use custom::{custom, custom_names};
 pub use intents::{INTENTS_MAX, INTENTS_PER_CALL_MAX, Intents, StrategyCounters};
 pub use maker::{Maker, MakerConfig};
 pub use probe::{Probe, ProbeConfig, ProbeStyle};

@@ -60,7 +60,7 @@ pub trait MarketSource: Send {
 pub trait Floor {
     /// Best price of the book, everybody's orders counted.
     fn best(&self, symbol: usize, side: Side) -> Option<i64>;
-    /// Orders at rest in a symbol's book.
+    /// Price levels of a side of a symbol's book, everybody's orders counted.
     fn depth(&self, symbol: usize, side: Side) -> usize;
     /// A limit order of the house; the id if (a part of) it rests.
     fn house_limit(&mut self, symbol: usize, side: Side, px: i64, qty: i64) -> Option<u64>;

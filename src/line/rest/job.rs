@@ -302,7 +302,8 @@ impl Outcome {
             | RestErrorKind::NotFound => Outcome::Answered,
         }
     }
-    pub(super) const fn nothing_happened(self) -> bool {
+    /// True where it is certain that the venue did nothing.
+    pub const fn nothing_happened(self) -> bool {
         matches!(
             self,
             Outcome::RateLimited { .. } | Outcome::NonceSmall | Outcome::NoAnswer { sent: false }

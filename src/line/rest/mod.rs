@@ -11,6 +11,7 @@ pub mod bucket;
 pub mod counters;
 pub mod flight;
 pub mod job;
+pub mod record;
 pub mod scheduler;
 pub mod table;
 
@@ -20,5 +21,6 @@ pub use job::{
     Action, BreakerEvent, Done, DropReason, Dropped, Ended, JobId, KeyRole, Outcome, Priority,
     Reason, Refused, Repeat, Request, RestEvent, Side, Start, Upstream,
 };
+pub use record::{CallRecord, NoRecords, RecordSink};
 pub use scheduler::{KeyPlan, Scheduler, SchedulerConfig};
 pub use table::{Endpoint, LimitOverride, LimitTable};

@@ -42,7 +42,7 @@ pub struct SchedulerConfig<T> {
     pub burst_percent: u32,
     pub recover: SpanNs,
     pub in_flight_max: usize,
-    /// Of those, kept free for cancels.
+    /// Of those, kept free for cancels. Kills do not count: they have a lane of their own.
     pub in_flight_reserved: usize,
     pub public_in_flight_max: usize,
     pub queue_max: usize,
@@ -171,6 +171,7 @@ pub struct Scheduler<T> {
     /// By key: all, and cancels among them.
     key_in_flight: [usize; KeyRole::ALL.len()],
     key_cancels: [usize; KeyRole::ALL.len()],
+    kills_in_flight: usize,
     budget: RetryBudget,
     breaker_probe_at: MonoNs,
     block_probe_at: MonoNs,
@@ -203,7 +204,7 @@ impl<T: Copy> Scheduler<T> {
         let endpoints = config.table.rows().iter().map(|row| bucket(row.window_calls)).collect();
         // Everything that waits, is in flight, or is a breaker's own probe.
         let slots =
-            Priority::COUNT * config.queue_max + config.in_flight_max + 2 * Upstream::ALL.len();
+            Priority::COUNT * config.queue_max + config.in_flight_max + 1 + 2 * Upstream::ALL.len();
         Self {
             endpoints,
             hosts: [bucket(config.host_window_calls.max(1)); Side::ALL.len()],
@@ -215,6 +216,7 @@ impl<T: Copy> Scheduler<T> {
             in_flight_by_side: [0; Side::ALL.len()],
             key_in_flight: [0; KeyRole::ALL.len()],
             key_cancels: [0; KeyRole::ALL.len()],
+            kills_in_flight: 0,
             budget: RetryBudget::new(config.retry_burst, config.retry_percent),
             breaker_probe_at: MonoNs(0),
             block_probe_at: MonoNs(0),
@@ -443,20 +445,23 @@ impl<T: Copy> Scheduler<T> {
     fn gate(&self, job: &Job<T>, now: MonoNs) -> Gate {
         let request = &job.request;
         let is_cancel = request.priority == Priority::Cancel;
+        let is_kill = request.role == Some(KeyRole::Kill);
         if job.not_before > now {
             return Gate::At(job.not_before);
         }
         let reserved = if is_cancel { 0 } else { self.config.in_flight_reserved };
         let public_full = request.role.is_none()
             && self.in_flight_by_side[Side::Public.index()] >= self.config.public_in_flight_max;
-        if self.in_flight + reserved >= self.config.in_flight_max || public_full {
+        let full = self.in_flight + reserved >= self.config.in_flight_max && !is_kill;
+        if full || public_full || is_kill && self.kills_in_flight > 0 {
             return Gate::AfterReply;
         }
         let key = request.role.map(|role| self.config.keys.key_of(role));
         if let Some(key) = key
             && self.key_in_flight[key] > 0
         {
-            if !is_cancel || self.key_cancels[key] > 0 {
+            // One key for all roles: a kill does not wait for an everyday cancel to end.
+            if !is_cancel || self.key_cancels[key] > 0 && !is_kill {
                 return Gate::AfterReply;
             }
             let goes_at = job.waits_since.max(job.not_before) + self.config.cancel_patience;
@@ -508,6 +513,7 @@ impl<T: Copy> Scheduler<T> {
         self.hosts[request.side().index()].take(now);
         self.waiting[request.priority.index()] -= 1;
         self.in_flight += 1;
+        self.kills_in_flight += usize::from(request.role == Some(KeyRole::Kill));
         self.in_flight_by_side[request.side().index()] += 1;
         if let Some(role) = request.role {
             let key = self.config.keys.key_of(role);
@@ -563,6 +569,7 @@ impl<T: Copy> Scheduler<T> {
         };
         let request = job.request;
         self.in_flight -= 1;
+        self.kills_in_flight -= usize::from(request.role == Some(KeyRole::Kill));
         self.in_flight_by_side[request.side().index()] -= 1;
         if let Some(role) = request.role {
             let key = self.config.keys.key_of(role);

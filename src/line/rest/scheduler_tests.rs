@@ -57,6 +57,8 @@ enum Mood {
     /// Answers after 8 s.
     Slow,
 }
+/// The mood at a time, by upstream.
+type Weather = fn(u64, Upstream) -> Mood;
 struct Venue {
     /// Of the table's limits, percent.
     limit_percent: u32,
@@ -65,11 +67,11 @@ struct Venue {
     arrivals: BTreeMap<u8, Vec<u64>>,
     /// Refusals for the rate, with their time.
     hits: Vec<u64>,
-    mood: fn(u64, Upstream) -> Mood,
+    mood: Weather,
     rng: Rng,
 }
 impl Venue {
-    fn new(seed: u64, limit_percent: u32, mood: fn(u64, Upstream) -> Mood) -> Self {
+    fn new(seed: u64, limit_percent: u32, mood: Weather) -> Self {
         let mut rng = Rng::new(seed);
         let window_phase = rng.chance(1, 2).then(|| rng.below(60_000 * MS));
         let (arrivals, hits) = (BTreeMap::new(), Vec::new());
@@ -286,20 +288,28 @@ fn walked(log: &Log, upstream: Upstream) -> Vec<(&'static str, u64)> {
 
 #[test]
 fn an_outage_opens_the_breaker_and_leaves_cancels_a_way() {
-    for mood in [
-        (|at, _| if (30_000..60_000).contains(&(at / MS)) { Mood::Down } else { Mood::Good })
-            as fn(u64, Upstream) -> Mood,
-        |at, _| if (30_000..60_000).contains(&(at / MS)) { Mood::Silent } else { Mood::Good },
-        |at, _| if (30_000..60_000).contains(&(at / MS)) { Mood::Slow } else { Mood::Good },
-        |at, _| match at / MS {
-            at if (30_000..60_000).contains(&at) && at / 700 % 2 == 0 => Mood::Down,
+    fn bad(at: u64, mood: Mood) -> Mood {
+        if (30_000..60_000).contains(&(at / MS)) { mood } else { Mood::Good }
+    }
+    let moods: [(&str, Weather); 4] = [
+        ("down (503)", |at, _| bad(at, Mood::Down)),
+        ("silent", |at, _| bad(at, Mood::Silent)),
+        ("slow (8 s)", |at, _| bad(at, Mood::Slow)),
+        ("flapping", |at, _| match at / MS / 700 % 2 {
+            0 => bad(at, Mood::Down),
             _ => Mood::Good,
-        },
-    ] {
+        }),
+    ];
+    for (name, mood) in moods {
         let mut scheduler = Scheduler::new(config(3));
         let mut venue = Venue::new(3, 100, mood);
         let log = run(&mut scheduler, &mut venue, trickle(120));
         let walked = walked(&log, Upstream::Orders);
+        // The table of a reader: `--nocapture`.
+        let cancels = log.starts.iter().filter(|(at, priority, ..)| {
+            *priority == Priority::Cancel && (30_000..60_000).contains(&(at / MS))
+        });
+        println!("{name:<12} cancels tried in the outage {:>3}  {walked:?}", cancels.count());
         assert_eq!(walked[0].0, "open", "{walked:?}");
         assert!((30..45).contains(&walked[0].1), "{walked:?}");
         assert_eq!(walked.last().unwrap().0, "closed", "{walked:?}");
@@ -549,6 +559,38 @@ fn a_kill_finds_a_token_however_many_cancels_went_before() {
     scheduler.handle_request(kill, now).unwrap();
     let Action::Start(start) = scheduler.poll(now) else { panic!("a kill does not wait") };
     assert_eq!(start.request.role, Some(KeyRole::Kill));
+}
+
+#[test]
+fn a_kill_has_a_lane_of_its_own_and_does_not_wait_for_a_cancel_of_the_same_key() {
+    let mut config = config(1);
+    config.keys = KeyPlan::ONE;
+    config.in_flight_max = 2;
+    config.in_flight_reserved = 1;
+    let mut scheduler = Scheduler::new(config);
+    let now = now_at(MonoNs(1));
+    for (path, priority) in
+        [("auth/w/order/cancel", Priority::Cancel), ("platform/status", Priority::Metadata)]
+    {
+        scheduler.handle_request(request(path, priority, LATE), now).unwrap();
+    }
+    assert!(matches!(scheduler.poll(now), Action::Start(_)));
+    let kill = |scheduler: &mut Scheduler<u32>, at| {
+        let mut kill = request("auth/w/order/cancel/multi", Priority::Cancel, LATE);
+        kill.role = Some(KeyRole::Kill);
+        scheduler.handle_request(kill, at).unwrap();
+    };
+    kill(&mut scheduler, now);
+    let Action::Wait(Some(at)) = scheduler.poll(now) else { panic!("patience") };
+    assert_eq!((at - now.mono).as_ms(), 250);
+    let Action::Start(start) = scheduler.poll(now_at(at)) else { panic!("it goes") };
+    assert_eq!(start.request.role, Some(KeyRole::Kill));
+    // But one kill at a time: there is one lane.
+    kill(&mut scheduler, now_at(at));
+    let later = now_at(at + SpanNs::from_ms(300));
+    assert!(matches!(scheduler.poll(later), Action::Wait(_)));
+    scheduler.handle_end(start.id, Outcome::Answered, later);
+    assert!(matches!(scheduler.poll(later), Action::Start(_)));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The journal thread: copies the input log and the write-ahead records from memory to disk, all the
-//! time, so that neither ring runs full while the terminal is drawn.
+//! The journal thread: copies the input log and the write-ahead records from memory to disk, all
+//! the time, so that neither ring runs full while the terminal is drawn.
 
 use crate::io::input_log::InputLogWriter;
 use crate::io::wal::WalTail;

@@ -1,39 +1,62 @@
 //! The REST thread: reads the account when the line asks for a reconcile, and pushes what it
 //! learned back through the front, item by item. Orders and prices never come from here.
 
-use crate::base::ids::ConnId;
 use crate::base::time::WallNs;
 use crate::io::clock::Clock;
 use crate::io::rest::{Method, RestRequest, RestTransport};
 use crate::line::nonce::NonceAllocator;
-use crate::model::{Body, LinkEvent, LinkState};
+use crate::line::reconcile::{NO_ANSWER, ReconcileReads, UNREADABLE};
+use crate::model::Body;
 use crate::ring::{Rx, Tx};
 use crate::runtime::link::RestWant;
-use crate::venue::rest::{HIST_LIMIT_MAX, RestCall, RestSink, parse_reply};
+use crate::venue::rest::{RestCall, RestSink, parse_reply};
 use crate::venue::sign::ApiKey;
 use crate::venue::symbols::SymbolTable;
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Pages of one history read in one reconcile; more is a failed reconcile, not a silent hole.
-const PAGES_MAX: u32 = 20;
 /// Longest path and body of a call, bytes.
 const CALL_TEXT_MAX: usize = 1_024;
 /// Between two looks at the wishes, and between two tries to push an answer into a full ring.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// Codes of `LinkState::ReconcileFailed` that are not an HTTP status.
-const NO_ANSWER: i32 = -1;
-const UNREADABLE: i32 = -2;
-const TOO_MANY_PAGES: i32 = -3;
-
 /// Calls by reason, for the report.
 #[derive(Debug, Default)]
 pub struct RestStats {
     pub calls: AtomicU64,
     pub failures: AtomicU64,
     pub reconciles: AtomicU64,
+    pub retries: AtomicU64,
+    /// Refusals for the rate.
+    pub rate_limited: AtomicU64,
+    /// By endpoint, in the order of their names.
+    pub endpoints: Mutex<BTreeMap<&'static str, EndpointCount>>,
 }
+
+/// What one endpoint did.
+#[derive(Clone, Debug)]
+pub struct EndpointCount {
+    pub calls: u64,
+    pub failures: u64,
+    pub rate_limited: u64,
+    /// HTTP status or the venue's code of the newest answer; 0 = good, negative = none.
+    pub last_code: i32,
+    /// µs, failures included.
+    pub latency_us: Histogram<u64>,
+}
+impl Default for EndpointCount {
+    fn default() -> Self {
+        let made = Histogram::new_with_bounds(1, 600_000_000, 2);
+        let latency_us = made.expect("constant bounds that hdrhistogram accepts");
+        Self { calls: 0, failures: 0, rate_limited: 0, last_code: 0, latency_us }
+    }
+}
+
+/// HTTP's code, and the venue's own.
+const RATE_LIMIT_CODES: [i32; 2] = [429, 11_010];
 
 pub struct RestThread {
     pub transport: RestTransport,
@@ -82,44 +105,16 @@ impl RestThread {
 
     fn reconcile(&mut self, since: WallNs) {
         self.stats.reconciles.fetch_add(1, Ordering::Relaxed);
-        let hist = |start| RestCall::OrdersHist { start, limit: HIST_LIMIT_MAX };
-        let done = self
-            .trades(since)
-            .and_then(|()| self.tell(&hist(since)))
-            .and_then(|()| self.tell(&RestCall::Orders))
-            .and_then(|()| self.tell(&RestCall::Positions));
-        let (state, code) = match done {
-            Ok(()) => (LinkState::Reconciled, 0),
-            Err(code) => (LinkState::ReconcileFailed, code),
-        };
-        let conn = ConnId(u8::MAX);
-        self.answer(Body::Link(LinkEvent { conn, trading: true, state, code }));
-    }
-
-    /// Own trades, oldest first, page by page: a full page is followed by the next from its last
-    /// time on. Trades told twice are counted once, by their id.
-    fn trades(&mut self, since: WallNs) -> Result<(), i32> {
-        let mut start = since;
-        for _ in 0..PAGES_MAX {
-            let items = self.read(&RestCall::TradesHist { start, limit: HIST_LIMIT_MAX })?;
-            let fills = items.iter().filter(|item| matches!(item, Body::Fill(_))).count();
-            let last = items.iter().rev().find_map(|item| match item {
-                Body::Fill(fill) => Some(fill.at),
-                _ => None,
+        let mut reads = ReconcileReads::new(since);
+        let mut done = Ok(());
+        while let (Ok(()), Some(call)) = (done, reads.call()) {
+            done = self.read(&call).and_then(|items| {
+                let next = reads.on_reply(&items);
+                items.into_iter().for_each(|item| self.answer(item));
+                next
             });
-            items.into_iter().for_each(|item| self.answer(item));
-            match last {
-                Some(at) if fills >= usize::from(HIST_LIMIT_MAX) && at > start => start = at,
-                _ => return Ok(()),
-            }
         }
-        Err(TOO_MANY_PAGES)
-    }
-
-    fn tell(&mut self, call: &RestCall) -> Result<(), i32> {
-        let items = self.read(call)?;
-        items.into_iter().for_each(|item| self.answer(item));
-        Ok(())
+        self.answer(ReconcileReads::verdict(done));
     }
 
     /// Pushes one fact; waits for room, because none of them may be lost.
@@ -147,7 +142,11 @@ impl RestThread {
                 std::thread::park_timeout(Duration::from_millis(100 << attempt.min(5)));
             }
             self.stats.calls.fetch_add(1, Ordering::Relaxed);
-            match self.read_once(call) {
+            self.stats.retries.fetch_add(u64::from(attempt > 0), Ordering::Relaxed);
+            let begun = self.clock.mono();
+            let answer = self.read_once(call);
+            self.book(call, (self.clock.mono() - begun).0, answer.as_ref().err().map(|e| e.0));
+            match answer {
                 Ok(items) => return Ok(items),
                 Err((failure, words)) => {
                     log::warn!("rest {}: {words}", call.endpoint());
@@ -157,6 +156,18 @@ impl RestThread {
             self.stats.failures.fetch_add(1, Ordering::Relaxed);
         }
         Err(code)
+    }
+
+    fn book(&self, call: &RestCall, took_ns: i64, failure: Option<i32>) {
+        let limited = failure.is_some_and(|code| RATE_LIMIT_CODES.contains(&code));
+        self.stats.rate_limited.fetch_add(u64::from(limited), Ordering::Relaxed);
+        let mut endpoints = self.stats.endpoints.lock();
+        let row = endpoints.entry(call.endpoint()).or_default();
+        row.calls += 1;
+        row.failures += u64::from(failure.is_some());
+        row.rate_limited += u64::from(limited);
+        row.last_code = failure.unwrap_or(0);
+        row.latency_us.saturating_record((took_ns.max(0).unsigned_abs() / 1_000).max(1));
     }
 
     fn read_once(&mut self, call: &RestCall) -> Result<Vec<Body>, (i32, String)> {

@@ -1,15 +1,16 @@
 //! `parse`: the front of the line. Takes bytes from both socket owners, reports from `send`,
 //! answers from REST and words of the operator, gives stamped events to the one ring behind it.
 
+use crate::base::bounded::Text;
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
-use crate::base::time::{MonoNs, SpanNs, Tsc};
+use crate::base::time::{MonoNs, SpanNs};
 use crate::engine::mouth::MouthOut;
-use crate::io::clock::Clock;
+use crate::io::clock::{Clock, TurnClock};
 use crate::io::input_log::InputTap;
+use crate::line::Now;
 use crate::line::parse::{ParseLine, ParseTap};
-use crate::line::{Now, Probe};
-use crate::model::{Body, Event, OperatorCommand, Rank, Trace};
+use crate::model::{Body, Event, OperatorCommand, OperatorVerb, Rank, Trace};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, ToSocket};
@@ -89,13 +90,6 @@ impl MouthOut for Delivery {
     }
 }
 
-impl Probe for Clock {
-    #[inline(always)]
-    fn tsc(&self) -> Tsc {
-        Clock::tsc(self)
-    }
-}
-
 pub struct ParseDuty<T> {
     pub line: ParseLine,
     pub market: SocketSide,
@@ -105,6 +99,8 @@ pub struct ParseDuty<T> {
     pub operator: Rx<OperatorCommand>,
     pub tap: T,
     pub clock: Clock,
+    /// Read once a turn.
+    pub turns: TurnClock,
     pub time_at: MonoNs,
     /// Next nonce for signing in; the allocator of the key lives with the caller.
     pub nonce: Box<dyn FnMut() -> u64 + Send>,
@@ -119,8 +115,10 @@ pub struct ParseDuty<T> {
 const TIME_EVERY: SpanNs = SpanNs::from_ms(1);
 
 impl<T: ParseTap + TapTurn> ParseDuty<T> {
-    fn now(&self) -> Now {
-        Now { mono: self.clock.mono(), wall: self.clock.wall() }
+    #[inline(always)]
+    fn now(&mut self) -> Now {
+        let (mono, wall) = self.turns.now();
+        Now { mono, wall }
     }
 
     /// Messages of one side, at most `budget`.
@@ -235,6 +233,16 @@ impl<T: ParseTap + TapTurn + Send + 'static> Duty for ParseDuty<T> {
     fn turn(&mut self) -> u32 {
         let now = self.now();
         let mut handled = 0;
+        if self.latch.take_kill() {
+            self.latch.raise(Rank::ReduceOnly as u8);
+            let command = OperatorCommand {
+                verb: OperatorVerb::Kill,
+                symbol: None,
+                reason: Text::new("kill switch").unwrap_or_default(),
+            };
+            self.line.on_operator(command, now, &mut self.out, &mut self.tap);
+            handled += 1;
+        }
         while let Some(command) = self.operator.pop() {
             self.line.on_operator(command, now, &mut self.out, &mut self.tap);
             handled += 1;

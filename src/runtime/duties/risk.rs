@@ -3,11 +3,11 @@
 
 use crate::base::ids::SymbolId;
 use crate::base::limits::BATCH_MAX;
-use crate::base::time::{SpanNs, Tsc, WallNs};
 use crate::engine::risk::RiskStage;
 use crate::engine::stage::{Direct, Stage};
 use crate::io::clock::Clock;
-use crate::model::{Body, Command, LinkState, OperatorVerb, Signal};
+use crate::line::reconcile::ReconcileTimer;
+use crate::model::{Body, Command, Event, OperatorVerb, Signal};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Halt, RestWant};
@@ -17,8 +17,6 @@ use crate::runtime::taps::{RiskRow, TapTx};
 const RECONCILE_EVERY_NS: u64 = 1_000_000_000;
 /// A reconcile without an answer is asked for again after this long, nanoseconds.
 const RECONCILE_TIMEOUT_NS: u64 = 30_000_000_000;
-/// How far before the first event the histories are read.
-const RECONCILE_BACK: SpanNs = SpanNs::from_s(600);
 
 /// The rings of this stage.
 pub struct RiskLinks {
@@ -36,11 +34,13 @@ pub struct RiskDuty {
     clock: Clock,
     /// Rows of the instrument table.
     symbols: usize,
-    /// Not before this; 0 = at once.
-    reconcile_at: Tsc,
-    reconcile_every: u64,
-    reconcile_timeout: u64, // tidy-ok: ticks of the counter
-    since: Option<WallNs>,
+    reconcile: ReconcileTimer,
+}
+
+/// What this duty itself listens to.
+#[inline(always)]
+fn is_word(body: &Body) -> bool {
+    matches!(body, Body::Link(_) | Body::Operator(_))
 }
 
 impl RiskDuty {
@@ -52,54 +52,30 @@ impl RiskDuty {
         clock: Clock,
         symbols: usize,
     ) -> Self {
-        let reconcile_every = clock.ticks_of_ns(RECONCILE_EVERY_NS);
-        let reconcile_timeout = clock.ticks_of_ns(RECONCILE_TIMEOUT_NS);
+        let reconcile = ReconcileTimer::new(
+            clock.ticks_of_ns(RECONCILE_EVERY_NS),
+            clock.ticks_of_ns(RECONCILE_TIMEOUT_NS),
+        );
         latch.set(stage.rank() as u8);
-        Self {
-            stage,
-            links,
-            latch,
-            clock,
-            symbols,
-            reconcile_at: Tsc(0),
-            reconcile_every,
-            reconcile_timeout,
-            since: None,
-        }
+        Self { stage, links, latch, clock, symbols, reconcile }
     }
 
-    fn look_at(&mut self, signal: &Signal) {
-        let Signal::Event(event) = signal else { return };
-        if self.since.is_none() && event.stamp.wall.0 > 0 {
-            self.since = Some(event.stamp.wall + SpanNs(-RECONCILE_BACK.0));
-        }
-        match event.body {
-            Body::Link(link) => match link.state {
-                // A new session begins: what it is told at log-in must be confirmed at once.
-                LinkState::Authenticated => self.reconcile_at = Tsc(0),
-                LinkState::Reconciled | LinkState::ReconcileFailed => {
-                    // Each round reads from before the last good one on: together they have no
-                    // hole.
-                    if link.state == LinkState::Reconciled {
-                        self.since = Some(event.stamp.wall + SpanNs(-RECONCILE_BACK.0));
-                    }
-                    self.reconcile_at = Tsc(self.clock.tsc().0 + self.reconcile_every);
-                }
-                _ => {}
-            },
-            Body::Operator(command) if command.verb == OperatorVerb::Reset => {
-                self.latch.clear_raised();
-            }
-            _ => {}
+    #[cold]
+    fn look_at(&mut self, event: &Event) {
+        self.reconcile.look_at(event, self.clock.tsc().0);
+        if let Body::Operator(command) = event.body
+            && command.verb == OperatorVerb::Reset
+        {
+            self.latch.clear_raised();
         }
     }
 
     #[cold]
     fn ask_reconcile(&mut self) {
-        let now = self.clock.tsc();
-        let Some(since) = self.since.filter(|_| now >= self.reconcile_at) else { return };
+        let now = self.clock.tsc().0;
+        let Some(since) = self.reconcile.due(now) else { return };
         if self.links.rest.push(RestWant::Reconcile { since }).is_ok() {
-            self.reconcile_at = Tsc(now.0 + self.reconcile_timeout);
+            self.reconcile.asked(now);
         }
     }
 
@@ -107,9 +83,13 @@ impl RiskDuty {
     fn publish(&mut self) {
         let tap = &mut self.links.tap;
         tap.push(RiskRow::Account(self.stage.snapshot()));
+        tap.push(RiskRow::Ring { used_max: self.links.output.used_max() as u64 });
         for row in 0..self.symbols {
             let one = self.stage.symbol_snapshot(SymbolId(row as u16));
             tap.push(RiskRow::Symbol(one));
+        }
+        for level in self.stage.levels() {
+            tap.push(RiskRow::Guard(level));
         }
         for (_, order) in self.stage.ledger().listed() {
             tap.push(RiskRow::Order(*order));
@@ -126,19 +106,29 @@ impl Duty for RiskDuty {
         let mut handled = 0;
         let mut room = self.links.output.free();
         while handled < BATCH_MAX && room >= RiskStage::BURST_MAX {
-            let Some(signal) = self.links.input.pop() else { break };
-            let (output, clock) = (&mut self.links.output, &self.clock);
+            let RiskLinks { input, output, .. } = &mut self.links;
+            let (stage, clock, is_first) =
+                (&mut self.stage, &self.clock, self.reconcile.is_fresh());
             let mut emitted = 0;
-            self.stage.on_input(
-                &signal,
-                &mut Direct(|mut command: Command| {
-                    command.trace.approved = clock.tsc();
-                    emitted += 1;
-                    let pushed = output.push(command);
-                    assert!(pushed.is_ok(), "room for the worst burst was checked");
-                }),
-            );
-            self.look_at(&signal);
+            let taken = input.take_with(|signal| {
+                stage.on_input(
+                    signal,
+                    &mut Direct(|mut command: Command| {
+                        command.trace.approved = clock.tsc();
+                        emitted += 1;
+                        let pushed = output.push(command);
+                        assert!(pushed.is_ok(), "room for the worst burst was checked");
+                    }),
+                );
+                match signal {
+                    Signal::Event(event) if is_first || is_word(&event.body) => Some(*event),
+                    _ => None,
+                }
+            });
+            let Some(word) = taken else { break };
+            if let Some(event) = word {
+                self.look_at(&event);
+            }
             room -= emitted;
             handled += 1;
             if room < RiskStage::BURST_MAX {

@@ -1,6 +1,7 @@
 //! `signal`: one ring in, one ring out.
 
 use crate::base::limits::BATCH_MAX;
+use crate::base::time::Tsc;
 use crate::engine::signal::SignalStage;
 use crate::engine::stage::{Direct, Stage};
 use crate::io::clock::Clock;
@@ -30,6 +31,17 @@ pub struct SignalDuty {
     pub halt: Halt,
 }
 
+/// How old the data is that a decision is made on.
+fn note_age(data_age: &mut Histogram<u64>, clock: &Clock, event: &Event, signalled: Tsc) {
+    let Body::Book(view) = &event.body else { return };
+    if view.venue_at.0 > 0 {
+        let on_the_way = (event.stamp.wall - view.venue_at).0.max(0) as u64;
+        let here = clock.span_ns(event.trace.recv, signalled);
+        let age_ns = on_the_way + here.unwrap_or(0);
+        data_age.saturating_record((age_ns / 1_000).max(1));
+    }
+}
+
 impl Duty for SignalDuty {
     fn name(&self) -> &'static str {
         "signal"
@@ -38,28 +50,26 @@ impl Duty for SignalDuty {
         let mut handled = 0;
         let mut room = self.output.free();
         while handled < BATCH_MAX && room >= SignalStage::BURST_MAX {
-            let Some(event) = self.input.pop() else { break };
-            let (output, clock, data_age) = (&mut self.output, &self.clock, &mut self.data_age);
+            let SignalDuty { stage, input, output, clock, data_age, .. } = self;
             let mut emitted = 0;
-            self.stage.on_input(
-                &event,
-                &mut Direct(|mut signal: Signal| {
-                    if let Signal::Intent(intent) = &mut signal {
-                        intent.trace.signalled = clock.tsc();
-                        if let Body::Book(view) = &event.body
-                            && view.venue_at.0 > 0
-                        {
-                            let on_the_way = (event.stamp.wall - view.venue_at).0.max(0) as u64;
-                            let here = clock.span_ns(event.trace.recv, intent.trace.signalled);
-                            let age_ns = on_the_way + here.unwrap_or(0);
-                            data_age.saturating_record((age_ns / 1_000).max(1));
+            // Where it lies: an event copied out of the ring costs as much as the stage itself.
+            let taken = input.take_with(|event| {
+                stage.on_input(
+                    event,
+                    &mut Direct(|mut signal: Signal| {
+                        if let Signal::Intent(intent) = &mut signal {
+                            intent.trace.signalled = clock.tsc();
+                            note_age(data_age, clock, event, intent.trace.signalled);
                         }
-                    }
-                    emitted += 1;
-                    let pushed = output.push(signal);
-                    assert!(pushed.is_ok(), "room for the worst burst was checked");
-                }),
-            );
+                        emitted += 1;
+                        let pushed = output.push(signal);
+                        assert!(pushed.is_ok(), "room for the worst burst was checked");
+                    }),
+                );
+            });
+            if taken.is_none() {
+                break;
+            }
             room -= emitted;
             handled += 1;
             if room < SignalStage::BURST_MAX {
@@ -70,7 +80,8 @@ impl Duty for SignalDuty {
             self.halt.on_full();
         }
         if self.tap.is_due() {
-            let SignalDuty { stage, tap, .. } = self;
+            let SignalDuty { stage, tap, output, .. } = self;
+            tap.push(SignalRow::Ring { used_max: output.used_max() as u64 });
             stage.publish(|signals| tap.push(SignalRow::Symbol(signals)));
         }
         handled as u32

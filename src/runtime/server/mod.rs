@@ -18,7 +18,6 @@ mod clock;
 mod conn;
 mod embedded;
 mod faults;
-mod http;
 mod port;
 mod serve;
 mod state_file;
@@ -33,6 +32,7 @@ pub use port::{Control, Delivery, ExchangePort, Pace, RestReply, RestRequest};
 pub use state_file::StateFileError;
 
 use crate::base::time::WallNs;
+use crate::io::http1 as http;
 use crate::io::tls_server::ServerTls;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;

@@ -15,17 +15,22 @@ const DIGITS: u32 = 5;
 const WHOLE_E2: i64 = 1_000_000;
 /// Batches a forgotten order lives: for ever.
 const FOR_EVER: i64 = i64::MAX / 4;
+/// Orders of deep books nearer than this are smaller: basis points in 1e-2, and which part, 1e-3.
+const NEAR_E2: i64 = 200;
+const NEAR_PART_E3: i64 = 450;
 /// Price points a side keeps, at least, where books are deep.
 const LEVELS_MIN: usize = 115;
 /// Fair prices stay below this, 1e-8.
 const PX_MAX: i64 = i64::MAX / 1_000;
 /// Mean times over which a market's own activity changes.
 const WOBBLE_NS: [i64; 2] = [8_000_000_000, 90_000_000_000];
-/// An order that is left on the wrong side of the fair price, an account's then, is taken: chance in a
-/// batch, 1e-3.
+/// An order that is left on the wrong side of the fair price, an account's then, is taken: chance
+/// in a batch, 1e-3.
 const SNIPE_LEFT_E3: u64 = 500;
-/// It is taken in bites: this part of a usual trade.
-const SNIPE_LEFT_PART: i64 = 4;
+/// It is taken in bites: this part of a usual trade, 1e-2, and more the worse its price is.
+const SNIPE_LEFT_E2: i64 = 25;
+/// Prices worse than this by the fair one are not told apart, 1e-2 basis points.
+const SNIPE_OFF_E2_MAX: i64 = 100_000;
 /// Between two orders that take: as fast as they were seen to come.
 const TAKE_GAP_NS_MIN: i64 = 21_000_000;
 /// A follower takes from the same side as the one before, 1e-3.
@@ -48,6 +53,18 @@ struct Placed {
     px: i64,
     /// Of the market's own clock.
     until_e3: i64,
+    role: Role,
+}
+
+/// An order that is to be placed.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    side: Side,
+    px: i64,
+    /// Of a usual size, 1e-3.
+    part_e3: i64,
+    /// How long it stays.
+    left_e3: i64,
     role: Role,
 }
 
@@ -122,6 +139,10 @@ impl Market {
         self.is_open = false;
         (self.batch_ns, self.take_ns) = (0, 0);
     }
+    /// Books of this kind show more price points than anybody listens to.
+    fn is_deep(&self) -> bool {
+        self.profile().junk.0 == 0
+    }
     fn profile(&self) -> &'static Profile {
         self.traits.profile
     }
@@ -167,7 +188,7 @@ impl Market {
             self.place(side, distance_e2, left, Role::Ladder, floor);
         }
         self.crowd_touch(side, floor);
-        if profile.junk.0 == 0 {
+        if self.is_deep() {
             self.lengthen(side, floor);
         }
     }
@@ -214,17 +235,13 @@ impl Market {
             true => wanted - wanted % (5 * step) + 5 * step,
             false => wanted,
         };
-        self.place_at(side, px, left_e3, role, floor);
+        // Who stands in front risks more, and shows less.
+        let is_near = role == Role::Ladder && distance_e2 < NEAR_E2 && self.is_deep();
+        let part_e3 = if is_near { NEAR_PART_E3 } else { 1_000 };
+        self.place_at(Wanted { side, px, part_e3, left_e3, role }, floor);
     }
-    fn place_at(
-        &mut self,
-        side: Side,
-        wanted: i64,
-        left_e3: i64,
-        role: Role,
-        floor: &mut dyn Floor,
-    ) {
-        let mut px = wanted;
+    fn place_at(&mut self, wanted: Wanted, floor: &mut dyn Floor) {
+        let Wanted { side, mut px, part_e3, left_e3, role } = wanted;
         // Makers do not take: they stay behind the other side's best, whoever holds it.
         if let Some(best) = floor.best(self.symbol, side.opposite()) {
             let step = digit_step(best, DIGITS);
@@ -238,7 +255,7 @@ impl Market {
         }
         let px = on_grid(px, side);
         let cents = self.profile().size_cents;
-        let qty = self.qty_of(cents);
+        let qty = scale(self.qty_of(cents), part_e3, 1_000).max(1);
         if px >= 1
             && let Some(id) = floor.house_limit(self.symbol, side, px, qty)
         {
@@ -257,15 +274,15 @@ impl Market {
         self.move_fair(weather, now_ns);
         let mut pulled = [0, 0];
         for side in SIDES {
-            self.snipe(side.opposite(), self.profile().snipe_e3, 1, floor);
+            self.snipe(side.opposite(), self.profile().snipe_e3, false, floor);
             pulled[side_index(side)] = self.pull(side, floor);
-            self.snipe(side.opposite(), SNIPE_LEFT_E3, SNIPE_LEFT_PART, floor);
+            self.snipe(side.opposite(), SNIPE_LEFT_E3, true, floor);
         }
         let births_e3 = scale(self.profile().births_e3, activity_e3, 1_000);
         for _ in 0..count_of(births_e3, &mut self.rng) {
             self.bear(floor);
         }
-        let is_deep = self.profile().junk.0 == 0;
+        let is_deep = self.is_deep();
         for side in SIDES {
             self.crowd_touch(side, floor);
             self.repair(side, floor);
@@ -298,19 +315,23 @@ impl Market {
         self.index_seen_e2 = weather.index_e2();
         self.fair = moved(self.fair, own_e2 + scale(all_e2, profile.beta_e3, 1_000));
     }
-    /// Takes some of what stands on the wrong side of the fair price.
-    fn snipe(&mut self, taker: Side, chance_e3: u64, part: i64, floor: &mut dyn Floor) {
-        let stands = taker.opposite();
-        let limit = self.nearest(stands);
-        let Some(best) = floor.best(self.symbol, stands) else { return };
-        let is_stale = match stands {
-            Side::Buy => best > limit,
-            Side::Sell => best < limit,
+    /// Takes some of what stands on the wrong side of the fair price, and nothing else. What the
+    /// crowd did not pull is taken in bites, the bigger the worse its price is.
+    fn snipe(&mut self, taker: Side, chance_e3: u64, is_left: bool, floor: &mut dyn Floor) {
+        let Some(best) = floor.best(self.symbol, taker.opposite()) else { return };
+        let (off, px) = match taker {
+            Side::Buy => (self.fair - best, on_grid(self.fair - 1, Side::Buy)),
+            Side::Sell => (best - self.fair, on_grid(self.fair + 1, Side::Sell)),
         };
-        if is_stale && self.rng.chance(chance_e3, 1_000) {
-            let cents = self.profile().take_cents;
-            let qty = (self.qty_of(cents) / part).max(1);
-            floor.house_take(self.symbol, taker, qty);
+        if off <= 0 || !self.rng.chance(chance_e3, 1_000) {
+            return;
+        }
+        let off_e2 = scale(off, WHOLE_E2, self.fair).min(SNIPE_OFF_E2_MAX);
+        let bite_e2 = if is_left { SNIPE_LEFT_E2 + off_e2 * off_e2 / 10_000 } else { 100 };
+        let cents = self.profile().take_cents;
+        let qty = scale(self.qty_of(cents), bite_e2, 100).max(1);
+        if let Some(id) = floor.house_limit(self.symbol, taker, px, qty) {
+            floor.house_cancel(self.symbol, id);
         }
     }
     /// Cancels what has lived long enough, stands on the wrong side of the fair price, or crowds
@@ -368,13 +389,18 @@ impl Market {
             self.place(side, 0, left_e3, Role::Touch, floor);
         }
     }
-    /// Adds price points at the far end of a side that has fewer than a listener of 100 levels can
-    /// see. A coarse price grid needs it: orders meet on the same prices there.
-    fn lengthen(&mut self, side: Side, floor: &mut dyn Floor) {
+    /// Prices of the house's orders of a side, lowest first, each once.
+    fn prices(&self, side: Side) -> Vec<i64> {
         let orders = &self.orders[side_index(side)];
         let mut prices: Vec<i64> = orders.iter().map(|order| order.px).collect();
         prices.sort_unstable();
         prices.dedup();
+        prices
+    }
+    /// Adds price points at the far end of a side that has fewer than a listener of 100 levels can
+    /// see. A coarse price grid needs it: orders meet on the same prices there.
+    fn lengthen(&mut self, side: Side, floor: &mut dyn Floor) {
+        let prices = self.prices(side);
         let farthest = match side {
             Side::Buy => prices.first(),
             Side::Sell => prices.last(),
@@ -383,25 +409,24 @@ impl Market {
         for _ in prices.len()..LEVELS_MIN {
             px -= side.sign() * digit_step(px, DIGITS) * self.rng.between(1, 3);
             let left_e3 = self.rng.between(300_000, 3_000_000);
-            self.place_at(side, px, left_e3, Role::Ladder, floor);
+            let role = Role::Ladder;
+            self.place_at(Wanted { side, px, part_e3: 1_000, left_e3, role }, floor);
         }
     }
-    /// Keeps a side alive: somebody quotes, deep books stay deep, and a side that accounts took
-    /// away is filled anew.
+    /// Keeps a side alive: somebody quotes, and a side that accounts took away is filled anew.
     fn repair(&mut self, side: Side, floor: &mut dyn Floor) {
         let orders = &self.orders[side_index(side)];
-        let known = orders.len();
-        let is_quoted = orders.iter().any(|order| order.role != Role::Junk);
-        if floor.depth(self.symbol, side) >= known / 2 {
-            if !is_quoted {
-                self.bear_on(side, floor);
+        let depth = floor.depth(self.symbol, side);
+        // The first look is cheap, and enough where few orders share a price.
+        let is_whole = depth >= orders.len() / 2 || depth >= self.prices(side).len() / 2;
+        if !is_whole {
+            for order in std::mem::take(&mut self.orders[side_index(side)]) {
+                floor.house_cancel(self.symbol, order.id);
             }
-            return;
+            self.fill(side, floor);
+        } else if orders.iter().all(|order| order.role == Role::Junk) {
+            self.bear_on(side, floor);
         }
-        for order in std::mem::take(&mut self.orders[side_index(side)]) {
-            floor.house_cancel(self.symbol, order.id);
-        }
-        self.fill(side, floor);
     }
     /// Somebody takes.
     fn take(&mut self, weather: &Weather, floor: &mut dyn Floor) {

@@ -1,17 +1,17 @@
 //! A seeded market shipped in code: the default one. Every symbol has a fair price that moves, a
 //! crowd of limit orders around it that come and go in batches, and takers. It acts through `Floor`
 //! alone, so accounts' orders meet it in the same queues as everybody's. How it compares with
-//! recordings: `calibration.rs`.
+//! recordings: `calibration_tests.rs`.
 //!
 //! Same configuration, same market, on every machine: each symbol draws from a stream of its own,
 //! seeded by the market's seed and its name, and nothing but whole numbers is drawn.
 
 #[cfg(test)]
-mod calibration;
+mod calibration_tests;
 mod crowd;
 mod draw;
 #[cfg(test)]
-mod meter;
+mod meter_tests;
 mod past;
 #[cfg(test)]
 mod plain_floor;
@@ -115,7 +115,7 @@ impl MarketSource for Synthetic {
             numbers: self.markets.iter().map(Market::fair).collect(),
         }
     }
-    /// Books are filled anew around the prices of the state; the state does not say who stood where.
+    /// Books are filled anew around the prices of the state: it does not say who stood where.
     fn resume(&mut self, state: &SourceState, now: WallNs) {
         self.steps = state.position;
         self.start = now;

@@ -17,11 +17,17 @@ pub struct PlainFloor {
     pub books: Vec<MatchBook>,
     pub done: Vec<Done>,
     pub next_id: u64,
+    /// Orders that came to rest, by symbol.
+    pub placed: Vec<u64>,
 }
 
 impl PlainFloor {
     pub fn new(symbols: usize) -> PlainFloor {
-        PlainFloor { books: vec![MatchBook::default(); symbols], ..PlainFloor::default() }
+        PlainFloor {
+            books: vec![MatchBook::default(); symbols],
+            placed: vec![0; symbols],
+            ..PlainFloor::default()
+        }
     }
     /// An order of account 1.
     pub fn account_limit(&mut self, symbol: usize, side: Side, px: i64, qty: i64) -> u64 {
@@ -37,6 +43,7 @@ impl PlainFloor {
             return None;
         }
         self.next_id += 1;
+        self.placed[symbol] += 1;
         let id = self.next_id;
         self.books[symbol].rest(Resting { id, owner, side, px, qty: left, hidden: false });
         Some(id)

@@ -1,10 +1,10 @@
 //! What kinds of markets there are, and which kind an instrument is.
 //!
 //! The figures are measured: `MAJOR` on the recording of tBTCUSD of 2018-11-12, `MIDDLE`, `MINOR`
-//! and `THIN` on tETHJPY, tCHZUST and tKNCBTC in the recording of eight pairs of 2021-04-05 (book P0,
-//! 100 levels, and trades). `calibration.rs` holds what comes out against what was recorded. Prices
-//! move more than on the calm evening of the 2018 recording: as in the median hour of the
-//! one-minute candles of that year.
+//! and `THIN` on tETHJPY, tCHZUST and tKNCBTC in the recording of eight pairs of 2021-04-05 (book
+//! P0, 100 levels, and trades). `calibration_tests.rs` holds what comes out against what was
+//! recorded. Prices move more than on the calm evening of the 2018 recording: as in the median hour
+//! of the one-minute candles of that year.
 
 use super::draw::{Quantiles, hash_of, scale};
 
@@ -57,10 +57,10 @@ pub const MOVE_E2: Quantiles =
     Quantiles(&[(0, 5), (300, 25), (500, 60), (750, 140), (900, 320), (990, 900), (1_000, 2_000)]);
 /// How much more or less than usual happens in one batch, 1e-3: bots move whole ladders at once.
 pub const BATCH_E3: Quantiles =
-    Quantiles(&[(0, 200), (250, 550), (500, 900), (750, 1_300), (900, 1_800), (1_000, 3_000)]);
+    Quantiles(&[(0, 200), (250, 550), (500, 900), (750, 1_300), (900, 1_800), (1_000, 2_600)]);
 /// Activity of one market over some seconds and over about a minute, 1e-3.
 pub const WOBBLE_E3: Quantiles =
-    Quantiles(&[(0, 550), (100, 700), (500, 970), (900, 1_330), (1_000, 1_800)]);
+    Quantiles(&[(0, 480), (100, 660), (500, 970), (900, 1_370), (1_000, 1_800)]);
 
 const NO_JUNK: (usize, Quantiles) = (0, Quantiles(&[(0, 0), (1_000, 0)]));
 
@@ -79,7 +79,7 @@ pub static MAJOR: Profile = Profile {
         (921, 700),
         (1_000, 1_000),
     ]),
-    births_e3: 8_800,
+    births_e3: 8_400,
     life: Quantiles(&[(0, 1), (600, 1), (690, 2), (820, 5), (925, 18), (985, 130), (1_000, 650)]),
     patience_e2: 1_050,
     distance_e2: Quantiles(&[
@@ -107,7 +107,7 @@ pub static MAJOR: Profile = Profile {
     half_spread_e2: 0,
     touch: Some((
         Quantiles(&[(0, 3), (500, 10), (900, 26), (1_000, 55)]),
-        Quantiles(&[(0, 2), (100, 20), (500, 120), (900, 400), (1_000, 1_000)]),
+        Quantiles(&[(0, 2), (100, 30), (500, 200), (900, 600), (1_000, 1_500)]),
     )),
     junk: NO_JUNK,
     take_gap_ms: 27_000,
@@ -156,11 +156,11 @@ pub static MIDDLE: Profile = Profile {
         (1_000, 500),
     ]),
     births_e3: 16_500,
-    life: Quantiles(&[(0, 1), (250, 1), (450, 3), (650, 7), (850, 18), (970, 50), (1_000, 120)]),
+    life: Quantiles(&[(0, 1), (250, 1), (450, 3), (650, 7), (850, 16), (970, 42), (1_000, 100)]),
     patience_e2: 2_800,
     distance_e2: Quantiles(&[
         (0, 0),
-        (30, 87),
+        (40, 60),
         (112, 300),
         (212, 600),
         (400, 1_400),
@@ -263,7 +263,7 @@ pub static THIN: Profile = Profile {
     births_e3: 900,
     life: Quantiles(&[(0, 1), (250, 1), (500, 3), (750, 6), (900, 12), (1_000, 25)]),
     patience_e2: 20_000,
-    distance_e2: Quantiles(&[(0, 0), (300, 300), (700, 3_000), (1_000, 15_000)]),
+    distance_e2: Quantiles(&[(0, 0), (450, 250), (750, 3_000), (1_000, 15_000)]),
     size_cents: Quantiles(&[(0, 5_000), (400, 20_000), (800, 45_000), (1_000, 200_000)]),
     round_e3: 0,
     crowd: 3,

@@ -7,6 +7,8 @@ use crate::base::rng::Rng;
 /// How much goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// The first minute, so that there is something to see: busy, and with many moves.
+    Opening,
     Quiet,
     Normal,
     Burst,
@@ -20,14 +22,15 @@ impl Phase {
     /// Changes, orders and trades, 1e-3 of normal.
     pub const fn activity_e3(self) -> i64 {
         match self {
-            Phase::Quiet => 600,
+            Phase::Quiet => 580,
             Phase::Normal => 1_000,
-            Phase::Burst => 1_750,
+            Phase::Opening | Phase::Burst => 2_000,
         }
     }
     /// Number of price moves, 1e-3 of normal.
     pub const fn moves_e3(self) -> i64 {
         match self {
+            Phase::Opening => 5_000,
             Phase::Quiet => 450,
             Phase::Normal => 1_000,
             Phase::Burst => 2_600,
@@ -37,6 +40,7 @@ impl Phase {
     const fn mean_ns(self) -> i64 {
         1_000_000_000
             * match self {
+                Phase::Opening => 60,
                 Phase::Quiet => 300,
                 Phase::Normal => 500,
                 Phase::Burst => 100,
@@ -45,6 +49,7 @@ impl Phase {
     fn next(self, rng: &mut Rng) -> Phase {
         let first = rng.chance(1, 2);
         match self {
+            Phase::Opening => Phase::Normal,
             Phase::Normal if first => Phase::Quiet,
             Phase::Normal => Phase::Burst,
             Phase::Quiet if first || rng.chance(7, 10) => Phase::Normal,
@@ -95,15 +100,12 @@ pub struct Weather {
     index_e2: i64,
 }
 
-/// Length of the busy time with which a market opens, so that there is something to see.
-const OPENING_NS: i64 = 120_000_000_000;
-
 impl Weather {
     pub fn new(seed: u64) -> Weather {
         Weather {
             rng: Rng::new(seed ^ 0x5745_4154_4845_5221),
-            phase: Phase::Burst,
-            phase_until_ns: OPENING_NS,
+            phase: Phase::Opening,
+            phase_until_ns: Phase::Opening.mean_ns(),
             moves: Moves::starting_at(0),
             index_e2: 0,
         }

@@ -388,7 +388,7 @@ fn request_of(text: &[u8]) -> Request {
 fn error_reply(status: u16) -> RestReply {
     let body = match status {
         429 => br#"["error",11010,"ratelimit: error"]"#.to_vec(),
-        503 => br#"{"code":503,"error":"temporarily_unavailable","error_description":"Sorry, the service is temporarily unavailable. See https://www.bitfinex.com/ for more info."}"#.to_vec(),
+        503 => br#"{"code":503,"error":"temporarily_unavailable","error_description":"Sorry, the service is temporarily unavailable."}"#.to_vec(),
         _ => format!("<html><body>{status}</body></html>").into_bytes(),
     };
     let content_type = if matches!(status, 429 | 503) { JSON } else { "text/html; charset=utf-8" };

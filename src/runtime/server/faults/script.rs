@@ -1,5 +1,5 @@
-//! A script of faults: what goes wrong, when, and how often. Read from TOML; `config/faults.toml` is
-//! its manual.
+//! A script of faults: what goes wrong, when, and how often. Read from TOML; `config/faults.toml`
+//! is its manual.
 
 use crate::base::time::{SpanNs, WallNs};
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! Real beside synthetic.
 
 use super::super::MarketSource;
-use super::meter::{Figures, Stretch, quantile, sorted};
+use super::meter_tests::{Figures, Stretch, quantile, sorted};
 use super::plain_floor::PlainFloor;
 use super::{Synthetic, SyntheticConfig};
 use crate::base::time::WallNs;
@@ -241,7 +241,7 @@ fn made(symbols: &[&str], seconds: i64, retimed: bool) -> BTreeMap<String, Vec<F
     all
 }
 
-/// Goal: the default market's busy kind looks like tBTCUSD on the evening of 2018-11-12. Method: five
+/// Goal: the busy kind of market looks like tBTCUSD on the evening of 2018-11-12. Method: five
 /// hours of recording beside two and a half hours of what the exchange publishes, three seeds, by
 /// one meter; every seed must stay in bounds.
 #[test]
@@ -343,7 +343,7 @@ fn quieter_markets_look_like_the_recording_of_2021() {
         t.near("gap between batches, p50, ms", |f| f.batch_gap_ms[0], 1.05 + many, "100 ms clock");
         t.near("gap between batches, p90, ms", |f| f.batch_gap_ms[1], 1.1 + many, minutes);
         t.near("gap between batches, p99, ms", |f| f.batch_gap_ms[2], 1.2 + many, minutes);
-        t.near("dispersion in 1 s", |f| f.row_dispersion[0], 1.8, minutes);
+        t.near("dispersion in 1 s", |f| f.row_dispersion[0], 1.5 + 0.5 * many, minutes);
         t.near("share of deletes", |f| f.share_deleted, 1.6, minutes);
         t.near("spread, p50, bps", |f| f.spread_bps[1], 1.4, minutes);
         t.near("spread, p90, bps", |f| f.spread_bps[2], 2.0, minutes);
@@ -363,7 +363,7 @@ fn quieter_markets_look_like_the_recording_of_2021() {
             t.near("distance of rank 50, bps", |f| f.distance_bps[3], 1.3, minutes);
             t.near("distance of rank 95, bps", |f| f.distance_bps[4], 1.4, minutes);
             t.near("money to rank 50, quote", |f| f.depth_quote[3], 2.0, minutes);
-            t.near("batches that move the middle", |f| f.middle_moves, 2.0, minutes);
+            t.near("batches that move the middle", |f| f.middle_moves, 2.5, minutes);
         }
         out.extend(t.print(&format!("{symbol} 2021-04-05, book P0 of 100 levels")));
         assert!(made[symbol].iter().all(|figures| figures.was_crossed == 0));

@@ -106,8 +106,9 @@ fn part(said: &(f64, u64, f64)) -> u8 {
         (false, false) => 3,
     }
 }
-/// The venue publishes a batch as deletions, then bids best first, then asks best first: a row out of
-/// that order begins a new batch. (With receive times, 540 of 543 batches of tETHJPY are found so.)
+/// The venue publishes a batch as deletions, then bids best first, then asks best first: a row out
+/// of that order begins a new batch. (With receive times, 540 of 543 batches of tETHJPY are found
+/// so.)
 fn begins_batch(before: &(f64, u64, f64), row: &(f64, u64, f64)) -> bool {
     let (was, is) = (part(before), part(row));
     is < was
@@ -346,4 +347,57 @@ fn read_depth(
             depths[at].push(sum);
         }
     }
+}
+
+#[test]
+fn a_batch_ends_where_the_order_of_rows_breaks() {
+    let row = |px: f64, count: u64, amount: f64| (px, count, amount);
+    let first = [
+        row(9.0, 0, 1.0),
+        row(11.0, 0, -1.0),
+        row(9.5, 1, 2.0),
+        row(8.0, 2, 3.0),
+        row(12.0, 1, -1.0),
+        row(13.0, 1, -1.0),
+    ];
+    assert!(first.windows(2).all(|pair| !begins_batch(&pair[0], &pair[1])));
+    // A deletion after a change, a better bid after a worse one, a better ask after a worse one.
+    assert!(begins_batch(&first[5], &row(9.5, 0, 1.0)));
+    assert!(begins_batch(&first[3], &row(9.4, 1, 1.0)));
+    assert!(begins_batch(&first[5], &row(12.5, 1, -1.0)));
+}
+
+#[test]
+fn even_counts_have_no_dispersion_and_bursts_have_their_size() {
+    let even: Vec<f64> = (0..1_000).map(|at| at as f64 / 10.0 + 0.05).collect();
+    assert!(dispersion(&even, 0.0, 100.0, 1.0).0 < 1e-9);
+    // Twenty at once in every second second: mean 10, variance 100.
+    let bursts: Vec<f64> = (0..1_000).map(|at| (at / 20 * 2) as f64 + 0.5).collect();
+    assert!((dispersion(&bursts, 0.0, 100.0, 1.0).0 - 10.0).abs() < 1e-9);
+}
+
+#[test]
+fn figures_of_a_small_stretch_are_what_one_counts_by_hand() {
+    let mut stretch = Stretch {
+        snapshot: vec![(100.0, 1, 1.0), (99.0, 2, 2.0), (101.0, 3, -1.0), (102.0, 1, -4.0)],
+        said: Vec::new(),
+    };
+    let mut say = |at: f64, said: Said| stretch.said.push((at, said));
+    say(0.0, Said::Row(99.0, 1, 1.0));
+    say(0.0, Said::Row(101.0, 2, -0.5));
+    say(0.5, Said::Trade(500, 0.25, 101.0));
+    say(0.51, Said::Trade(510, 0.25, 101.0));
+    say(1.0, Said::Row(101.0, 0, -1.0));
+    say(1.0, Said::Row(101.5, 1, -1.0));
+    say(2.0, Said::Row(99.5, 1, 1.0));
+    let figures = Figures::of(&stretch);
+    assert_eq!((figures.rows, figures.seconds), (5, 2.0));
+    assert_eq!(figures.share_deleted, 0.2);
+    assert_eq!(figures.share_new, 0.4);
+    assert_eq!(figures.share_changed, 0.4);
+    assert_eq!((figures.trades_per_s, figures.takes_per_s), (1.0, 0.5));
+    assert_eq!(figures.take_quote[1], 50.5);
+    assert_eq!(figures.rows_per_trade, 2.5);
+    assert_eq!(figures.gap_ms[2], 1_000.0);
+    assert_eq!(figures.was_crossed, 0);
 }

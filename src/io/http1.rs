@@ -1,5 +1,5 @@
-//! HTTP/1.1 as far as the exchange needs it: request heads with limits, one body by Content-Length,
-//! replies.
+//! HTTP/1.1 as far as a server of ours needs it: request heads with limits, one body by
+//! Content-Length, replies. Served from here: the exchange, and the control port of `ops`.
 //!
 //! Strict on purpose. A request whose end two readers could see differently (chunked bodies, two
 //! lengths, folded lines, stray control bytes) is refused and the connection closed.
@@ -217,14 +217,19 @@ const fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
         411 => "Length Required",
         413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        421 => "Misdirected Request",
         426 => "Upgrade Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "Status",
     }

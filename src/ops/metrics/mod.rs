@@ -1,5 +1,10 @@
 //! Latency histograms of fixed size, and what is read off them.
 
+pub mod export;
+mod window;
+
+pub use window::Windowed;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,513 @@
+//! The commands that look at a running engine: `status`, `orders`, `fills`, `positions`,
+//! `dashboard`, `alerts`. Each is one request to the control port of the newest run, with the token
+//! of its directory. What acts on the engine is in `control`.
+
+use super::control::WordArgs;
+use super::{complain, places, say};
+use crate::base::time::WallNs;
+use crate::ops::http::{ADDRESS_FILE, Scope, read_token};
+use crate::ops::hub::Outcome;
+use crate::ops::report::exit;
+use crate::ops::rundir::RunDir;
+use crate::ops::status::Status;
+use crate::ops::text::{elapsed, grouped};
+use clap::{Args, Subcommand};
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest wait for an answer: a command is answered within five seconds.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Args, Debug)]
+pub(super) struct ShowArgs {
+    /// A run's directory, or the directory of all runs (then the newest); as `genesis run --dir`.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// JSON instead of words.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DashboardArgs {
+    /// A run's directory, or the directory of all runs (then the newest).
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// With the token that may command, not only look.
+    #[arg(long)]
+    operate: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AlertsArgs {
+    #[command(subcommand)]
+    what: AlertsCommand,
+}
+#[derive(Subcommand, Debug)]
+enum AlertsCommand {
+    /// Send a test notice to every channel of the config, now.
+    Test {
+        /// Config file that names the channels.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// One key of the config, stronger than the file; may be repeated.
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = crate::config::Override::parse)]
+        set: Vec<crate::config::Override>,
+    },
+    /// What stands now in the running engine.
+    List(ShowArgs),
+}
+
+/// Commands to a running engine.
+#[derive(Subcommand, Debug)]
+pub(super) enum ClientCommand {
+    /// How the running engine stands: state, money, orders, latency, alerts.
+    Status(ShowArgs),
+    /// Own orders at the venue.
+    Orders(ShowArgs),
+    /// The newest own trades.
+    Fills(ShowArgs),
+    /// Positions by own fills, and what the venue says.
+    Positions(ShowArgs),
+    /// Print the dashboard's address with its token.
+    Dashboard(DashboardArgs),
+    /// What alerts stand, and a test of their channels.
+    Alerts(AlertsArgs),
+}
+
+pub(super) fn run(command: &ClientCommand) -> u8 {
+    match command {
+        ClientCommand::Status(args) => look(Look::Status, args),
+        ClientCommand::Orders(args) => look(Look::Orders, args),
+        ClientCommand::Fills(args) => look(Look::Fills, args),
+        ClientCommand::Positions(args) => look(Look::Positions, args),
+        ClientCommand::Dashboard(args) => dashboard(args),
+        ClientCommand::Alerts(args) => alerts(args),
+    }
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Status,
+    Orders,
+    Fills,
+    Positions,
+    Alerts,
+}
+impl Look {
+    const fn path(self) -> &'static str {
+        match self {
+            Look::Status => "/api/v1/status",
+            Look::Orders => "/api/v1/orders",
+            Look::Fills => "/api/v1/fills",
+            Look::Positions => "/api/v1/positions",
+            Look::Alerts => "/api/v1/alerts",
+        }
+    }
+}
+
+/// Why there is no good answer; the exit code is the caller's to give back.
+struct Trouble {
+    code: u8,
+    words: String,
+}
+fn trouble(code: u8, words: impl std::fmt::Display) -> Trouble {
+    Trouble { code, words: words.to_string() }
+}
+
+struct Engine {
+    dir: PathBuf,
+    /// `127.0.0.1:40123`.
+    address: String,
+}
+
+impl Engine {
+    /// The newest run, or the one that `dir` names.
+    fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
+        let root = places(dir).root();
+        let is_run = root.join(ADDRESS_FILE).exists();
+        let run = if is_run {
+            Ok(root.clone())
+        } else {
+            RunDir::open(&root).map(|run| run.path().to_owned())
+        };
+        let dir = run.map_err(|error| {
+            trouble(exit::BAD_INPUT, format!("{error}; start `genesis`, or name a run with --dir"))
+        })?;
+        let url = std::fs::read_to_string(dir.join(ADDRESS_FILE)).map_err(|_| {
+            let words = format!(
+                "the run in `{}` has no control port; was it started with dashboard.enabled = \
+                 false?",
+                dir.display()
+            );
+            trouble(exit::NOT_RUNNING, words)
+        })?;
+        let address = url.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
+        Ok(Engine { dir, address })
+    }
+
+    fn token(&self, scope: Scope) -> Result<String, Trouble> {
+        read_token(&self.dir, scope).map_err(|error| {
+            let words = format!("the token in `{}` cannot be read: {error}", self.dir.display());
+            trouble(exit::BAD_INPUT, words)
+        })
+    }
+
+    /// One request; status and body of the answer.
+    fn ask(
+        &self,
+        scope: Scope,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<(u16, String), Trouble> {
+        let token = self.token(scope)?;
+        let gone = |error: std::io::Error| {
+            let words = format!(
+                "no run answers at {} ({error}); the newest one, in `{}`, has ended",
+                self.address,
+                self.dir.display()
+            );
+            trouble(exit::NOT_RUNNING, words)
+        };
+        let mut stream = TcpStream::connect(&self.address).map_err(gone)?;
+        stream.set_read_timeout(Some(ANSWER_MAX)).map_err(gone)?;
+        let who: String = std::env::var("USER").unwrap_or_default();
+        let who: String = who.chars().filter(char::is_ascii_graphic).take(40).collect();
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
+             connection: close\r\nuser-agent: genesis\r\nx-operator: {who}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(text.as_bytes()).map_err(gone)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(gone)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let status = answer.get(9..12).and_then(|code| code.parse().ok());
+        match (status, answer.split_once("\r\n\r\n")) {
+            (Some(status), Some((_, body))) => Ok((status, body.to_owned())),
+            _ => Err(trouble(exit::NOT_RUNNING, format!("{} answers no HTTP", self.address))),
+        }
+    }
+}
+
+fn ended(result: Result<u8, Trouble>) -> u8 {
+    result.unwrap_or_else(|trouble| {
+        complain(trouble.words);
+        trouble.code
+    })
+}
+
+/// What an error reply says.
+fn error_words(body: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Body {
+        error: String,
+    }
+    sonic_rs::from_str::<Body>(body).map_or_else(|_| body.to_owned(), |body| body.error)
+}
+
+fn look(what: Look, args: &ShowArgs) -> u8 {
+    ended(looked(what, args))
+}
+
+fn looked(what: Look, args: &ShowArgs) -> Result<u8, Trouble> {
+    let engine = Engine::find(args.dir.clone())?;
+    let path = if args.json { what.path() } else { Look::Status.path() };
+    let (code, body) = engine.ask(Scope::Read, "GET", path, "")?;
+    if code != 200 {
+        return Err(trouble(exit::FAILURE, error_words(&body)));
+    }
+    if args.json {
+        say(&body);
+    } else {
+        let status: Status = sonic_rs::from_str(&body).map_err(|error| {
+            trouble(exit::FAILURE, format!("the status is unreadable: {error}"))
+        })?;
+        say(&words(what, &status));
+    }
+    Ok(exit::OK)
+}
+
+#[derive(serde::Serialize)]
+struct CommandBody<'a> {
+    verb: &'a str,
+    symbol: Option<&'a str>,
+    reason: &'a str,
+}
+
+/// An operator's word by the control port, where it is answered with its effect and audited.
+/// `None`: the run has no control port, or nobody answers there.
+pub(super) fn command(verb: &str, args: &WordArgs) -> Option<u8> {
+    match commanded(verb, args) {
+        Err(trouble) if trouble.code == exit::NOT_RUNNING => None,
+        result => Some(ended(result)),
+    }
+}
+
+fn commanded(verb: &str, args: &WordArgs) -> Result<u8, Trouble> {
+    let engine = Engine::find(args.dir.clone())?;
+    let body = CommandBody { verb, symbol: args.symbol.as_deref(), reason: &args.reason };
+    let body = sonic_rs::to_string(&body).map_err(|e| trouble(exit::FAILURE, e))?;
+    let (code, body) = engine.ask(Scope::Operate, "POST", "/api/v1/command", &body)?;
+    if args.json {
+        say(&body);
+    }
+    let exit_code = match code {
+        200 => exit::OK,
+        400 | 415 => exit::BAD_INPUT,
+        _ => exit::FAILURE,
+    };
+    let outcome: Option<Outcome> =
+        matches!(code, 200 | 409).then(|| sonic_rs::from_str(&body).ok()).flatten();
+    match outcome {
+        Some(outcome) if !args.json => say(&format!(
+            "{verb}: {}\nrank {} → {}, own orders {} → {}, after {} ms",
+            outcome.effect,
+            outcome.rank_before,
+            outcome.rank_after,
+            outcome.orders_before,
+            outcome.orders_after,
+            outcome.took_ms
+        )),
+        Some(_) => {}
+        None if !args.json => complain(error_words(&body)),
+        None => {}
+    }
+    Ok(exit_code)
+}
+
+fn dashboard(args: &DashboardArgs) -> u8 {
+    let scope = if args.operate { Scope::Operate } else { Scope::Read };
+    ended(Engine::find(args.dir.clone()).and_then(|engine| {
+        let token = engine.token(scope)?;
+        // Behind `#`: a browser keeps that part to itself.
+        say(&format!("http://{}/#{token}", engine.address));
+        Ok(exit::OK)
+    }))
+}
+
+fn alerts(args: &AlertsArgs) -> u8 {
+    match &args.what {
+        AlertsCommand::List(show) => look(Look::Alerts, show),
+        AlertsCommand::Test { config, set } => {
+            let sources = crate::config::Sources { file: config.clone(), overrides: set.clone() };
+            let Some(config) = super::run::load(&sources) else { return exit::BAD_INPUT };
+            test_alerts(&config)
+        }
+    }
+}
+
+fn test_alerts(config: &crate::config::Config) -> u8 {
+    use crate::ops::alerts::{Channels, test_notice};
+    let channels = match Channels::of(&config.alerts) {
+        Ok(channels) => channels,
+        Err(words) => {
+            complain(words);
+            return exit::BAD_INPUT;
+        }
+    };
+    if channels.is_empty() {
+        say("no channel beside the log: set alerts.webhook_url_file or alerts.telegram_url_file");
+        return exit::OK;
+    }
+    let at: WallNs = crate::io::clock::Clock::start_unchecked().wall();
+    match test_notice(&channels, at.as_ms()) {
+        Ok(()) => {
+            say("delivered to every channel");
+            exit::OK
+        }
+        Err(failures) => {
+            failures.iter().for_each(complain);
+            exit::FAILURE
+        }
+    }
+}
+
+/// A table with its columns as wide as they must be.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut out = String::new();
+    let heads: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    for row in std::iter::once(&heads).chain(rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+    }
+    out
+}
+
+fn words(what: Look, status: &Status) -> String {
+    match what {
+        Look::Status => status_words(status),
+        Look::Orders => {
+            let rows: Vec<Vec<String>> = status
+                .orders
+                .iter()
+                .map(|row| {
+                    vec![
+                        row.cid.to_string(),
+                        row.symbol.clone(),
+                        row.side.clone(),
+                        format!("{} of {}", row.remaining, row.original),
+                        row.px.to_string(),
+                        row.state.clone(),
+                        format!("{:.1} s", row.age_ms as f64 / 1e3),
+                    ]
+                })
+                .collect();
+            table(&["cid", "symbol", "side", "left", "price", "state", "age"], &rows)
+        }
+        Look::Fills => {
+            let rows: Vec<Vec<String>> = status
+                .fills
+                .iter()
+                .map(|row| {
+                    vec![
+                        row.at.clone(),
+                        row.symbol.clone(),
+                        row.side.clone(),
+                        row.qty.to_string(),
+                        row.px.to_string(),
+                        row.cid.to_string(),
+                    ]
+                })
+                .collect();
+            table(&["at", "symbol", "side", "size", "price", "cid"], &rows)
+        }
+        Look::Positions => {
+            let rows: Vec<Vec<String>> = status
+                .symbols
+                .iter()
+                .map(|row| {
+                    let venue = row.venue_position.map_or("–".to_owned(), |qty| qty.to_string());
+                    vec![
+                        row.name.clone(),
+                        row.position.to_string(),
+                        venue,
+                        if row.matches_venue { "yes" } else { "NO" }.to_owned(),
+                        format!("{:.2}", row.px_avg),
+                        format!("{:.2}", row.realised),
+                        format!("{:.2}", row.unrealised),
+                    ]
+                })
+                .collect();
+            let head = ["symbol", "engine", "venue", "agree", "average", "realised", "unrealised"];
+            table(&head, &rows)
+        }
+        Look::Alerts => {
+            let rows: Vec<Vec<String>> = status
+                .alerts
+                .active
+                .iter()
+                .map(|row| {
+                    vec![
+                        row.severity.clone(),
+                        row.name.clone(),
+                        row.subject.clone(),
+                        row.text.clone(),
+                        row.runbook.clone(),
+                    ]
+                })
+                .collect();
+            table(&["severity", "alert", "about", "text", "what to do"], &rows)
+        }
+    }
+}
+
+fn status_words(status: &Status) -> String {
+    let mut out = String::new();
+    let state = &status.state;
+    let why = if state.reason.is_empty() { String::new() } else { format!(": {}", state.reason) };
+    let _ = writeln!(out, "{}{why}", state.rank);
+    let run = &status.run;
+    let _ = writeln!(
+        out,
+        "{} {} {} {}, up {}",
+        run.environment,
+        run.mode,
+        run.market,
+        run.speed,
+        elapsed(status.elapsed_s)
+    );
+    let pnl = &status.pnl;
+    let _ = writeln!(
+        out,
+        "pnl {:.2} {} (realised {:.2}, unrealised {:.2}, fees {:.2}), exposure {:.2}",
+        pnl.total, run.currency, pnl.realised, pnl.unrealised, pnl.fees, pnl.exposure
+    );
+    let c = &status.counts;
+    let _ = writeln!(
+        out,
+        "orders: {} alive, {} sent, {} filled, {} cancelled, {} rejected, {} unknown",
+        c.orders_alive,
+        c.orders_sent,
+        c.orders_filled,
+        c.orders_cancelled,
+        c.orders_rejected,
+        c.orders_unknown
+    );
+    let ms = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2} ms"));
+    let ack = &status.order_roundtrip_ms.ack.window;
+    let gap = &status.ws_gap_ms.window;
+    let _ = writeln!(
+        out,
+        "last minute: order round trip p50 {} p99 {}, gap between frames p99 {}",
+        ms(ack.p50),
+        ms(ack.p99),
+        ms(gap.p99)
+    );
+    let synced = status.symbols.iter().filter(|row| row.book == "synced").count();
+    let _ = writeln!(
+        out,
+        "books: {synced} of {} synced; {} frames/s; {} reconnects",
+        status.symbols.len(),
+        grouped(c.frames_per_s),
+        c.reconnects
+    );
+    for alert in &status.alerts.active {
+        let _ = writeln!(
+            out,
+            "{} {} {}: {} ({})",
+            alert.severity, alert.name, alert.subject, alert.text, alert.runbook
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::status::{AlertRow, OrderStatus};
+
+    #[test]
+    fn the_words_say_what_the_status_says() {
+        let mut status = Status::default();
+        status.state.rank = "halted".to_owned();
+        status.state.reason = "killed by the operator: drill".to_owned();
+        status.alerts.active = vec![AlertRow {
+            name: "killed".to_owned(),
+            runbook: "RUNBOOK.md#killed".to_owned(),
+            ..AlertRow::default()
+        }];
+        status.orders = vec![OrderStatus { cid: 7, age_ms: 1_500, ..OrderStatus::default() }];
+        let text = words(Look::Status, &status);
+        assert!(text.starts_with("halted: killed by the operator: drill\n"), "{text}");
+        assert!(text.contains("RUNBOOK.md#killed") && text.contains("p99 –"), "{text}");
+        let text = words(Look::Orders, &status);
+        assert!(text.lines().nth(1).unwrap().starts_with("7 ") && text.contains("1.5 s"), "{text}");
+        for what in [Look::Fills, Look::Positions] {
+            assert_eq!(words(what, &status).lines().count(), 1, "the head alone");
+        }
+    }
+}

@@ -1,0 +1,676 @@
+//! The kill switch from outside the line: the file and the signal that pull it, a second way to the
+//! venue for the day the engine hangs or is dead, and the record of how it ended.
+//!
+//! The direct way needs nothing of the engine: own connection, own client ids, REST only. It
+//! cancels the engine's orders (those with its group id), closes the positions of the config's
+//! symbols
+//! reduce-only at prices that give way step by step, and asks the venue until it is flat or its
+//! attempts are used up. Orders of others are reported, not touched.
+
+use super::assemble::{self, ENGINE_GID};
+use super::ids::CidMark;
+use crate::base::ids::{Cid, OrderId, SymbolId};
+use crate::base::time::{DAY_NS, MonoNs, WallNs};
+use crate::base::units::{Px, Qty, Quote, Side};
+use crate::config::Config;
+use crate::engine::risk::RiskSnapshot;
+use crate::io::clock::Clock;
+use crate::io::rest::{Method, RestRequest, RestTransport};
+use crate::line::nonce::NonceAllocator;
+use crate::model::{
+    Body, Instrument, NewOrder, OrderFlags, OrderKind, OrderUpdate, PositionUpdate, Rank, Ticker,
+    WalletKind,
+};
+use crate::ops::report::exit;
+use crate::ops::rundir::write_atomic;
+use crate::ops::text::utc;
+use crate::ring::Latch;
+use crate::venue::rest::{RestCall, RestSink, parse_reply};
+use crate::venue::sign::ApiKey;
+use crate::venue::symbols::SymbolTable;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// Rounds of cancel, close and ask before it says what is left.
+const ROUNDS_MAX: u32 = 40;
+/// Between two rounds.
+const ROUND_EVERY: Duration = Duration::from_millis(250);
+/// Tries of one call that is known to have changed nothing.
+const TRIES_MAX: u32 = 4;
+/// How much a close gives way with each round, and at most, basis points.
+const STEP_BPS: i64 = 20;
+const GIVE_BPS_MAX: i64 = 1_000;
+/// An engine that does not follow the switch for so long counts as hanging, ns.
+const HANGS_AFTER_NS: i64 = 2_000_000_000;
+/// A line that has not ended a kill after so long is helped, ns: the venue may hear another voice.
+const HELPED_AFTER_NS: i64 = 15_000_000_000;
+/// Between two looks for the file, ns.
+const LOOK_EVERY_NS: i64 = 50_000_000;
+/// What is left of the run's directory for another process to find the venue.
+pub(super) const VENUE_FILE: &str = "venue.json";
+/// How a kill ended.
+pub(super) const KILL_RECORD: &str = "kill.json";
+const CALL_TEXT_MAX: usize = 1_024;
+
+/// The file that pulls the switch of an account's runs; its words are the reason. It stays, and so
+/// does the kill, until a person resets.
+pub(super) fn kill_file(root: &Path, account: &str) -> PathBuf {
+    root.join(format!("kill-{account}"))
+}
+
+/// Something that a kill could not end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Leftover {
+    pub symbol: String,
+    /// `position` or `order`.
+    pub kind: &'static str,
+    pub id: u64,
+    pub qty: String,
+    pub reason: String,
+}
+
+/// How a kill ended, by the venue's own word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct KillRecord {
+    /// `line`: the engine did it. `direct`: by REST, beside or without the engine.
+    pub by: &'static str,
+    pub reason: String,
+    pub at: String,
+    pub flat: bool,
+    /// From the pull to the venue's word.
+    pub took_ms: u64,
+    pub cancels: u32,
+    pub closes: u32,
+    /// Paid for it. `direct`: against the middles when it began; `line`: P&L before less P&L after,
+    /// fees included. Negative = gained.
+    pub slippage: String,
+    pub leftovers: Vec<Leftover>,
+    /// Orders of others on the account, not touched.
+    pub foreign_orders: u64,
+    /// What went wrong on the way.
+    pub troubles: Vec<String>,
+}
+
+/// The venue's word on an account.
+#[derive(Default)]
+struct Account {
+    orders: Vec<OrderUpdate>,
+    positions: Vec<PositionUpdate>,
+    fills: Vec<crate::model::Fill>,
+    ticker: Option<Ticker>,
+}
+impl RestSink for Account {
+    fn body(&mut self, body: Body) {
+        match body {
+            Body::Order(order) => self.orders.push(order),
+            Body::Position(position) => self.positions.push(position),
+            Body::Fill(fill) => self.fills.push(fill),
+            _ => {}
+        }
+    }
+    fn ticker(&mut self, ticker: Ticker) {
+        self.ticker = Some(ticker);
+    }
+}
+
+/// A way to the venue that needs no engine.
+pub(super) struct Desk {
+    pub rest: RestTransport,
+    /// Without a path.
+    pub url: String,
+    pub key: ApiKey,
+    pub nonces: NonceAllocator,
+    pub instruments: Vec<Instrument>,
+    pub wallet: WalletKind,
+    pub leverage: u16,
+    pub clock: Clock,
+}
+
+impl Desk {
+    /// A call that is tried again only where the venue's refusal proves that nothing happened, or
+    /// where it is a read.
+    fn call(&mut self, table: &SymbolTable, call: &RestCall) -> Result<Account, String> {
+        let mut last = String::new();
+        for attempt in 0..TRIES_MAX {
+            if attempt > 0 {
+                // Cold, and the venue asks for patience.
+                std::thread::sleep(Duration::from_millis(50 << attempt)); // tidy-ok: cold
+            }
+            let (mut path, mut body) = ([0; CALL_TEXT_MAX], [0; CALL_TEXT_MAX]);
+            let said = |error| format!("{call:?}: {error:?}");
+            let len = call.write_path(table, &mut path).map_err(said)?;
+            let path = String::from_utf8_lossy(&path[..len]).into_owned();
+            let len = call.write_body(table, &mut body).map_err(said)?;
+            let url = format!("{}/v2/{path}", self.url);
+            let nonce = self.nonces.next((self.clock.wall().0 / 1_000) as u64);
+            let signature = self.key.sign_rest(&path, nonce, &body[..len]);
+            let nonce = nonce.to_string();
+            let signed = [
+                ("content-type", "application/json"),
+                ("bfx-nonce", nonce.as_str()),
+                ("bfx-apikey", self.key.id()),
+                ("bfx-signature", signature.as_str()),
+            ];
+            let (method, headers) = if call.is_private() {
+                (Method::Post, &signed[..])
+            } else {
+                (Method::Get, &[][..])
+            };
+            let request =
+                RestRequest { method, url: &url, headers, body: &body[..len], total_max: None };
+            let harmless = match self.rest.call(&request) {
+                Ok(reply) => {
+                    let mut account = Account::default();
+                    match parse_reply(call, reply.status, &reply.body, table, &mut account) {
+                        Ok(_) => return Ok(account),
+                        Err(error) => {
+                            last = format!("{}: HTTP {}: {}", path, error.status, error.text);
+                            error.proves_nothing_happened()
+                        }
+                    }
+                }
+                Err(error) => {
+                    last = format!("{path}: {error}");
+                    false
+                }
+            };
+            if call.is_write() && !harmless {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// What the venue holds: own orders and positions.
+    fn ask(&mut self, table: &SymbolTable) -> Result<Account, String> {
+        let orders = self.call(table, &RestCall::Orders)?.orders;
+        let positions = match self.wallet {
+            WalletKind::Exchange => Vec::new(),
+            _ => self.call(table, &RestCall::Positions)?.positions,
+        };
+        let positions = positions.into_iter().filter(|row| !row.qty.is_zero()).collect();
+        Ok(Account { orders, positions, ..Account::default() })
+    }
+
+    /// What is left, by the venue's word.
+    fn leftovers(&mut self, table: &SymbolTable, record: &mut KillRecord, why: &str) {
+        let account = match self.ask(table) {
+            Ok(account) => account,
+            Err(words) => {
+                record.troubles.push(format!("the venue could not be asked: {words}"));
+                record.leftovers.push(Leftover {
+                    symbol: "?".to_owned(),
+                    kind: "position",
+                    id: 0,
+                    qty: "unknown".to_owned(),
+                    reason: words,
+                });
+                return;
+            }
+        };
+        let name = |symbol: SymbolId| {
+            table.try_get(symbol).map_or("?", |row| row.name.as_str()).to_owned()
+        };
+        let own = |order: &&OrderUpdate| order.gid == ENGINE_GID;
+        record.foreign_orders = account.orders.iter().filter(|order| !own(order)).count() as u64;
+        for order in account.orders.iter().filter(own) {
+            record.leftovers.push(Leftover {
+                symbol: name(order.symbol),
+                kind: "order",
+                id: order.id.0,
+                qty: order.remaining.to_string(),
+                reason: why.to_owned(),
+            });
+        }
+        for position in &account.positions {
+            let row = table.try_get(position.symbol);
+            let reason = match row {
+                None => "not of this run's symbols".to_owned(),
+                Some(row) if position.qty.abs() < row.qty_min => {
+                    format!("below the venue's smallest order, {}", row.qty_min)
+                }
+                Some(_) => why.to_owned(),
+            };
+            record.leftovers.push(Leftover {
+                symbol: name(position.symbol),
+                kind: "position",
+                id: 0,
+                qty: position.qty.to_string(),
+                reason,
+            });
+        }
+        record.flat = record.leftovers.is_empty();
+    }
+
+    /// Cancels and closes until the venue says flat, or the rounds are used up.
+    pub(super) fn kill(&mut self, reason: &str, cids: &CidMark, rounds: u32) -> KillRecord {
+        let table = SymbolTable::new(&self.instruments.clone());
+        let begun = self.clock.mono();
+        let begun_wall = self.clock.wall();
+        let mut record = KillRecord {
+            by: "direct",
+            reason: reason.to_owned(),
+            at: utc(begun_wall),
+            ..KillRecord::default()
+        };
+        let mut middles: Vec<Option<Px>> = vec![None; self.instruments.len()];
+        let mut cid = cids.used();
+        let mut why = "the rounds are used up".to_owned();
+        for round in 0..rounds {
+            if round > 0 {
+                std::thread::sleep(ROUND_EVERY); // tidy-ok: cold; the venue needs time to answer
+            }
+            let account = match self.ask(&table) {
+                Ok(account) => account,
+                Err(words) => {
+                    record.troubles.push(words);
+                    continue;
+                }
+            };
+            let own: Vec<OrderId> = account
+                .orders
+                .iter()
+                .filter(|order| order.gid == ENGINE_GID)
+                .map(|order| order.id)
+                .collect();
+            for some in own.chunks(16) {
+                let mut ids = [OrderId::NONE; 16];
+                ids[..some.len()].copy_from_slice(some);
+                record.cancels += 1;
+                if let Err(words) = self.call(&table, &RestCall::CancelMulti { ids }) {
+                    record.troubles.push(words);
+                }
+            }
+            let closable = |row: &&PositionUpdate| {
+                let instrument = table.try_get(row.symbol);
+                instrument.is_some_and(|instrument| row.qty.abs() >= instrument.qty_min)
+            };
+            let positions: Vec<PositionUpdate> =
+                account.positions.iter().filter(closable).copied().collect();
+            if own.is_empty() && positions.is_empty() {
+                why = "it cannot be closed by an order".to_owned();
+                break;
+            }
+            for position in positions {
+                cid += 1;
+                match self.close(&table, &position, round, cid, &mut middles) {
+                    Ok(()) => record.closes += 1,
+                    Err(words) => {
+                        why.clone_from(&words);
+                        record.troubles.push(words);
+                    }
+                }
+            }
+        }
+        self.leftovers(&table, &mut record, &why);
+        record.slippage = self.slippage(&table, begun_wall, cids.used()..cid + 1, &middles);
+        record.took_ms = (self.clock.mono() - begun).as_ms().max(0).unsigned_abs();
+        record.troubles.dedup();
+        record
+    }
+
+    fn close(
+        &mut self,
+        table: &SymbolTable,
+        position: &PositionUpdate,
+        round: u32,
+        cid: u64,
+        middles: &mut [Option<Px>],
+    ) -> Result<(), String> {
+        let symbol = position.symbol;
+        let instrument = table.try_get(symbol).ok_or("a symbol that is not known")?;
+        let ticker = self.call(table, &RestCall::Ticker(symbol))?.ticker;
+        let ticker = ticker.ok_or("the ticker has no price")?;
+        let mid = Px::from_raw(i64::midpoint(ticker.bid.raw(), ticker.ask.raw()));
+        middles[symbol.index()].get_or_insert(mid);
+        let give = (STEP_BPS * i64::from(round + 1)).min(GIVE_BPS_MAX);
+        let side = Side::of(position.qty).opposite();
+        let qty = position.qty.abs().min(instrument.qty_max);
+        let (px, qty) = match side {
+            Side::Buy => (ticker.ask.offset_bps(give).ceil_to_tick(), qty),
+            Side::Sell => (ticker.bid.offset_bps(-give).floor_to_tick(), -qty),
+        };
+        let wall = self.clock.wall();
+        let order = NewOrder {
+            cid: Cid(cid),
+            cid_day: WallNs(wall.utc_day() * DAY_NS),
+            kind: OrderKind::Ioc,
+            wallet: self.wallet,
+            qty,
+            px,
+            px_aux: Px::ZERO,
+            flags: OrderFlags::REDUCE_ONLY,
+            leverage: self.leverage,
+        };
+        self.call(table, &RestCall::Submit { symbol, order }).map(|_| ())
+    }
+
+    /// Paid against the middles at the beginning, by own trades of these client ids.
+    fn slippage(
+        &mut self,
+        table: &SymbolTable,
+        since: WallNs,
+        cids: std::ops::Range<u64>,
+        middles: &[Option<Px>],
+    ) -> String {
+        // The venue's clock may be behind ours.
+        let start = WallNs(since.0 - 60_000_000_000);
+        let limit = crate::venue::rest::HIST_LIMIT_MAX;
+        match self.call(table, &RestCall::TradesHist { start, limit }) {
+            Ok(account) => {
+                let mut paid = 0i128;
+                for fill in account.fills.iter().filter(|fill| cids.contains(&fill.cid.0)) {
+                    if let Some(Some(mid)) = middles.get(fill.symbol.index()) {
+                        let worse = i128::from(fill.px.raw()) - i128::from(mid.raw());
+                        paid += worse * i128::from(fill.qty.raw());
+                    }
+                }
+                Qty::from_raw((paid / 100_000_000) as i64).to_string()
+            }
+            Err(words) => format!("not known: {words}"),
+        }
+    }
+}
+
+/// Watches for pulls from outside, and for the end of a kill.
+pub(super) struct KillWatch {
+    file: PathBuf,
+    record: PathBuf,
+    seen: Option<SystemTime>,
+    looked_at: MonoNs,
+    /// Stored by the signal handler, too.
+    signalled: Arc<AtomicBool>,
+    pulled_at: Option<MonoNs>,
+    /// P&L when it was pulled.
+    pnl: Quote,
+    kills: u64,
+    resets: u64,
+    desk: Desk,
+    cids: CidMark,
+}
+
+impl KillWatch {
+    /// Pulls the switch at once where the file is there already.
+    ///
+    /// # Errors
+    /// The signal cannot be heard.
+    pub(super) fn start(
+        file: PathBuf,
+        record: PathBuf,
+        latch: &Latch,
+        desk: Desk,
+        cids: CidMark,
+    ) -> std::io::Result<KillWatch> {
+        let signalled = Arc::new(AtomicBool::new(false));
+        for flag in [latch.kill_flag(), Arc::clone(&signalled)] {
+            signal_hook::flag::register(signal_hook::consts::SIGUSR1, flag)?;
+        }
+        let mut watch = KillWatch {
+            file,
+            record,
+            seen: None,
+            looked_at: MonoNs(0),
+            signalled,
+            pulled_at: None,
+            pnl: Quote::ZERO,
+            kills: 0,
+            resets: 0,
+            desk,
+            cids,
+        };
+        watch.look(latch);
+        Ok(watch)
+    }
+    fn look(&mut self, latch: &Latch) {
+        let Ok(at) = std::fs::metadata(&self.file).and_then(|facts| facts.modified()) else {
+            return;
+        };
+        if self.seen != Some(at) {
+            self.seen = Some(at);
+            log::error!("kill switch: the file `{}` is there", self.file.display());
+            self.pull(latch);
+        }
+    }
+    /// No entry leaves from here on; the line cancels and closes.
+    pub(super) fn pull(&mut self, latch: &Latch) {
+        latch.kill(Rank::ReduceOnly as u8);
+        self.pulled_at = Some(self.desk.clock.mono());
+    }
+    /// One round of the run's loop.
+    pub(super) fn round(&mut self, latch: &Latch, account: Option<&RiskSnapshot>) {
+        let now = self.desk.clock.mono();
+        if (now - self.looked_at).0 >= LOOK_EVERY_NS {
+            self.looked_at = now;
+            self.look(latch);
+        }
+        if self.signalled.swap(false, Ordering::AcqRel) {
+            log::error!("kill switch: SIGUSR1");
+            self.pull(latch);
+        }
+        let Some(account) = account else { return };
+        let pnl = account.realised.saturating_add(account.unrealised);
+        if self.pulled_at.is_none() {
+            self.pnl = pnl;
+        }
+        if account.counters.kills > self.kills {
+            // From inside: a limit, or an operator's word.
+            self.kills = account.counters.kills;
+            self.pulled_at.get_or_insert(now);
+        } else if let Some(at) = self.pulled_at
+            && (account.rank < Rank::ReduceOnly && (now - at).0 > HANGS_AFTER_NS
+                || account.rank != Rank::Halted && (now - at).0 > HELPED_AFTER_NS)
+        {
+            log::error!("kill switch: the line does not end it; going to the venue directly");
+            self.pulled_at = None;
+            let record = self.desk.kill("the line hangs or is not heard", &self.cids, ROUNDS_MAX);
+            self.write(&record);
+        }
+        if let Some(at) = self.pulled_at
+            && account.rank == Rank::Halted
+        {
+            self.pulled_at = None;
+            let table = SymbolTable::new(&self.desk.instruments.clone());
+            let mut record = KillRecord {
+                by: "line",
+                reason: self.reason(account),
+                slippage: self.pnl.saturating_sub(pnl).to_string(),
+                at: utc(self.desk.clock.wall()),
+                cancels: account.counters.cancels.try_into().unwrap_or(u32::MAX),
+                ..KillRecord::default()
+            };
+            self.desk.leftovers(&table, &mut record, "the engine's attempts are used up");
+            record.took_ms = (self.desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
+            self.write(&record);
+        }
+        if account.counters.resets > self.resets {
+            self.resets = account.counters.resets;
+            // A person has looked: the file has done its work.
+            match std::fs::remove_file(&self.file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    log::error!("`{}`: {error}; remove it by hand", self.file.display());
+                }
+                _ => {}
+            }
+        }
+    }
+    fn reason(&self, account: &RiskSnapshot) -> String {
+        match std::fs::read_to_string(&self.file) {
+            Ok(words) if !words.trim().is_empty() => words.trim().chars().take(200).collect(),
+            _ => account.reason.as_str().to_owned(),
+        }
+    }
+    fn write(&self, record: &KillRecord) {
+        if record.flat {
+            log::warn!("killed by {}: flat after {} ms", record.by, record.took_ms);
+        }
+        for left in &record.leftovers {
+            log::error!("left: {} {} {}: {}", left.kind, left.symbol, left.qty, left.reason);
+        }
+        let text = json_text(record);
+        if let Err(error) = write_atomic(&self.record, text.as_bytes()) {
+            log::error!("`{}`: {error}", self.record.display());
+        }
+    }
+}
+
+pub(super) fn json_text(value: &impl Serialize) -> String {
+    sonic_rs::to_string_pretty(value).unwrap_or_default()
+}
+
+/// Where the venue of a run is, for a second process.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub(super) struct VenuePlace {
+    pub rest_url: String,
+    pub ca: Option<PathBuf>,
+    pub account: String,
+}
+
+/// `genesis kill --direct`: pulls the file, then goes to the venue itself.
+pub(super) fn direct(
+    config: &Config,
+    root: &Path,
+    run_dir: &Path,
+    place: &VenuePlace,
+    reason: &str,
+) -> Result<KillRecord, String> {
+    let file = kill_file(root, &place.account);
+    write_atomic(&file, reason.as_bytes())
+        .map_err(|error| format!("`{}`: {error}", file.display()))?;
+    let trust = super::outside::trust(place.ca.as_ref());
+    let mut rest = RestTransport::new(&super::outside::rest(config, trust))
+        .map_err(|error| format!("REST: {error}"))?;
+    let listed = super::session::listed_pairs(&mut rest, &place.rest_url)
+        .map_err(|error| format!("{error:?}"))?;
+    let instruments = assemble::instruments(config, &listed)?;
+    let key = ApiKey::new(super::outside::EMBEDDED_KEY, super::outside::EMBEDDED_SECRET.as_bytes())
+        .map_err(|error| format!("kill key: {error:?}"))?;
+    let clock = Clock::start_unchecked();
+    let cids = CidMark::open(root, &place.account, clock.wall())?;
+    let mut desk = Desk {
+        rest,
+        url: place.rest_url.clone(),
+        key,
+        nonces: NonceAllocator::new(0),
+        instruments,
+        wallet: config.trading.wallet,
+        leverage: config.trading.leverage,
+        clock,
+    };
+    let record = desk.kill(reason, &cids, ROUNDS_MAX);
+    let path = run_dir.join(KILL_RECORD);
+    write_atomic(&path, json_text(&record).as_bytes())
+        .map_err(|error| format!("`{}`: {error}", path.display()))?;
+    Ok(record)
+}
+
+/// 0 where it is flat; else what is left decides.
+pub(super) fn exit_code(record: &KillRecord) -> u8 {
+    let has = |kind: &str| record.leftovers.iter().any(|left| left.kind == kind);
+    if record.flat {
+        exit::OK
+    } else if has("order") {
+        exit::ORDERS_LEFT
+    } else {
+        exit::POSITIONS_LEFT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{assemble, outside};
+    use super::*;
+    use crate::config::Sources;
+    use crate::engine::orders::OrdersConfig;
+    use crate::engine::risk::{RiskConfig, RiskStage};
+    use crate::exchange::{Exchange, ExchangeConfig, Synthetic, WaitFor};
+    use crate::runtime::server::{Server, ServerConfig};
+
+    /// Goal: a line that does not follow the switch is passed by, and what others have on the
+    /// account stays. Method: a real exchange, a position, and a latch that nobody reads.
+    #[test]
+    fn a_line_that_hangs_is_passed_by_and_orders_of_others_stay() {
+        let config = Sources::default().load().unwrap();
+        let wall = Clock::start_unchecked().wall();
+        let source = Synthetic::new(outside::synthetic(&config, 3, wall));
+        let setup = ExchangeConfig { wait_for: WaitFor::Nothing, ..outside::exchange(&config) };
+        let exchange = Exchange::new(setup, Box::new(source)).unwrap();
+        let server = Server::start(ServerConfig::default(), exchange).unwrap();
+        let url = server.rest_url().to_owned();
+        let transport =
+            || RestTransport::new(&outside::rest(&config, outside::trust(None))).unwrap();
+        let listed = super::super::session::listed_pairs(&mut transport(), &url).unwrap();
+        let instruments = assemble::instruments(&config, &listed).unwrap();
+        let table = SymbolTable::new(&instruments);
+        let desk = || Desk {
+            rest: transport(),
+            url: url.clone(),
+            key: ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes()).unwrap(),
+            nonces: NonceAllocator::new(0),
+            instruments: instruments.clone(),
+            wallet: WalletKind::Margin,
+            leverage: 1,
+            clock: Clock::start_unchecked(),
+        };
+        let mut hand = desk();
+        let order = |cid, kind, qty: &str, px: &str| RestCall::Submit {
+            symbol: SymbolId(0),
+            order: NewOrder {
+                cid: Cid(cid),
+                cid_day: wall,
+                kind,
+                wallet: WalletKind::Margin,
+                qty: Qty::parse(qty).unwrap(),
+                px: Px::parse(px).unwrap(),
+                px_aux: Px::ZERO,
+                flags: OrderFlags::NONE,
+                leverage: 1,
+            },
+        };
+        // The market needs a moment to have a book.
+        for attempt in 0..100 {
+            let call = order(10 + attempt, OrderKind::Market, "0.05", "0");
+            let _ = hand.call(&table, &call);
+            if !hand.ask(&table).unwrap().positions.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        hand.call(&table, &order(5, OrderKind::Limit, "0.05", "1")).unwrap();
+        let before = hand.ask(&table).unwrap();
+        assert_eq!((before.positions.len(), before.orders.len()), (1, 1));
+
+        let dir = std::env::temp_dir().join(format!("genesis-kill-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (file, record) = (kill_file(&dir, "a"), dir.join(KILL_RECORD));
+        let latch = Latch::new(Rank::Running as u8);
+        let cids = CidMark::open(&dir, "a", WallNs::from_ms(0)).unwrap();
+        let mut watch =
+            KillWatch::start(file.clone(), record.clone(), &latch, desk(), cids).unwrap();
+        let stage = RiskStage::new(RiskConfig::default(), OrdersConfig::default(), &instruments);
+        let account = stage.snapshot();
+        watch.round(&latch, Some(&account));
+        assert_eq!(latch.rank(), Rank::Running as u8);
+        std::fs::write(&file, "smoke").unwrap();
+        let begun = watch.desk.clock.mono();
+        while !record.exists() {
+            watch.round(&latch, Some(&account));
+            assert!((watch.desk.clock.mono() - begun).as_ms() < 20_000, "never went directly");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(latch.rank(), Rank::ReduceOnly as u8, "and no entry leaves meanwhile");
+        let text = std::fs::read_to_string(&record).unwrap();
+        assert!(text.contains("\"by\": \"direct\"") && text.contains("\"flat\": true"), "{text}");
+        assert!(text.contains("\"foreign_orders\": 1"), "{text}");
+        let after = hand.ask(&table).unwrap();
+        assert_eq!((after.positions.len(), after.orders.len()), (0, 1));
+        // Nobody to ask is not flat.
+        drop(server.stop());
+        let gone = desk().kill("nobody there", &watch.cids, 2);
+        assert!(!gone.flat && gone.leftovers[0].qty == "unknown", "{gone:?}");
+        assert_ne!(exit_code(&gone), exit::OK);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

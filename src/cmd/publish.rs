@@ -1,0 +1,371 @@
+//! From what the taps told to the one status that everybody outside reads.
+
+use super::watch::Watch;
+use crate::base::time::WallNs;
+use crate::base::units::{Quote, UNIT_SCALE};
+use crate::config::Config;
+use crate::engine::orders::OrderState;
+use crate::engine::risk::{Guard, GuardMode};
+use crate::model::Rank;
+use crate::ops::logger;
+use crate::ops::metrics::{Percentiles, Windowed};
+use crate::ops::report::Build;
+use crate::ops::status::{
+    Counts, EndpointStatus, GuardStatus, LimitRow, LinkStatus, OrderStatus, Pnl, RestStatus,
+    RingStatus, RoundTripStatus, RunFacts, Spread, StageStatus, State, Status, SymbolStatus,
+    ThreadStatus,
+};
+use crate::ops::text::utc;
+use crate::ops::waterfall::side_name;
+use crate::runtime::cold::journal::JournalStats;
+use crate::runtime::cold::rest::RestStats;
+use crate::runtime::placement::ThreadHandle;
+use crate::runtime::topology::{LinkKind, Topology};
+use std::sync::atomic::Ordering;
+
+/// Lines of the log in the status.
+const LOG_LINES: usize = 40;
+const NS_PER_MS: f64 = 1e6;
+
+/// What does not come by the taps.
+pub(super) struct Around<'a> {
+    pub config: &'a Config,
+    pub run: &'a str,
+    pub wall: WallNs,
+    pub latch_level: u8,
+    pub topology: &'a Topology,
+    pub threads: &'a [ThreadHandle],
+    pub rest: &'a RestStats,
+    pub journal: &'a JournalStats,
+    /// What an operator or the watchdog last did, in words.
+    pub doing: &'a str,
+}
+
+fn spread(histo: &Windowed, divisor: f64) -> Spread {
+    let total = if divisor > 1.0 { histo.percentiles_ms() } else { histo.percentiles() };
+    Spread { total, window: histo.window(divisor) }
+}
+
+/// 1e-8 of something as a decimal.
+fn decimal(raw: i64) -> f64 {
+    raw as f64 / UNIT_SCALE as f64
+}
+
+impl Watch {
+    pub(super) fn status(&mut self, around: &Around<'_>) -> Status {
+        self.on_threads(around.topology, around.threads);
+        let now = self.clock.mono();
+        self.tracker.board.tick(now);
+        let (ws_gap_ms, gaps) = self.gaps.spreads(self.instruments.len());
+        let board = &self.tracker.board;
+        let stages = board.stages().map(|(name, histo)| StageStatus {
+            name: name.to_owned(),
+            latency_ns: spread(histo, 1.0),
+            busy: self.busy_of(name),
+        });
+        let symbols: Vec<SymbolStatus> =
+            gaps.into_iter().enumerate().map(|(row, gaps)| self.symbol_status(row, gaps)).collect();
+        Status {
+            at: utc(around.wall),
+            at_ms: around.wall.as_ms(),
+            elapsed_s: now.0 / 1_000_000_000,
+            run: self.facts(around),
+            state: self.state(around),
+            pnl: self.pnl(),
+            limits: self.limits(around.config, &symbols),
+            symbols,
+            orders: self.orders.iter().map(|order| self.order_status(order)).collect(),
+            fills: self.fills.iter().cloned().collect(),
+            order_roundtrip_ms: RoundTripStatus {
+                ack: spread(&board.ack, NS_PER_MS),
+                first_fill: spread(&board.first_fill, NS_PER_MS),
+            },
+            ws_gap_ms,
+            t1_ns: spread(&board.t1, 1.0),
+            t2_ns: spread(&board.t2, 1.0),
+            stages: stages.to_vec(),
+            threads: self.threads(around),
+            rings: self.rings(around.topology),
+            links: self.link_status(),
+            reconnects: self.reconnect_rows.iter().cloned().collect(),
+            counts: self.counts(around),
+            rest: rest_status(around.rest),
+            guards: self.guards(),
+            log: logger::current().map_or_else(Vec::new, |logger| logger.recent(LOG_LINES)),
+            ..Status::default()
+        }
+    }
+
+    fn facts(&self, around: &Around<'_>) -> RunFacts {
+        let build = Build::current();
+        RunFacts {
+            id: around.run.to_owned(),
+            build: format!("{} {} {}", build.version, build.commit, build.profile),
+            config_hash: around.config.hash(),
+            environment: around.config.environment.name().to_owned(),
+            market: around.config.market.source.to_string(),
+            speed: around.config.market.speed.to_string(),
+            mode: around.config.trading.mode.name().to_owned(),
+            currency: super::watch::currency_of(&self.instruments),
+        }
+    }
+
+    fn state(&self, around: &Around<'_>) -> State {
+        let rank = self.account.as_ref().map_or(Rank::EntriesBlocked, |account| account.rank);
+        let level = (rank as u8).max(around.latch_level);
+        State {
+            rank: Rank::from_u8(level).name().to_owned(),
+            rank_level: level,
+            latch_level: around.latch_level,
+            reason: self.reason(level, around.doing),
+            ready: self.account.as_ref().is_some_and(|account| account.ready),
+            is_stopping: self.model.is_stopping,
+            is_halted: self.is_halted(),
+            quiet_ms: self.quiet_for().as_ms().max(0).unsigned_abs(),
+        }
+    }
+
+    /// Why it is not running, or what it does; the strongest of what is known.
+    fn reason(&self, level: u8, doing: &str) -> String {
+        if self.is_halted() {
+            return "events could not be delivered in time".to_owned();
+        }
+        if self.model.is_stopping {
+            return self.model.notice.clone();
+        }
+        if level == 0 {
+            return String::new();
+        }
+        let Some(account) = &self.account else {
+            return "starting: nothing was heard of the account yet".to_owned();
+        };
+        if self.links.iter().any(|(is_open, _)| !is_open) {
+            return "a socket is down and is being dialled".to_owned();
+        }
+        if !account.ready {
+            return "the account is being read and matched".to_owned();
+        }
+        if account.orders_unknown > 0 {
+            return format!("{} orders of unknown fate are looked up", account.orders_unknown);
+        }
+        doing.to_owned()
+    }
+
+    fn pnl(&self) -> Pnl {
+        let Some(account) = &self.account else { return Pnl::default() };
+        Pnl {
+            total: account.realised.saturating_add(account.unrealised).to_f64(),
+            realised: account.realised.to_f64(),
+            unrealised: account.unrealised.to_f64(),
+            fees: -account.fees.to_f64(),
+            exposure: account.exposure.to_f64(),
+        }
+    }
+
+    fn limits(&self, config: &Config, symbols: &[SymbolStatus]) -> Vec<LimitRow> {
+        let row = |name: &str, symbol: &str, used: f64, max: f64| LimitRow {
+            name: name.to_owned(),
+            symbol: symbol.to_owned(),
+            used,
+            max,
+        };
+        let risk = &config.risk;
+        let account = self.account.as_ref();
+        let exposure = account.map_or(Quote::ZERO, |account| account.exposure).to_f64();
+        let alive = account.map_or(0, |account| account.orders_alive) as f64;
+        let mut rows = vec![
+            row("risk.exposure_max", "", exposure, decimal(risk.exposure_max)),
+            row("risk.orders_open_max", "", alive, risk.orders_open_max as f64),
+        ];
+        let max = decimal(risk.position_notional_max);
+        for (symbol, risk) in symbols.iter().zip(&self.symbols) {
+            let value = risk.map_or(0.0, |risk| risk.mark.to_f64() * risk.position.to_f64().abs());
+            rows.push(row("risk.position_notional_max", &symbol.name, value, max));
+        }
+        rows
+    }
+
+    fn symbol_status(&self, index: usize, ws_gap_ms: Spread) -> SymbolStatus {
+        let row = self.symbol_row(index);
+        let risk = self.symbols[index];
+        let (bid, ask) = (row.bid.map(|px| px.to_f64()), row.ask.map(|px| px.to_f64()));
+        let spread_bps = bid
+            .zip(ask)
+            .filter(|(bid, ask)| bid + ask > 0.0)
+            .map(|(bid, ask)| (ask - bid) / ((bid + ask) / 2.0) * 1e4);
+        SymbolStatus {
+            name: row.name,
+            strategy: row.strategy,
+            book: row.book.name().to_owned(),
+            synced: self.books[index].synced,
+            age_ms: row.age_ms,
+            bid,
+            ask,
+            spread_bps,
+            regime: row.regime,
+            position: row.position.to_f64(),
+            venue_position: risk.and_then(|risk| risk.venue_position).map(|qty| qty.to_f64()),
+            matches_venue: risk.is_none_or(|risk| risk.matches_venue),
+            px_avg: row.px_avg.to_f64(),
+            realised: risk.map_or(0.0, |risk| risk.realised.to_f64()),
+            unrealised: risk.map_or(0.0, |risk| risk.unrealised.to_f64()),
+            fees: risk.map_or(0.0, |risk| -risk.fees.to_f64()),
+            orders_alive: risk.map_or(0, |risk| u64::from(risk.orders_alive)),
+            is_frozen: row.is_frozen,
+            is_flattening: risk.is_some_and(|risk| risk.flattening),
+            flatten_stuck: risk.is_some_and(|risk| risk.flatten_stuck),
+            unsynced_count: self.unsynced[index],
+            ws_gap_ms,
+        }
+    }
+
+    fn order_status(&self, order: &crate::engine::orders::Order) -> OrderStatus {
+        let row = self.order_row(order);
+        OrderStatus {
+            cid: row.cid,
+            symbol: row.symbol,
+            side: side_name(row.side).to_owned(),
+            px: row.px.to_f64(),
+            remaining: row.remaining.to_f64(),
+            original: row.original.to_f64(),
+            state: row.state,
+            age_ms: row.age_ms,
+        }
+    }
+
+    fn threads(&mut self, around: &Around<'_>) -> Vec<ThreadStatus> {
+        let now = self.clock.mono();
+        self.beats.resize(around.threads.len(), (0, now));
+        let rows = around.topology.threads.iter().zip(around.threads).zip(&mut self.beats);
+        rows.map(|((plan, thread), beat)| {
+            let stats = thread.stats();
+            if stats.rounds != beat.0 {
+                *beat = (stats.rounds, now);
+            }
+            let seconds = |ns: u64| ns as f64 / 1e9;
+            ThreadStatus {
+                name: plan.name.clone(),
+                stages: plan.stages.iter().map(|stage| stage.name().to_owned()).collect(),
+                core: thread.cpu().map(|cpu| cpu as u64),
+                state: format!("{:?}", stats.state).to_lowercase(),
+                heartbeat: stats.rounds,
+                heartbeat_age_ms: (now - beat.1).as_ms().max(0).unsigned_abs(),
+                inputs: stats.inputs,
+                busy_s: seconds(stats.busy_ns),
+                idle_s: seconds(stats.idle_ns),
+                blocked_s: seconds(stats.blocked_ns),
+                allocs_after_seal: stats.allocs_after_seal,
+                faults_after_seal: stats.minor_faults_after_seal + stats.major_faults_after_seal,
+            }
+        })
+        .collect()
+    }
+
+    fn rings(&self, topology: &Topology) -> Vec<RingStatus> {
+        [
+            (LinkKind::ParseSignal, self.ring_used[0]),
+            (LinkKind::SignalRisk, self.ring_used[1]),
+            (LinkKind::RiskSend, self.ring_used[2]),
+        ]
+        .map(|(link, used_max)| RingStatus {
+            name: link.name().to_owned(),
+            depth: topology.link(link).depth as u64,
+            used_max,
+        })
+        .to_vec()
+    }
+
+    fn link_status(&mut self) -> Vec<LinkStatus> {
+        let _ = self.model();
+        let rows = self.model.links.iter().zip(&self.link_downs);
+        rows.map(|(row, downs)| LinkStatus {
+            name: row.name.clone(),
+            is_up: row.is_up,
+            state: row.state.clone(),
+            reconnects: *downs,
+        })
+        .collect()
+    }
+
+    fn counts(&self, around: &Around<'_>) -> Counts {
+        let (seen, parse) = (&self.model.counts, &self.parse);
+        let mut counts = Counts {
+            frames: seen.frames,
+            frames_per_s: seen.frames_per_s,
+            bytes: parse.byte_rx,
+            book_updates: parse.book_update,
+            trades: parse.trade,
+            crc_checked: seen.crc_checked,
+            crc_failed: seen.crc_failed,
+            seq_gaps: seen.seq_gaps,
+            reconnects: seen.reconnects,
+            conflated: seen.conflated,
+            unknown_messages: self.unknown_messages,
+            log_missed: self.log_missed,
+            tap_dropped: self.tap_dropped,
+            orders_partly_filled: self.tracker.tally.partly,
+            journal_failures: around.journal.failures.load(Ordering::Relaxed),
+            ..Counts::default()
+        };
+        if let Some(account) = &self.account {
+            let orders = &account.orders;
+            counts.orders_sent = orders.opened - orders.in_state(OrderState::NotSent);
+            counts.orders_acked = orders.acked;
+            counts.orders_filled = orders.in_state(OrderState::Filled);
+            counts.orders_cancelled = orders.in_state(OrderState::Cancelled);
+            counts.orders_rejected = orders.in_state(OrderState::Rejected);
+            counts.orders_unknown = account.orders_unknown as u64;
+            counts.orders_alive = account.orders_alive as u64;
+            counts.ack_timeouts = orders.ack_timeouts;
+            counts.fills = orders.fills;
+            counts.fills_foreign = orders.fills_foreign;
+            counts.overfills = orders.overfills;
+            counts.refused = account.guards.iter().map(|guard| guard.blocked).sum();
+            counts.intents = account.counters.intents;
+        }
+        counts
+    }
+
+    fn guards(&self) -> Vec<GuardStatus> {
+        let Some(account) = &self.account else { return Vec::new() };
+        let rows = Guard::ALL.iter().zip(account.guards).zip(account.guard_modes);
+        rows.map(|((guard, count), mode)| GuardStatus {
+            name: guard.name().to_owned(),
+            mode: match mode {
+                GuardMode::Off => "off",
+                GuardMode::Shadow => "shadow",
+                GuardMode::On => "on",
+            }
+            .to_owned(),
+            blocked: count.blocked,
+            shadowed: count.shadowed,
+        })
+        .collect()
+    }
+}
+
+fn rest_status(stats: &RestStats) -> RestStatus {
+    let at = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let endpoints = stats.endpoints.lock();
+    let rows = endpoints.iter().map(|(name, row)| EndpointStatus {
+        name: (*name).to_owned(),
+        calls: row.calls,
+        failures: row.failures,
+        rate_limit_hits: row.rate_limited,
+        latency_ms: Percentiles { ..super::account::ms_of_us(&row.latency_us) },
+        last_status: match row.last_code {
+            0 => 200,
+            code => u16::try_from(code).unwrap_or(0),
+        },
+        retry_after_s: None,
+    });
+    RestStatus {
+        calls: at(&stats.calls),
+        failures: at(&stats.failures),
+        retry_count: at(&stats.retries),
+        rate_limit_hits: at(&stats.rate_limited),
+        reconciles: at(&stats.reconciles),
+        endpoints: rows.collect(),
+        ..RestStatus::default()
+    }
+}

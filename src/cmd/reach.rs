@@ -1,0 +1,193 @@
+//! A way to the venue for commands that only ask: the exchange of another process, the venue of the
+//! config, or an exchange of this process.
+
+use super::outside;
+use super::secrets::{FoundKey, KeyPlaces};
+use crate::base::time::{SpanNs, WallNs};
+use crate::config::{Config, Environment, MarketSource, Override, Sources};
+use crate::exchange::{Exchange, Synthetic};
+use crate::io::clock::Clock;
+use crate::io::nonce::{NonceStore, Opening, nonce_path};
+use crate::line::Now;
+use crate::line::rest::{KeyPlan, KeyRole, LimitTable, NoRecords, SchedulerConfig};
+use crate::runtime::plane::{NonceSource, PlaneConfig, PlaneKey, PlaneThreads, RestPlane};
+use crate::runtime::server::{Server, ServerConfig, ServerHandle, open_recording};
+use crate::venue::sign::ApiKey;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How old a question may be before it is sent, and how long a stop waits.
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Which venue is asked.
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct ReachArgs {
+    /// Config file; without one the built-in defaults.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One key of the config, stronger than the file; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = Override::parse)]
+    pub set: Vec<Override>,
+    /// Ask an exchange that runs already (`genesis venue`), e.g. 127.0.0.1:8899.
+    #[arg(long, value_name = "ADDRESS")]
+    pub attach: Option<String>,
+    /// Directory that holds runs, saved lists and nonces.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// A venue that can be asked.
+pub(super) struct Reach {
+    pub plane: RestPlane,
+    threads: PlaneThreads,
+    /// Kept until the end: the exchange of this process.
+    embedded: Option<ServerHandle<Exchange>>,
+    clock: Clock,
+    /// In words: which venue this is.
+    pub name: String,
+    /// Where the keys came from, by role.
+    pub keys_from: [Option<String>; KeyRole::ALL.len()],
+}
+
+impl ReachArgs {
+    /// # Errors
+    /// All problems of the config, in words.
+    pub(super) fn load(&self) -> Result<Config, String> {
+        let sources = Sources { file: self.config.clone(), overrides: self.set.clone() };
+        sources.load().map_err(|error| error.to_string())
+    }
+    pub(super) fn root(&self, config: &Config) -> PathBuf {
+        let chosen = Some(&config.journal.dir).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        super::places(self.dir.clone().or(chosen)).root()
+    }
+    /// Where the last good list of this venue is kept; the embedded one is always there and needs
+    /// none.
+    pub(super) fn saved_list(&self, config: &Config) -> Option<PathBuf> {
+        let name = match (&self.attach, config.environment) {
+            (Some(address), _) => {
+                let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+                format!("symbols-{}", address.chars().map(plain).collect::<String>())
+            }
+            (None, Environment::Embedded) => return None,
+            (None, _) => format!("symbols-{}", config.environment.name()),
+        };
+        Some(self.root(config).join("registry").join(name))
+    }
+
+    /// Opens the way; `places`: where keys are, `None` = public questions only.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn open(
+        &self,
+        config: &Config,
+        places: Option<&KeyPlaces>,
+    ) -> Result<Reach, String> {
+        let clock = Clock::start();
+        let ca = Some(PathBuf::from(&config.venue.ca_file)).filter(|ca| !ca.as_os_str().is_empty());
+        let embedded = match (&self.attach, config.environment) {
+            (None, Environment::Embedded | Environment::World) => Some(embedded(config, &clock)?),
+            _ => None,
+        };
+        let (public_url, private_url, name) = match (&self.attach, &embedded) {
+            (Some(address), _) => {
+                let (_, rest_url) = outside::attached(address)?;
+                (rest_url.clone(), rest_url, format!("the exchange at {address}"))
+            }
+            (None, Some(venue)) => {
+                let url = venue.rest_url().to_owned();
+                (url.clone(), url, "the embedded exchange".to_owned())
+            }
+            (None, None) => {
+                let venue = &config.venue;
+                let (public, private) = (&venue.public_rest_url, &venue.private_rest_url);
+                (public.clone(), private.clone(), private.clone())
+            }
+        };
+        let mut keys = [None, None, None];
+        let mut keys_from = [None, None, None];
+        for role in KeyRole::ALL {
+            let found = match (places, &embedded) {
+                (Some(_), Some(_)) => Some(embedded_key()?),
+                (Some(places), None) => places.load(role)?,
+                (None, _) => None,
+            };
+            if let Some(FoundKey { key, from }) = found {
+                let nonces = self.nonces(config, &key)?;
+                keys[role.index()] = Some(PlaneKey { key, nonces });
+                keys_from[role.index()] = Some(from);
+            }
+        }
+        let plane = PlaneConfig {
+            public_url,
+            private_url,
+            keys,
+            http: outside::rest(config, outside::trust(ca.as_ref())),
+            scheduler: SchedulerConfig::new(
+                LimitTable::default(),
+                KeyPlan::APART,
+                clock.wall().0 as u64,
+            ),
+            lanes: 1,
+            keep_warm: None,
+        };
+        let (plane, threads) = RestPlane::start(plane, Box::new(NoRecords), clock.clone(), &[])
+            .map_err(|error| error.to_string())?;
+        Ok(Reach { plane, threads, embedded, clock, name, keys_from })
+    }
+    fn nonces(&self, config: &Config, key: &ApiKey) -> Result<NonceSource, String> {
+        let path = nonce_path(&self.root(config).join("nonces"), key.id());
+        let (store, opening) = NonceStore::open(&path).map_err(|error| error.to_string())?;
+        if opening == Opening::Damaged {
+            super::complain(format!(
+                "the nonce file {} was damaged; it begins from the clock",
+                path.display()
+            ));
+        }
+        Ok(NonceSource::Store(Arc::new(store), path))
+    }
+}
+
+impl Reach {
+    pub(super) fn now(&self) -> Now {
+        Now { mono: self.clock.mono(), wall: self.clock.wall() }
+    }
+    pub(super) fn close(self) {
+        self.threads.stop(GRACE);
+        if let Some(venue) = self.embedded
+            && let Err(error) = venue.stop()
+        {
+            super::complain(format!("the embedded exchange: {error}"));
+        }
+    }
+}
+
+/// An age for people.
+pub(super) fn age_text(age: SpanNs) -> String {
+    crate::ops::text::elapsed((age.as_ms() / 1_000).max(0) as u64)
+}
+
+fn embedded_key() -> Result<FoundKey, String> {
+    let key = ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes());
+    let key = key.map_err(|_| "the embedded exchange's own key is broken".to_owned())?;
+    Ok(FoundKey { key, from: "the embedded exchange itself".to_owned() })
+}
+
+fn embedded(config: &Config, clock: &Clock) -> Result<ServerHandle<Exchange>, String> {
+    let exchange = match &config.market.source {
+        MarketSource::Synthetic { seed } => {
+            let start: WallNs = clock.wall();
+            let source = Synthetic::new(outside::synthetic(config, *seed, start));
+            Exchange::new(outside::exchange(config), Box::new(source))
+        }
+        MarketSource::Capture { path } => {
+            let source = open_recording(Path::new(path)).map_err(|error| error.to_string())?;
+            Exchange::new(outside::exchange(config), Box::new(source))
+        }
+    };
+    let exchange = exchange.map_err(|error| error.to_string())?;
+    Server::start(ServerConfig::default(), exchange).map_err(|error| error.to_string())
+}

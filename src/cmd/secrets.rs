@@ -1,0 +1,83 @@
+//! Where API keys come from: systemd's credentials, a private file, or, where a flag allows it, the
+//! environment. Nothing here ever shows what it read.
+
+use crate::config::Config;
+use crate::io::secret::{SecretPair, read_key_file};
+use crate::io::syscall;
+use crate::line::rest::KeyRole;
+use crate::venue::sign::ApiKey;
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// The places, as arguments, environment and config name them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KeyPlaces {
+    /// `$CREDENTIALS_DIRECTORY`, which systemd sets.
+    pub credentials: Option<PathBuf>,
+    /// `--key-file`, else `venue.key_file`.
+    pub file: Option<PathBuf>,
+    /// Names of the variables; `None` where the flag is absent.
+    pub variables: Option<(String, String)>,
+}
+
+/// A key, and where it was found, for people.
+pub(super) struct FoundKey {
+    pub key: ApiKey,
+    pub from: String,
+}
+
+impl KeyPlaces {
+    pub(super) fn new(config: &Config, key_file: Option<PathBuf>, from_env: bool) -> KeyPlaces {
+        let venue = &config.venue;
+        let configured = Some(&venue.key_file).filter(|path| !path.is_empty()).map(PathBuf::from);
+        KeyPlaces {
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            file: key_file.or(configured),
+            variables: from_env.then(|| (venue.key_env.clone(), venue.secret_env.clone())),
+        }
+    }
+
+    /// The key of a role: the first place that has one. A place that has one and may not be used is
+    /// an error, not a reason to look further.
+    ///
+    /// # Errors
+    /// What is wrong, in words; no key is not an error.
+    pub(super) fn load(&self, role: KeyRole) -> Result<Option<FoundKey>, String> {
+        // Before the first secret is in memory: no core dump, no tracing.
+        syscall::set_not_dumpable()
+            .map_err(|error| format!("keys cannot be kept out of core dumps: {error}"))?;
+        if let Some(directory) = &self.credentials {
+            for name in [format!("genesis-{}", role.name()), "genesis-key".to_owned()] {
+                let path = directory.join(name);
+                if path.exists() {
+                    return of_file(&path).map(Some);
+                }
+            }
+        }
+        if let Some(path) = &self.file {
+            return of_file(path).map(Some);
+        }
+        let Some((id_name, secret_name)) = &self.variables else { return Ok(None) };
+        let read = |name: &str| std::env::var(name).ok().map(Zeroizing::new);
+        match (read(id_name), read(secret_name)) {
+            (Some(id), Some(secret)) => {
+                let from = format!("${id_name} (readable by every child process)");
+                key_of(&SecretPair { id, secret }, from).map(Some)
+            }
+            (None, None) => Ok(None),
+            _ => Err(format!("${id_name} and ${secret_name} must both be set, or neither")),
+        }
+    }
+}
+
+fn of_file(path: &std::path::Path) -> Result<FoundKey, String> {
+    let pair = read_key_file(path).map_err(|error| error.to_string())?;
+    key_of(&pair, path.display().to_string())
+}
+
+fn key_of(pair: &SecretPair, from: String) -> Result<FoundKey, String> {
+    let key = ApiKey::new(pair.id.trim(), pair.secret.trim().as_bytes()).map_err(|_| {
+        format!("the API key from {from} cannot be used: id and secret must be plain, not empty")
+    })?;
+    Ok(FoundKey { key, from })
+}

@@ -1,0 +1,77 @@
+//! What the risk stage must not forget when the process dies: plain data, and the trait of whoever
+//! writes it down. Money is in 1e-16 of the quote currency, as in `positions`.
+
+use crate::base::bounded::Text;
+use crate::base::ids::Cid;
+use crate::base::time::WallNs;
+use crate::model::SymbolName;
+use serde::{Deserialize, Serialize};
+
+/// Longest encoded record, bytes: eight wide sums of at most 19 bytes, ten numbers, the words.
+pub const MEMORY_RECORD_MAX: usize = 400;
+/// Of the two records below: another layout has another number.
+pub const MEMORY_VERSION: u8 = 1;
+
+/// The account as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountMemory {
+    /// 0 = nothing was ever written.
+    pub version: u8,
+    /// Local day that `trades_day`, `day_start` and `day_equity` belong to.
+    pub day: i64,
+    /// When this was true.
+    pub wall: WallNs,
+    /// Realised P&L of all runs so far, fees deducted.
+    pub realised: i128,
+    /// P&L of what was open.
+    pub open: i128,
+    /// P&L (realised and open) at the day's start, and its highest.
+    pub day_start: i128,
+    pub peak: i128,
+    /// Equity at the day's start, and what belongs to it; `None` = was not known yet.
+    pub day_equity: Option<i128>,
+    /// Equity of the wallets as last told, open P&L not in it.
+    pub wallet: Option<i128>,
+    pub trades_day: u32,
+    pub loss_streak: u32,
+    pub reject_streak: u32,
+    /// Guards that have tripped, bit = `Guard as u8`.
+    pub tripped: u64,
+    /// Ends of the pauses, by `Pause as usize`.
+    pub until: [WallNs; 4],
+    pub killed: bool,
+    pub halted: bool,
+    pub paused: bool,
+    /// Why, in the words of whoever killed or paused last.
+    pub reason: Text<48>,
+    /// Highest client id given out.
+    pub cid_last: Cid,
+}
+
+/// One symbol, by name: the table of the next run may be another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolMemory {
+    pub name: SymbolName,
+    pub day: i64,
+    pub trades_day: u32,
+    pub cooldown_until: WallNs,
+    pub volatile_until: WallNs,
+    /// Repeated itself too often; only a person clears it.
+    pub repeated: bool,
+    /// A flatten was at work, or gave up.
+    pub flattening: bool,
+}
+
+/// Everything together, as read at start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RiskMemory {
+    pub account: AccountMemory,
+    pub symbols: Vec<SymbolMemory>,
+}
+
+/// Writes records where they outlive the process. Called before the commands that follow from them
+/// leave; must not block.
+pub trait RiskJournal: Send {
+    fn keep_account(&mut self, account: &AccountMemory);
+    fn keep_symbol(&mut self, row: usize, symbol: &SymbolMemory);
+}

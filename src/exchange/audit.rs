@@ -1,0 +1,101 @@
+//! What an auditor sees: the books of the house, read without a message and without a trace.
+
+use super::Exchange;
+use crate::base::units::Side;
+use crate::model::Currency;
+
+/// An order that is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditOrder {
+    pub id: u64,
+    pub cid: Option<u64>,
+    pub gid: Option<u64>,
+    /// Place in the exchange's list of symbols.
+    pub symbol: u16,
+    pub side: Side,
+    /// 1e-8 of base, unsigned.
+    pub left: i64,
+    pub px: i64,
+    pub is_reduce_only: bool,
+}
+
+/// An execution of an order of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditTrade {
+    pub id: u64,
+    pub symbol: u16,
+    pub order: u64,
+    pub cid: Option<u64>,
+    /// 1e-8 of base, signed.
+    pub qty: i64,
+    pub px: i64,
+}
+
+/// What belongs to one account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// In order of their ids.
+    pub orders: Vec<AuditOrder>,
+    /// Margin positions that are not flat: symbol and 1e-8 of base, signed.
+    pub positions: Vec<(u16, i64)>,
+    /// Balance by wallet and currency, 1e-8.
+    pub wallets: Vec<(&'static str, Currency, i128)>,
+}
+
+impl Exchange {
+    /// The account of an API key; `None` for a key that opens nothing.
+    pub fn audit(&self, api_key: &str) -> Option<Audit> {
+        let (index, _) = self.core.find_key(api_key)?;
+        let account = self.core.bank.account(index);
+        let alive = account.open.iter().filter_map(|id| self.core.orders.get(id));
+        Some(Audit {
+            orders: alive
+                .map(|order| AuditOrder {
+                    id: order.id,
+                    cid: order.cid,
+                    gid: order.gid,
+                    symbol: order.symbol,
+                    side: order.side,
+                    left: order.left,
+                    px: order.px,
+                    is_reduce_only: order.is_reduce_only(),
+                })
+                .collect(),
+            positions: account
+                .positions
+                .iter()
+                .filter(|(_, position)| position.qty != 0)
+                .map(|(symbol, position)| (*symbol, position.qty))
+                .collect(),
+            wallets: account
+                .wallets
+                .iter()
+                .map(|((wallet, currency), units)| (wallet.name(), *currency, *units))
+                .collect(),
+        })
+    }
+    /// Executions of the account newer than trade `after`, oldest first; at most the
+    /// `HISTORY_MAX` newest are kept.
+    pub fn audit_trades(&self, api_key: &str, after: u64, mut tell: impl FnMut(AuditTrade)) {
+        let Some((index, _)) = self.core.find_key(api_key) else { return };
+        let trades = &self.core.bank.account(index).trades;
+        let newer = trades.iter().rev().take_while(|trade| trade.id > after).count();
+        for trade in trades.iter().skip(trades.len() - newer) {
+            tell(AuditTrade {
+                id: trade.id,
+                symbol: trade.symbol,
+                order: trade.order,
+                cid: trade.cid,
+                qty: trade.qty,
+                px: trade.px,
+            });
+        }
+    }
+    /// Best bid and ask of a symbol, 1e-8; `None` where a side is empty.
+    pub fn touch(&self, symbol: u16) -> (Option<i64>, Option<i64>) {
+        match self.core.listings.get(usize::from(symbol)) {
+            Some(listing) => (listing.depth.best(Side::Buy), listing.depth.best(Side::Sell)),
+            None => (None, None),
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The plane on real threads against the exchange of this repository, and against servers that
+//! misbehave.
+
+use super::*;
+use crate::exchange::{AccountSpec, Exchange, ExchangeConfig, Synthetic, SyntheticConfig};
+use crate::io::files::TestDir;
+use crate::io::http::RestFault;
+use crate::io::nonce::{NonceStore, nonce_path};
+use crate::line::nonce::NonceAllocator;
+use crate::line::rest::{CallRecord, DropReason, KeyPlan, LimitTable, Outcome, Reason, Repeat};
+use crate::runtime::server::{Server, ServerConfig, ServerHandle};
+use crate::venue::errors::RestErrorKind;
+use crate::venue::rest::RestCall;
+use crate::venue::sign::ApiKey;
+use crate::venue::symbols::SymbolTable;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+
+const SHORT: Duration = Duration::from_secs(5);
+
+fn venue() -> ServerHandle<Exchange> {
+    let config = ExchangeConfig {
+        accounts: vec![AccountSpec::funded("key-a", "secret-a"), AccountSpec::funded("key-b", "b")],
+        ..ExchangeConfig::default()
+    };
+    // Nearly no market: the processor is for the calls.
+    let symbols = vec!["tBTCUSD".to_owned()];
+    let source =
+        Synthetic::new(SyntheticConfig { symbols, rate_e3: 1, ..SyntheticConfig::default() });
+    let exchange = Exchange::new(config, Box::new(source)).unwrap();
+    Server::start(ServerConfig::default(), exchange).unwrap()
+}
+fn key(id: &str, secret: &str) -> Option<PlaneKey> {
+    let key = ApiKey::new(id, secret.as_bytes()).unwrap();
+    Some(PlaneKey { key, nonces: NonceSource::Memory(NonceAllocator::new(0)) })
+}
+fn config(url: &str) -> PlaneConfig {
+    PlaneConfig {
+        public_url: url.to_owned(),
+        private_url: url.to_owned(),
+        keys: [None, key("key-a", "secret-a"), key("key-b", "b")],
+        http: RestConfig { loopback_only: true, ..RestConfig::default() },
+        scheduler: SchedulerConfig::new(LimitTable::default(), KeyPlan::APART, 1),
+        lanes: 3,
+        keep_warm: None,
+    }
+}
+
+/// Records in a list that the test can look at.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<CallRecord>>>);
+impl RecordSink for Kept {
+    fn record(&mut self, record: &CallRecord) {
+        self.0.lock().push(record.clone());
+    }
+}
+fn start(config: PlaneConfig) -> (RestPlane, PlaneThreads, Kept) {
+    let kept = Kept::default();
+    let (plane, threads) =
+        RestPlane::start(config, Box::new(kept.clone()), Clock::start_unchecked(), &[]).unwrap();
+    (plane, threads, kept)
+}
+fn of(call: RestCall, reason: Reason) -> PlaneCall {
+    PlaneCall::of(&call, reason, &SymbolTable::new(&[]), SHORT).unwrap()
+}
+
+#[test]
+fn calls_reach_the_exchange_and_leave_their_records() {
+    let venue = venue();
+    let (plane, threads, kept) = start(config(venue.rest_url()));
+    let status = plane.call(PlaneCall::public("platform/status", Reason::PlatformStatus, SHORT));
+    assert_eq!(status.unwrap().body, b"[1]");
+    for call in [RestCall::Wallets, RestCall::Permissions, RestCall::Orders] {
+        let reply = plane.call(of(call, Reason::Start)).unwrap();
+        assert!(reply.body.starts_with(b"["), "{call:?}");
+    }
+    let cancelled = plane.call(of(RestCall::CancelAll, Reason::Kill)).unwrap();
+    assert!(String::from_utf8_lossy(&cancelled.body).contains("oc_multi-req"));
+    threads.stop(SHORT);
+    let records = kept.0.lock();
+    assert_eq!(records.len(), 5);
+    assert!(records.iter().all(|record| record.is_good() && record.http == "1.1"));
+    let kill = records.iter().find(|record| record.reason == Reason::Kill).unwrap();
+    assert_eq!((kill.role, kill.endpoint), (Some(KeyRole::Kill), "auth/w/order/cancel/multi"));
+    let pooled = records.iter().filter(|record| record.pooled).count();
+    assert!(pooled >= 1, "no connection was used twice");
+    assert_eq!(plane.counters().of(Reason::Kill), 1);
+}
+
+#[test]
+fn the_venues_refusals_are_told_with_their_meaning() {
+    let venue = venue();
+    let mut config = config(venue.rest_url());
+    config.keys[KeyRole::Rest.index()] = key("key-a", "wrong");
+    let (plane, threads, kept) = start(config);
+    let error = plane.call(of(RestCall::Wallets, Reason::Start)).unwrap_err();
+    assert!(matches!(error, PlaneError::Venue(e) if e.kind == RestErrorKind::Auth), "{error:?}");
+    let error = plane.call(PlaneCall::public("nope", Reason::Operator, SHORT)).unwrap_err();
+    let kind = |error: &PlaneError| match error {
+        PlaneError::Venue(error) => error.kind,
+        _ => panic!("{error:?}"),
+    };
+    assert_eq!(kind(&error), RestErrorKind::NotFound);
+    let market = PlaneCall::public("ticker/tBTCUSD", Reason::Confirm, SHORT);
+    let error = plane.call(market).unwrap_err();
+    assert!(error.proves_nothing_happened() && error.to_string().contains("websocket"));
+    threads.stop(SHORT);
+    assert_eq!(kept.0.lock()[0].venue_code, 10_100);
+}
+
+#[test]
+fn a_key_that_two_programs_use_steps_past_the_other_one() {
+    let venue = venue();
+    let dir = TestDir::new("plane-nonce");
+    let path = nonce_path(dir.path(), "key-a");
+    let (store, _) = NonceStore::open(&path).unwrap();
+    let mut config = config(venue.rest_url());
+    let mut ahead = key("key-a", "secret-a").unwrap();
+    config.keys[KeyRole::Rest.index()] = Some(PlaneKey {
+        nonces: NonceSource::Store(Arc::new(store), path),
+        ..key("key-a", "secret-a").unwrap()
+    });
+    // Somebody else was seven seconds ahead of the clock.
+    let now_us = (Clock::start_unchecked().wall().0 / 1_000) as u64;
+    ahead.nonces = NonceSource::Memory(NonceAllocator::new(now_us + 7_000_000));
+    let (first, threads, _) =
+        start(PlaneConfig { keys: [None, Some(ahead), None], ..self::config(venue.rest_url()) });
+    first.call(of(RestCall::Wallets, Reason::Start)).unwrap();
+    threads.stop(SHORT);
+    let (second, threads, kept) = start(config);
+    let reply = second.call(of(RestCall::Wallets, Reason::Start)).unwrap();
+    assert_eq!(reply.attempts, 2);
+    threads.stop(SHORT);
+    assert_eq!(second.counters().nonce_refused, 1);
+    let records = kept.0.lock();
+    assert!(records[0].again && records[0].venue_code == 10_114);
+}
+
+/// Reads one request; answers `answer`, or nothing at all.
+fn odd_server(answer: Option<&'static str>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut conn = BufReader::new(tcp);
+                loop {
+                    let (mut length, mut line) = (0, String::new());
+                    while conn.read_line(&mut line).unwrap_or(0) > 2 {
+                        let lower = line.to_ascii_lowercase();
+                        if let Some(size) = lower.strip_prefix("content-length: ") {
+                            length = size.trim().parse().unwrap();
+                        }
+                        line.clear();
+                    }
+                    let mut body = vec![0; length];
+                    if line.is_empty() || conn.read_exact(&mut body).is_err() {
+                        return;
+                    }
+                    let Some(answer) = answer else {
+                        std::thread::sleep(Duration::from_secs(3));
+                        return;
+                    };
+                    if conn.get_mut().write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_dead_upstream_blocks_entries_and_still_lets_cancels_try() {
+    let url = odd_server(Some("HTTP/1.1 503 Down\r\ncontent-length: 0\r\n\r\n"));
+    let mut config = config(&url);
+    config.scheduler.probe_interval = SpanNs::from_ms(50);
+    let (plane, threads, _) = start(config);
+    assert!(plane.is_entry_allowed());
+    for _ in 0..3 {
+        let error = plane.call(of(RestCall::CancelAll, Reason::Cancel)).unwrap_err();
+        assert!(!error.proves_nothing_happened(), "{error}");
+    }
+    assert_eq!(plane.breaker_state(Upstream::Orders), BreakerState::Open);
+    assert!(!plane.is_entry_allowed());
+    let mut entry = of(RestCall::CancelAll, Reason::Entry);
+    entry.priority = Priority::Entry;
+    entry.repeat = Repeat::Never;
+    assert_eq!(
+        plane.call(entry).unwrap_err(),
+        PlaneError::Refused(crate::line::rest::Refused::EntryBlocked)
+    );
+    let error = plane.call(of(RestCall::CancelAll, Reason::Cancel)).unwrap_err();
+    assert!(matches!(error, PlaneError::Venue(_)), "it was tried: {error:?}");
+    assert!(plane.counters().cancel_probes >= 1);
+    let events: Vec<_> = std::iter::from_fn(|| plane.poll_event()).collect();
+    assert!(matches!(events[0], RestEvent::Breaker(event) if event.to == BreakerState::Open));
+    threads.stop(SHORT);
+}
+
+#[test]
+fn a_silent_upstream_costs_one_lane_and_a_kill_passes() {
+    let silent = odd_server(None);
+    let mut config = config(&silent);
+    config.lanes = 1;
+    let (plane, threads, kept) = start(config);
+    let mut slow = of(RestCall::Wallets, Reason::Start);
+    slow.total_max = Some(Duration::from_millis(900));
+    slow.repeat = Repeat::Never;
+    let slow = plane.ask(slow).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let clock = Clock::start_unchecked();
+    let from = clock.mono();
+    let mut kill = of(RestCall::CancelAll, Reason::Kill);
+    kill.total_max = Some(Duration::from_millis(200));
+    let error = plane.call(kill).unwrap_err();
+    let took_ms = (clock.mono() - from).as_ms();
+    assert!(took_ms < 700, "the kill waited {took_ms} ms");
+    assert!(!error.proves_nothing_happened());
+    assert!(slow.recv().unwrap().is_err());
+    threads.stop(SHORT);
+    let waited = kept.0.lock().iter().find(|r| r.reason == Reason::Kill).unwrap().wait;
+    assert!(waited.as_ms() < 50, "{waited:?}");
+}
+
+#[test]
+fn a_read_is_repeated_until_it_is_too_old() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (plane, threads, kept) = start(config(&format!("http://{closed}")));
+    let mut call = PlaneCall::public("platform/status", Reason::PlatformStatus, SHORT);
+    call.fresh_for = Duration::from_millis(400);
+    let error = plane.call(call).unwrap_err();
+    let expected = PlaneError::NoAnswer { fault: RestFault::Connect, maybe_sent: false };
+    let dropped = matches!(
+        error,
+        PlaneError::Dropped {
+            why: DropReason::Stale,
+            last: Some(Outcome::NoAnswer { sent: false })
+        }
+    );
+    assert!(error == expected || dropped, "{error:?}");
+    assert!(error.proves_nothing_happened());
+    threads.stop(SHORT);
+    let tries = kept.0.lock().len();
+    assert!((2..=4).contains(&tries), "{tries} tries");
+}
+
+#[test]
+fn the_kill_lane_keeps_its_connection() {
+    let venue = venue();
+    let mut config = config(venue.rest_url());
+    config.keep_warm = Some(Duration::from_millis(60));
+    let (plane, threads, kept) = start(config);
+    std::thread::sleep(Duration::from_millis(400));
+    plane.call(of(RestCall::CancelAll, Reason::Kill)).unwrap();
+    threads.stop(SHORT);
+    let records = kept.0.lock();
+    let warm = records.iter().filter(|record| record.reason == Reason::KeepWarm).count();
+    assert!((1..=7).contains(&warm), "{warm} warm calls");
+    assert!(records.iter().find(|r| r.reason == Reason::Kill).unwrap().pooled);
+}
+
+#[test]
+fn callers_that_wait_when_it_stops_are_told() {
+    let silent = odd_server(None);
+    let (plane, threads, _) = start(config(&silent));
+    let waits: Vec<_> =
+        (0..10).map(|_| plane.ask(of(RestCall::Wallets, Reason::Start)).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(50));
+    let clock = Clock::start_unchecked();
+    let from = clock.mono();
+    threads.stop(Duration::from_millis(100));
+    let took_ms = (clock.mono() - from).as_ms();
+    assert!(took_ms < 2_000, "it took {took_ms} ms");
+    for wait in waits {
+        assert!(!matches!(wait.recv(), Ok(Ok(_))));
+    }
+    let late = plane.call(of(RestCall::Wallets, Reason::Start)).unwrap_err();
+    assert!(late.proves_nothing_happened(), "{late:?}");
+}
+
+#[test]
+fn fifty_callers_wait_without_harming_each_other() {
+    let venue = venue();
+    let mut config = config(venue.rest_url());
+    config.lanes = 4;
+    let (plane, threads, kept) = start(config);
+    let table = SymbolTable::new(&[]);
+    let (mut done, mut not) = (0, 0);
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..50)
+            .map(|caller| {
+                let (plane, table) = (plane.clone(), &table);
+                scope.spawn(move || {
+                    let call = match caller % 5 {
+                        0 => RestCall::Wallets,
+                        1 => RestCall::Positions,
+                        2 => RestCall::Permissions,
+                        3 => RestCall::Summary,
+                        _ => RestCall::PlatformStatus,
+                    };
+                    let results = (0..6).map(|_| {
+                        let fresh = Duration::from_millis(1_500);
+                        plane.call(PlaneCall::of(&call, Reason::Operator, table, fresh).unwrap())
+                    });
+                    results.filter(Result::is_ok).count()
+                })
+            })
+            .collect();
+        for caller in callers {
+            let good = caller.join().unwrap();
+            done += good;
+            not += 6 - good;
+        }
+    });
+    threads.stop(SHORT);
+    assert_eq!(done + not, 300);
+    let mut spans: Vec<i64> = kept.0.lock().iter().map(|record| record.total.as_ms()).collect();
+    spans.sort_unstable();
+    let median_ms = spans[spans.len() / 2];
+    // Half of a burst at least, of five endpoints.
+    assert!(done >= 30, "{done} done, {not} not in time; a call takes {median_ms} ms");
+    assert_eq!(kept.0.lock().iter().filter(|record| record.status == 429).count(), 0);
+    assert_eq!(plane.counters().rate_limit_hits, 0);
+}
+
+/// Resident memory of this process, kB.
+fn memory_kb() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// 50 callers ask 2,000 calls in 60 s. `assumed_percent`: what is believed of the venue's limits.
+/// Returns the time of each refusal for the rate, in s, and the waits of cancels and look-ups.
+fn storm(assumed_percent: u32, minutes: u64) -> (Vec<i64>, [Vec<i64>; 2]) {
+    use crate::base::rng::Rng;
+    use crate::line::rest::LimitOverride;
+    let venue = venue();
+    let mut config = config(venue.rest_url());
+    config.lanes = 6;
+    let rows = LimitTable::default();
+    let changes: Vec<LimitOverride> = rows
+        .rows()
+        .iter()
+        .filter(|row| !row.name.is_empty())
+        .map(|row| LimitOverride {
+            pattern: row.name.to_owned(),
+            window_calls: row.window_calls * assumed_percent / 100,
+        })
+        .collect();
+    config.scheduler.table = LimitTable::with_overrides(&changes).unwrap();
+    let (plane, threads, kept) = start(config);
+    let before_kb = memory_kb();
+    let from = Clock::start_unchecked().wall();
+    std::thread::scope(|scope| {
+        for caller in 0..50u64 {
+            let plane = plane.clone();
+            scope.spawn(move || {
+                let table = SymbolTable::new(&[]);
+                let mut rng = Rng::new(caller);
+                for _ in 0..40 * minutes {
+                    let (call, reason, fresh_ms) = match rng.below(40) {
+                        0 => (RestCall::CancelAll, Reason::Cancel, 10_000),
+                        1 => (RestCall::Orders, Reason::UnknownOrder, 20_000),
+                        // One of them: our exchange counts all account reads together.
+                        2..22 => (RestCall::Wallets, Reason::Confirm, 1_000),
+                        22..28 => (RestCall::ConfInfo { futures: false }, Reason::Registry, 1_000),
+                        _ => (RestCall::PlatformStatus, Reason::PlatformStatus, 1_000),
+                    };
+                    let fresh = Duration::from_millis(fresh_ms);
+                    let call = PlaneCall::of(&call, reason, &table, fresh).unwrap();
+                    let _ = plane.call(call);
+                    std::thread::sleep(Duration::from_millis(rng.below(2_000)));
+                }
+            });
+        }
+    });
+    let counters = plane.counters();
+    let grown_kb = memory_kb().saturating_sub(before_kb);
+    threads.stop(SHORT);
+    let records = kept.0.lock();
+    let hits: Vec<i64> = records
+        .iter()
+        .filter(|record| record.status == 429)
+        .map(|record| (record.at - from).as_ms() / 1_000)
+        .collect();
+    let waits = [Priority::Cancel, Priority::LookUp].map(|priority| {
+        let of = records.iter().filter(|record| record.priority == priority);
+        let mut waits: Vec<i64> = of.map(|record| record.wait.as_ms()).collect();
+        waits.sort_unstable();
+        waits
+    });
+    let p99 = |waits: &[i64]| waits.get(waits.len() * 99 / 100).copied().unwrap_or(0);
+    println!(
+        "assumed {assumed_percent} %: asked {}, started {}, stale {}, refused {}, 429 {} at {hits:?} \
+         s; cancels {} p99 {} ms, look-ups {} p99 {} ms; memory +{grown_kb} kB with {} records",
+        counters.asked,
+        counters.started,
+        counters.dropped_stale,
+        counters.refused,
+        hits.len(),
+        waits[0].len(),
+        p99(&waits[0]),
+        waits[1].len(),
+        p99(&waits[1]),
+        records.len()
+    );
+    (hits, waits)
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_storm_over_sockets_meets_no_limit_and_cancels_do_not_wait() {
+    let (hits, waits) = storm(100, 1);
+    assert!(hits.is_empty(), "{hits:?}");
+    for waits in waits {
+        assert!(waits[waits.len() * 99 / 100] < 1_000, "{waits:?}");
+    }
+}
+
+#[test]
+#[ignore = "takes four minutes"]
+fn a_storm_at_half_the_assumed_limits_calms_down_within_two_windows() {
+    let (hits, _) = storm(200, 4);
+    assert!(!hits.is_empty(), "the storm is no storm");
+    assert!(hits.iter().all(|at_s| *at_s <= 120), "{hits:?}");
+}

@@ -1,0 +1,86 @@
+//! Deliberate faults of the engine, to see that the checkers would notice. Only tests and
+//! `simulate --canary` switch one on; the line's own code knows nothing of them, they are made at
+//! its seams.
+
+/// One fault at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Canary {
+    #[default]
+    None,
+    /// Now and then an order leaves under the client id of the one before.
+    CidReused,
+    /// Checksums of books are not asked for.
+    ChecksumIgnored,
+    /// An order without an answer is sent again under a new client id.
+    ResentOnTimeout,
+    /// `send` does not read the latch.
+    LatchIgnored,
+    /// A kill is forgotten at a restart.
+    LatchNotPersisted,
+    /// Orders leave without their write-ahead record.
+    RecordSkipped,
+    /// Private events are lost on the way behind the front.
+    ControlLost,
+    /// Entries leave however old their cause is.
+    AgeIgnored,
+    /// Books may be as old as they like.
+    StaleIgnored,
+    /// The account counts as known before it was read.
+    ReconcileSkipped,
+    /// Fills are counted twice.
+    FillTwice,
+    /// A restart begins with nonces of its own clock.
+    NonceForgotten,
+    /// Limits are a hundred times what they should be.
+    LimitIgnored,
+    /// A kill does not cancel.
+    KillWithoutCancel,
+}
+
+impl Canary {
+    pub const ALL: [Canary; 14] = [
+        Canary::CidReused,
+        Canary::ChecksumIgnored,
+        Canary::ResentOnTimeout,
+        Canary::LatchIgnored,
+        Canary::LatchNotPersisted,
+        Canary::RecordSkipped,
+        Canary::ControlLost,
+        Canary::AgeIgnored,
+        Canary::StaleIgnored,
+        Canary::ReconcileSkipped,
+        Canary::FillTwice,
+        Canary::NonceForgotten,
+        Canary::LimitIgnored,
+        Canary::KillWithoutCancel,
+    ];
+    pub const fn name(self) -> &'static str {
+        match self {
+            Canary::None => "none",
+            Canary::CidReused => "cid-reused",
+            Canary::ChecksumIgnored => "checksum-ignored",
+            Canary::ResentOnTimeout => "resent-on-timeout",
+            Canary::LatchIgnored => "latch-ignored",
+            Canary::LatchNotPersisted => "latch-not-persisted",
+            Canary::RecordSkipped => "record-skipped",
+            Canary::ControlLost => "control-lost",
+            Canary::AgeIgnored => "age-ignored",
+            Canary::StaleIgnored => "stale-ignored",
+            Canary::ReconcileSkipped => "reconcile-skipped",
+            Canary::FillTwice => "fill-twice",
+            Canary::NonceForgotten => "nonce-forgotten",
+            Canary::LimitIgnored => "limit-ignored",
+            Canary::KillWithoutCancel => "kill-without-cancel",
+        }
+    }
+    pub fn from_name(name: &str) -> Option<Canary> {
+        Canary::ALL.into_iter().find(|canary| canary.name() == name)
+    }
+    /// Why it cannot be caught yet: what it would break is not built.
+    pub const fn pending(self) -> Option<&'static str> {
+        match self {
+            Canary::LatchNotPersisted => Some("the risk state is not kept across restarts yet"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The engine is killed and comes back; the kill switch in its four ways; limits through the whole
+//! program. Method: real processes, `genesis venue` as the other side, which is asked afterwards.
+
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
+use crate::run_support::{Attached, Dir, VenueProcess, count, genesis, output, report_of, signal};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// By the clock, like the engine's: a higher one would lock the engine out of its own key.
+fn nonce() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    now.as_micros() as u64
+}
+
+/// The kill's record of a run, once it is there.
+fn kill_record(dir: &Path, within: Duration) -> serde_json::Value {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Ok(name) = std::fs::read_to_string(dir.join("latest"))
+            && let Ok(text) = std::fs::read_to_string(dir.join(name.trim()).join("kill.json"))
+        {
+            return serde_json::from_str(&text).unwrap();
+        }
+        assert!(Instant::now() < deadline, "no record of the kill");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Asks the venue: no own order, no position.
+fn assert_flat(venue: &VenueProcess) {
+    assert!(venue.read("auth/r/orders", nonce()).is_empty());
+    let positions = venue.read("auth/r/positions", nonce());
+    let held: Vec<_> =
+        positions.iter().filter(|row| row[2].as_f64().is_some_and(|qty| qty != 0.0)).collect();
+    assert!(held.is_empty(), "{held:?}");
+}
+
+/// Takes at once, so that a position is there.
+const TAKER: [&str; 6] = [
+    "--set",
+    "symbols=[\"tBTCUSD\",\"tETHUSD\"]",
+    "--set",
+    "strategy=[{kind=\"probe\",symbols=[\"tBTCUSD\"],qty=\"0.01\",style=\"take\",every_changes=7},\
+     {kind=\"maker\",symbols=[\"tETHUSD\"],qty=\"0.2\",inventory_max=\"2\"}]",
+    "--set",
+    "report.line_interval_s=1",
+];
+
+#[test]
+fn the_switch_is_pulled_by_a_signal_a_file_and_a_word_and_the_venue_says_flat() {
+    for way in ["signal", "file", "word"] {
+        let dir = Dir::new("kill");
+        let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+        let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+        engine.wait_for("trading", |sent, line| sent >= 4 && line.contains(" running |"));
+        match way {
+            "signal" => signal(&engine.child, "-USR1"),
+            "file" => std::fs::write(dir.path().join("kill-embedded"), "by file").unwrap(),
+            _ => {
+                let args = ["kill", "--reason", "by word", "--dir", dir.text()];
+                let (code, out, err) = output(&args);
+                assert_eq!(code, 0, "{out}{err}");
+            }
+        }
+        let record = kill_record(dir.path(), Duration::from_secs(30));
+        assert_eq!(record["flat"], true, "{way}: {record}");
+        assert_eq!(record["by"], "line", "{way}: {record}");
+        assert_flat(&venue);
+        // Halted it stays, through resume; guards say so; a reset needs a reason.
+        engine.wait_for("the halt", |_, line| line.contains(" halted |"));
+        assert_eq!(output(&["resume", "--dir", dir.text()]).0, 0);
+        let (code, out, _) = output(&["guards", "--json", "--dir", dir.text()]);
+        let guards: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &guards["words"]), (0, &"halted".into()), "{way}");
+        let row = |name: &str| {
+            let rows = guards["guards"].as_array().unwrap();
+            rows.iter().find(|row| row["guard"] == name).unwrap().clone()
+        };
+        assert_eq!(row("kill_switch")["objects"], true, "{way}");
+        assert!(row("daily_loss")["left"].is_string(), "a distance: {}", row("daily_loss"));
+        let (code, _, err) = output(&["reset", "--dir", dir.text()]);
+        assert_eq!((code, err.contains("needs a reason")), (2, true), "{err}");
+        let (code, out, _) = output(&["reset", "--reason", "seen flat", "--dir", dir.text()]);
+        assert_eq!((code, out.contains("are cleared")), (0, true), "{out}");
+        engine.wait_for("trading again", |_, line| line.contains(" running |"));
+        assert!(!dir.path().join("kill-embedded").exists());
+        engine.stop();
+    }
+}
+
+#[test]
+fn a_dead_engine_is_killed_from_a_second_process_and_the_next_one_stays_halted() {
+    let dir = Dir::new("direct");
+    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    engine.wait_for("trading", |sent, line| sent >= 5 && line.contains(" running |"));
+    engine.kill();
+    let args = ["kill", "--direct", "--reason", "engine is dead", "--dir", dir.text()];
+    let (code, out, err) = output(&args);
+    let record: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    assert_eq!((code, &record["flat"]), (0, &true.into()), "{record}");
+    assert_eq!(record["by"], "direct");
+    assert_flat(&venue);
+    let sent_before = venue.read("auth/r/orders/hist", nonce()).len();
+    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    engine.wait_for("the halt", |_, line| line.contains(" halted |"));
+    assert_eq!(venue.read("auth/r/orders/hist", nonce()).len(), sent_before);
+    engine.kill();
+    // Without the file, too: the risk state remembers.
+    std::fs::remove_file(dir.path().join("kill-embedded")).unwrap();
+    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    engine.wait_for("the halt", |_, line| line.contains(" halted |"));
+    engine.stop();
+}
+
+/// Goal: `kill -9` at any moment doubles no order, loses no position and loosens nothing. Method:
+/// the engine is killed again and again; the venue is asked what it saw. `scripts/kill-loop` does
+/// the same 200 times.
+#[test]
+fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
+    let rounds: u64 =
+        std::env::var("GENESIS_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
+    let dir = Dir::new("sigkill");
+    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+    let seed = u64::from(std::process::id());
+    let mut rng = genesis::base::rng::Rng::new(seed);
+    let mut before: BTreeMap<String, f64> = BTreeMap::new();
+    for round in 0..rounds {
+        let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+        engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
+        // What the day has cost and counted only grows.
+        let (code, out, err) = output(&["guards", "--json", "--dir", dir.text()]);
+        assert_eq!(code, 0, "{err}");
+        let guards: serde_json::Value = serde_json::from_str(&out).unwrap();
+        for row in guards["guards"].as_array().unwrap() {
+            let name = row["guard"].as_str().unwrap().to_owned();
+            if name == "daily_trade_limit_reached" {
+                let used: f64 = row["used"].as_str().unwrap().parse().unwrap();
+                let known = before.insert(name.clone(), used).unwrap_or(0.0);
+                assert!(used >= known, "seed {seed}, round {round}: {name} {known} -> {used}");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(rng.below(1_500)));
+        engine.kill();
+    }
+    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
+    let report = engine.stop();
+    for (symbol, position) in report["positions"].as_object().unwrap() {
+        assert_eq!(position["matches_venue"], true, "seed {seed}, {symbol}: {position}");
+    }
+    assert_eq!(count(&report, "/orders/unknown"), 0, "seed {seed}");
+    assert!(venue.read("auth/r/orders", nonce()).is_empty(), "seed {seed}");
+    let ended = venue.read("auth/r/orders/hist", nonce());
+    let cids: BTreeSet<u64> = ended.iter().map(|row| row[2].as_u64().unwrap()).collect();
+    assert_eq!(cids.len(), ended.len(), "seed {seed}: a client id came twice");
+    assert!(before["daily_trade_limit_reached"] > 0.0, "the probe has traded");
+    eprintln!("{rounds} kills, {} orders, seed {seed}", ended.len());
+}
+
+/// What one limit refuses, through the whole program: config, wiring, stage, report.
+fn refusals_with(set: &[&str]) -> serde_json::Value {
+    let dir = Dir::new("limits");
+    let mut args = vec![
+        "run",
+        "--market",
+        "synthetic:7",
+        "--speed",
+        "40",
+        "--for",
+        "5s",
+        "--json",
+        "--dir",
+        dir.text(),
+    ];
+    args.extend_from_slice(&TAKER[..4]);
+    for one in set {
+        args.extend(["--set", one]);
+    }
+    report_of(&args)
+}
+
+#[test]
+fn every_guard_that_remembers_refuses_through_the_running_program() {
+    let cases: [(&str, &[&str]); 8] = [
+        ("daily_loss", &["risk.account.daily_loss_max=0.00000001"]),
+        ("drawdown", &["risk.account.drawdown_max=0.00000001"]),
+        ("loss_streak", &["risk.account.loss_streak_max=1", "risk.guards.loss_streak=\"on\""]),
+        ("trade_cooldown_active", &["risk.account.cooldown_symbol_s=3600"]),
+        ("daily_trade_limit_reached", &["risk.account.trades_day_max=1"]),
+        ("symbol_daily_trade_limit_reached", &["risk.account.symbol_trades_day_max=1"]),
+        ("volatility_pause", &["risk.account.volatility_max_bps=0.01"]),
+        ("unknown_equity", &["risk.account.equity_currency=\"XYZ\""]),
+    ];
+    for (reason, set) in cases {
+        let report = refusals_with(set);
+        let refused = report["refusals"][reason].as_u64().unwrap_or(0);
+        assert!(refused > 0, "{reason}: {}", report["refusals"]);
+        if reason == "daily_trade_limit_reached" {
+            assert!(count(&report, "/orders/sent") <= 2, "{report}");
+        }
+    }
+    let plain = refusals_with(&[]);
+    for (reason, _) in cases {
+        assert!(plain["refusals"][reason].is_null(), "{reason} without its limit: {plain}");
+    }
+}
+
+#[test]
+fn hours_close_entries_and_off_and_shadow_let_them_pass() {
+    // An hour that is not now, whatever the time is.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let hour = (now.as_secs() / 3_600 + 6) % 24;
+    let window = format!("risk.account.trading_windows=[\"Mon-Sun {hour:02}:00-{hour:02}:59\"]");
+    let closed = refusals_with(&[&window]);
+    assert!(closed["refusals"]["outside_trading_window"].as_u64().unwrap() > 0);
+    assert_eq!(count(&closed, "/orders/sent"), 0);
+    for mode in ["off", "shadow"] {
+        let open = refusals_with(&[&window, &format!("risk.guards.trading_window=\"{mode}\"")]);
+        assert!(open["refusals"]["outside_trading_window"].is_null());
+        assert!(count(&open, "/orders/sent") > 0, "{mode}");
+    }
+}
+
+/// Lines of a child until one fits.
+pub fn wait_in<R: std::io::Read>(
+    lines: &mut std::io::Lines<BufReader<R>>,
+    what: &str,
+    fits: impl Fn(&str) -> bool,
+) -> String {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        assert!(Instant::now() < deadline, "{what} did not come about");
+        let line = lines.next().unwrap_or_else(|| panic!("it ended before {what}")).unwrap();
+        if fits(&line) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn two_runs_of_an_account_do_not_meet() {
+    let dir = Dir::new("two");
+    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    engine.wait_for("life", |_, _| true);
+    let address = venue.address();
+    let args = ["run", "--plain", "--attach", &address, "--dir", dir.text(), "--for", "1s"];
+    let mut second = genesis(&args).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(second.stderr.take().unwrap()).lines();
+    wait_in(&mut lines, "the refusal", |line| line.contains("another run"));
+    assert_eq!(second.wait().unwrap().code(), Some(2));
+    engine.stop();
+}
