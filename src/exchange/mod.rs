@@ -62,6 +62,8 @@ mod tape;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod twin_drive_tests;
+#[cfg(test)]
 mod twin_tests;
 mod wire;
 
