@@ -27,7 +27,7 @@ impl Player {
         match self.rng.below(40) {
             0 => self.rng.between(1, 8_000) as Units,
             1 => self.rng.between(300, 3_000) as Units * ONE,
-            2..=5 => self.rng.between(1_000, 30_000) as Units * ONE / 100,
+            2..=7 => self.rng.between(1_000, 10_000) as Units * ONE / 100,
             _ => self.rng.between(1, 500) as Units * ONE / 100,
         }
     }
@@ -51,7 +51,7 @@ impl Player {
         let odds = [
             (FLAG_HIDDEN, 6),
             (FLAG_POST_ONLY, 8),
-            (FLAG_REDUCE_ONLY, 5),
+            (FLAG_REDUCE_ONLY, 3),
             (FLAG_CLOSE, 25),
             (FLAG_OCO, if kind == Kind::Limit { 6 } else { 60 }),
         ];
