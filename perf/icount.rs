@@ -1,6 +1,7 @@
-//! Instructions of the hot functions that take less than a tenth of a microsecond, where a clock says
-//! little: counted by valgrind's cachegrind, exact to a few in a million, whatever else the machine
-//! does. Each function runs N and 3 N times in a process of its own; the difference is its count.
+//! Instructions of the hot functions that take less than a tenth of a microsecond, where a clock
+//! says little: counted by valgrind's cachegrind, exact to a few in a million, whatever else the
+//! machine does. Each function runs N and 3 N times in a process of its own; the difference is its
+//! count.
 
 use crate::feed::{Feed, instruments};
 use crate::report::Report;
@@ -273,8 +274,8 @@ fn frames(calls: u64, every_changes: u32, reach: Reach) {
 fn frame_without_order(calls: u64) {
     frames(calls, u32::MAX, Reach::Whole);
 }
-/// Up to the first guard that says no once orders are unanswered: the way to a decision, without the
-/// ledger. The whole way is what T1 measures.
+/// Up to the first guard that says no once orders are unanswered: the way to a decision, without
+/// the ledger. The whole way is what T1 measures.
 fn frame_to_refused_order(calls: u64) {
     frames(calls, 1, Reach::Whole);
 }

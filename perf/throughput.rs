@@ -1,6 +1,6 @@
-//! Throughput in memory: how many book updates a second one core takes through decoding, books, mouth,
-//! indicators and risk, one update a frame, nothing conflated; and where the time goes, by leaving the
-//! line off behind each of its parts.
+//! Throughput in memory: how many book updates a second one core takes through decoding, books,
+//! mouth, indicators and risk, one update a frame, nothing conflated; and where the time goes, by
+//! leaving the line off behind each of its parts.
 
 use crate::feed::Feed;
 use crate::noise::Noise;

@@ -1,6 +1,7 @@
-//! Wire to wire over loopback, in an open loop: the stub sends a market frame when the schedule says so
-//! and waits for the order it causes. Beside it, in the same run, a bare exchange of the same sizes: a
-//! thread that does nothing but read the one and write the other. Both sides have a core of their own.
+//! Wire to wire over loopback, in an open loop: the stub sends a market frame when the schedule
+//! says so and waits for the order it causes. Beside it, in the same run, a bare exchange of the
+//! same sizes: a thread that does nothing but read the one and write the other. Both sides have a
+//! core of their own.
 
 use crate::feed::{Feed, client_order, instruments};
 use crate::noise::Noise;

@@ -54,10 +54,10 @@ impl Outgoing for Checker {
     fn close(&mut self, _conn: u64) {}
 }
 
-/// Lines of `bytes` as what three clients send, by each line's first byte: `1` a signed-in socket, `2`
-/// an anonymous one, `g` a public read, `p` a private call (path, space, body), signed; any other
-/// byte: the whole line on the signed-in socket. Money is neither made nor lost, the book is not
-/// crossed, and everybody is told JSON.
+/// Lines of `bytes` as what three clients send, by each line's first byte: `1` a signed-in socket,
+/// `2` an anonymous one, `g` a public read, `p` a private call (path, space, body), signed; any
+/// other byte: the whole line on the signed-in socket. Money is neither made nor lost, the book is
+/// not crossed, and everybody is told JSON.
 pub fn fuzz_exchange(bytes: &[u8]) {
     let mut account = AccountSpec::funded("a", SECRET);
     account.balances.retain(|(_, currency, _)| currency == "USD" || currency == "BTC");

@@ -26,32 +26,6 @@ impl From<UnitError> for ScanError {
 /// Factors that bring a mantissa with `index` decimals to units of 1e-8.
 const SCALE_OF_DECIMALS: [u64; 9] =
     [100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
-/// 10 to the power of the index.
-const POWERS_OF_TEN: [u64; 9] =
-    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
-
-/// The digits at `at`, eight at most, as a number, and how many they are: read all at once. `None`
-/// where fewer than eight bytes are left of the text.
-#[inline(always)]
-fn digits_8(text: &[u8], at: usize) -> Option<(u64, usize)> {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    let bytes: &[u8; 8] = text.get(at..)?.first_chunk()?;
-    // Digits become 0 … 9, every other byte more.
-    let word = u64::from_le_bytes(*bytes) ^ (LOW * 0x30);
-    // The highest bit of each byte that is more than 9.
-    let marks = (((word & (LOW * 0x7f)) + LOW * 0x76) | word) & (LOW * 0x80);
-    let count = (marks.trailing_zeros() / 8) as usize;
-    if count == 0 {
-        return Some((0, 0));
-    }
-    // The text's first digit is the lowest byte: zeros are put before it, and what is behind the
-    // digits falls out. Then neighbours join: one digit with one, two with two, four with four.
-    let ones = word << (64 - 8 * count);
-    let twos = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (twos * 100 + (twos >> 16)) & 0x0000_ffff_0000_ffff;
-    Some(((fours * 10_000 + (fours >> 32)) & 0xffff_ffff, count))
-}
-
 /// Digits of a mantissa that surely fits a `u64` while it is built.
 const FAST_DIGITS_MAX: usize = 18;
 /// Nesting accepted by `skip_value`, levels.
@@ -157,36 +131,6 @@ impl<'a> Scanner<'a> {
     /// `Malformed` or `OutOfRange`.
     #[inline(always)]
     pub fn fixed(&mut self) -> Result<i64, ScanError> {
-        let text = self.text;
-        let negative = matches!(text.get(self.pos), Some(b'-'));
-        let first = self.pos + usize::from(negative);
-        // The usual number: at most eight digits, a point, at most eight decimals, then a comma or
-        // a bracket. How many digits there are costs no branch. All else takes the walk.
-        if let Some((whole, count)) = digits_8(text, first)
-            && count != 0
-        {
-            let mut at = first + count;
-            let mut magnitude = whole * SCALE_OF_DECIMALS[0];
-            let mut byte = text.get(at).copied().unwrap_or(0);
-            if byte == b'.'
-                && let Some((part, decimals)) = digits_8(text, at + 1)
-                && decimals != 0
-            {
-                at += 1 + decimals;
-                magnitude += part * SCALE_OF_DECIMALS[decimals];
-                byte = text.get(at).copied().unwrap_or(0);
-            }
-            if matches!(byte, b',' | b']') {
-                self.pos = at;
-                // Below 10^16, far from the end of the range.
-                return Ok(if negative { -(magnitude as i64) } else { magnitude as i64 });
-            }
-        }
-        self.fixed_walk()
-    }
-    /// The same, digit by digit.
-    #[inline(never)]
-    fn fixed_walk(&mut self) -> Result<i64, ScanError> {
         let start = self.pos;
         let text = self.text;
         let mut at = start;
@@ -274,17 +218,6 @@ impl<'a> Scanner<'a> {
         let start = self.pos;
         let mut at = start;
         let mut value: u64 = 0;
-        if let Some((first, count)) = digits_8(text, at) {
-            at += count;
-            value = first;
-            if count == 8
-                && let Some((second, more)) = digits_8(text, at)
-            {
-                at += more;
-                value = value * POWERS_OF_TEN[more] + second;
-            }
-        }
-        // What is left: the last digits of a text, and numbers of more than sixteen.
         let mut byte = 0u8;
         while let Some(next) = text.get(at) {
             byte = *next;
@@ -644,41 +577,6 @@ mod tests {
             return Err(ScanError::Malformed);
         }
         Ok((raw, scan.rounded() == 0))
-    }
-
-    /// Every count of digits and decimals, at every distance from the end of the text, against the
-    /// plain parser.
-    #[test]
-    fn eight_digits_at_once_are_the_digits_one_by_one() {
-        let mut rng = crate::base::rng::Rng::new(19);
-        for round in 0..60_000u64 {
-            let whole = rng.next_u64() % 10u64.pow(1 + (round % 11) as u32) % 90_000_000_000;
-            let decimals = (rng.below(12)) as usize;
-            let sign = if rng.chance(1, 2) { "-" } else { "" };
-            let part: String =
-                (0..decimals).map(|_| (b'0' + rng.below(10) as u8) as char).collect();
-            let point = if decimals == 0 { "" } else { "." };
-            let number = format!("{sign}{whole}{point}{part}");
-            let tail = &"],1542045968922]xxxxxxxx"[..1 + rng.below(20) as usize];
-            let text = format!("{number}{tail}");
-            let mut scan = Scanner::new(text.as_bytes());
-            let (raw, exact) = parse_decimal(number.as_bytes()).unwrap();
-            assert_eq!(scan.fixed(), Ok(raw), "{text}");
-            assert_eq!((scan.pos(), scan.rounded()), (number.len(), u32::from(!exact)), "{text}");
-            let text = format!("{whole}{tail}");
-            let mut scan = Scanner::new(text.as_bytes());
-            assert_eq!((scan.uint(), scan.pos()), (Ok(whole), text.len() - tail.len()), "{text}");
-            let long = rng.next_u64() >> rng.below(64);
-            let text = format!("{long}{tail}");
-            let expected =
-                if long <= i64::MAX as u64 { Ok(long) } else { Err(ScanError::OutOfRange) };
-            assert_eq!(Scanner::new(text.as_bytes()).uint(), expected, "{text}");
-        }
-        for garbage in
-            ["x2345678", "", "-", ".5,1234567", "1.,12345678", "1.x,1234567", "12345678x"]
-        {
-            assert!(Scanner::new(garbage.as_bytes()).fixed().is_err(), "{garbage}");
-        }
     }
 
     #[test]

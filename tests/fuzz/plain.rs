@@ -1,7 +1,8 @@
-//! A plain fuzzer in the process: the same entries as the targets beside it, mutated samples instead of
-//! coverage, nothing needed but Rust. `cargo bench --bench fuzz -- [target …] [--seconds S] [--seed N]`.
-//! Without `--bench` each target runs briefly. An input that breaks something is kept in
-//! `target/fuzz-findings` and the exit code is 1; `-- target FILE` runs one such input again.
+//! A plain fuzzer in the process: the same entries as the targets beside it, mutated samples
+//! instead of coverage, nothing needed but Rust. `cargo bench --bench fuzz -- [target …] [--seconds
+//! S] [--seed N]`. Without `--bench` each target runs briefly. An input that breaks something is
+//! kept in `target/fuzz-findings` and the exit code is 1; `-- target FILE` runs one such input
+//! again.
 
 #![expect(clippy::disallowed_methods, reason = "seeds and spans of a tool")]
 
@@ -65,8 +66,8 @@ fn targets() -> Vec<Target> {
     ]
 }
 
-/// The first messages of a recording beside the project, on the channels the entry has open; nothing
-/// where it is absent.
+/// The first messages of a recording beside the project, on the channels the entry has open;
+/// nothing where it is absent.
 fn recorded() -> Vec<Vec<u8>> {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
