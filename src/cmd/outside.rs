@@ -86,6 +86,7 @@ pub(super) fn recorded_channels(source: &CaptureSource) -> Vec<RecordedPlan> {
             FeedKey::Trades { .. } => plain,
             FeedKey::Ticker { .. } => RecordedPlan { kind: ChannelKind::Ticker, ..plain },
             FeedKey::Status { .. } => RecordedPlan { kind: ChannelKind::Status, ..plain },
+            FeedKey::Liquidations => return None,
             FeedKey::Candles { frame, .. } => RecordedPlan {
                 kind: ChannelKind::Candles,
                 timeframe: Some(Timeframe::from_name(frame_name(frame)?)?),

@@ -71,7 +71,8 @@ pub struct Liquidation {
 
 impl Liquidation {
     /// Writes `["pos",ID,MTS,_,SYMBOL,AMOUNT,BASE_PRICE,_,IS_MATCH,IS_MARKET_SOLD,_,PRICE]`.
-    pub fn push_array(&self, out: &mut Vec<u8>, symbol: &str) {
+    /// Without a match it is the trigger, which has no price yet.
+    pub fn push_array(&self, out: &mut Vec<u8>, symbol: &str, is_match: bool) {
         out.extend_from_slice(b"[\"pos\",");
         push_u64(out, self.position);
         out.push(b',');
@@ -82,8 +83,12 @@ impl Liquidation {
             out.push(b',');
             push_number(out, number);
         }
-        out.extend_from_slice(b",null,1,1,null,");
-        push_number(out, self.px);
+        if is_match {
+            out.extend_from_slice(b",null,1,1,null,");
+            push_number(out, self.px);
+        } else {
+            out.extend_from_slice(b",null,0,0,null,null");
+        }
         out.push(b']');
     }
 }

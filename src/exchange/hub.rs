@@ -93,6 +93,8 @@ pub enum FeedKey {
     Status {
         symbol: u16,
     },
+    /// Positions that the venue ends, of all symbols.
+    Liquidations,
 }
 
 impl FeedKey {
@@ -104,6 +106,7 @@ impl FeedKey {
             | FeedKey::Ticker { symbol }
             | FeedKey::Candles { symbol, .. }
             | FeedKey::Status { symbol } => symbol,
+            FeedKey::Liquidations => 0,
         }
     }
 }

@@ -247,22 +247,21 @@ impl Core {
             meta: Meta::default(),
         };
         self.stats.forced += 1;
+        let mut row = Liquidation {
+            position: position.id,
+            mts: now_ms,
+            symbol,
+            qty: position.qty,
+            base_px: position.base_px(),
+            px: 0,
+        };
+        self.publish_liquidation(&row, false);
         let id = order.id;
         self.execute(order, true);
         let closed = &self.bank.account(account).closed;
-        let px = closed.iter().rev().find(|order| order.id == id).map_or(0, Order::px_avg);
-        keep(
-            &mut self.liquidations,
-            LIQUIDATIONS_MAX,
-            Liquidation {
-                position: position.id,
-                mts: now_ms,
-                symbol,
-                qty: position.qty,
-                base_px: position.base_px(),
-                px,
-            },
-        );
+        row.px = closed.iter().rev().find(|order| order.id == id).map_or(0, Order::px_avg);
+        self.publish_liquidation(&row, true);
+        keep(&mut self.liquidations, LIQUIDATIONS_MAX, row);
         self.book_changed(symbol);
     }
 }

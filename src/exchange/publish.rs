@@ -1,7 +1,7 @@
 //! What the public is shown: books in every precision, trades, tickers, candles, status, checksums.
 
 use super::checksum::checksum;
-use super::core::Core;
+use super::core::{Core, Liquidation};
 use super::hub::{FLAG_CHECKSUM, FeedKey};
 use super::levels::{diff_windows, push_snapshot};
 use super::number::{push_i64, push_number};
@@ -171,6 +171,14 @@ impl Core {
             _ => {}
         }
     }
+    /// Tells the public of a position that the venue ends.
+    pub(super) fn publish_liquidation(&mut self, row: &Liquidation, is_match: bool) {
+        let Some(feed) = self.hub.find_feed(FeedKey::Liquidations) else { return };
+        let mut body = b"[".to_vec();
+        row.push_array(&mut body, self.symbol_name(row.symbol), is_match);
+        body.push(b']');
+        self.hub.publish(feed, &body, self.now);
+    }
     /// The ten figures of a ticker, without brackets.
     pub(super) fn push_ticker_fields(&self, symbol: u16, out: &mut Vec<u8>) {
         let listing = self.listing(symbol);
@@ -267,6 +275,8 @@ impl Core {
                 body.extend_from_slice(row);
             }
             FeedKey::Ticker { .. } | FeedKey::Status { .. } => self.push_row_of(key, &mut body),
+            // What was is not told again.
+            FeedKey::Liquidations => return,
         }
         self.hub.send_on(conn, chan, &body, self.now);
     }

@@ -56,6 +56,7 @@ impl Replay {
                 FeedKey::Ticker { .. } => FeedKey::Ticker { symbol },
                 FeedKey::Candles { frame, .. } => FeedKey::Candles { symbol, frame },
                 FeedKey::Status { .. } => FeedKey::Status { symbol },
+                FeedKey::Liquidations => FeedKey::Liquidations,
             };
             let feed = hub.feed(key);
             hub.feed_mut(feed).is_recorded = true;

@@ -114,7 +114,7 @@ impl Core {
                 let rows = range.pick(self.liquidations.iter().rev(), |row| row.mts);
                 push_list(&mut out, rows.into_iter(), |out, row| {
                     out.push(b'[');
-                    row.push_array(out, self.symbol_name(row.symbol));
+                    row.push_array(out, self.symbol_name(row.symbol), true);
                     out.push(b']');
                 });
             }

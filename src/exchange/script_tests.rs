@@ -210,7 +210,9 @@ impl Script {
                 2 => "b",
                 _ => "other",
             };
-            let Some(Json::Array(frame)) = Json::parse(text.as_bytes()) else {
+            let Some(Json::Array(frame)) = Json::parse(text.as_bytes())
+                .filter(|json| json.items().first() == Some(&Json::Number(b"0")))
+            else {
                 self.said.push(format!("  {who}: {text}"));
                 continue;
             };

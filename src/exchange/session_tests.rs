@@ -327,6 +327,25 @@ fn heartbeats_may_come_before_the_acknowledgement_and_data_may_not() {
 }
 
 #[test]
+fn the_public_is_told_of_positions_that_the_venue_ends() {
+    let mut script = Script::new(derivatives());
+    let now = script.now;
+    script.exchange.connect(9, now);
+    let subscribe = br#"{"event":"subscribe","channel":"status","key":"liq:global"}"#;
+    script.exchange.on_text(9, subscribe, now);
+    let said = told(&mut script.exchange, 9);
+    assert!(said[1].ends_with(r#","key":"liq:global"}"#), "{said:?}");
+    let story = "market bid 99 50\nmarket ask 100 50\na on MARKET 40 symbol=tBTCF0:USTF0 lev=50";
+    let quiet = script.play(story);
+    assert!(!quiet.contains("other:"), "{quiet}");
+    let said = script.play("market bid 98 200\nmarket sell 50\nmarket sell 1");
+    let public: Vec<&str> = said.lines().filter(|line| line.contains("\"pos\"")).collect();
+    assert_eq!(public.len(), 2, "{said}");
+    assert!(public[0].ends_with(r#",null,"tBTCF0:USTF0",40,100,null,0,0,null,null]]]"#), "{said}");
+    assert!(public[1].ends_with(r#",null,"tBTCF0:USTF0",40,100,null,1,1,null,98]]]"#), "{said}");
+}
+
+#[test]
 fn conf_carries_an_entity_tag_and_answers_that_nothing_changed() {
     let mut script = Script::new(config());
     let exchange = &mut script.exchange;

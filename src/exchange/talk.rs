@@ -158,6 +158,9 @@ impl Core {
             Some("candles") => self.read_candles(text("key").unwrap_or("")),
             Some("status") => {
                 let key = text("key").unwrap_or("");
+                if key == "liq:global" {
+                    return Some(Ok(FeedKey::Liquidations));
+                }
                 let symbol = key.strip_prefix("deriv:").and_then(|name| self.find_symbol(name));
                 let symbol = symbol.filter(|symbol| self.listing(*symbol).is_derivative())?;
                 Ok(FeedKey::Status { symbol })
@@ -266,7 +269,7 @@ impl Core {
         };
         let listing = self.listing(key.symbol());
         match key {
-            FeedKey::Candles { .. } | FeedKey::Status { .. } => {
+            FeedKey::Candles { .. } | FeedKey::Status { .. } | FeedKey::Liquidations => {
                 field("key", event.get("key").and_then(Json::text).unwrap_or(""));
             }
             _ => field("symbol", &listing.spec.name),
@@ -287,7 +290,9 @@ impl Core {
             out.extend_from_slice(b",\"subId\":");
             id.write(out);
         }
-        if !matches!(key, FeedKey::Candles { .. } | FeedKey::Status { .. }) {
+        let has_key =
+            matches!(key, FeedKey::Candles { .. } | FeedKey::Status { .. } | FeedKey::Liquidations);
+        if !has_key {
             out.extend_from_slice(b",\"pair\":");
             push_text(out, listing.pair());
         }
