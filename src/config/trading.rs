@@ -315,8 +315,8 @@ impl Defaults {
                 table.insert("inventory_max".to_owned(), inventory.into());
             }
             if kind == "probe" {
-                // Two or three orders a second on the default market: every stage has samples.
-                table.insert("every_changes".to_owned(), 15.into());
+                // An order or two a second on the default market: every stage has samples.
+                table.insert("every_changes".to_owned(), 5.into());
             }
             table
         };
