@@ -48,6 +48,8 @@ mod simulate;
 #[cfg(feature = "net")]
 mod symbols;
 #[cfg(feature = "net")]
+mod top;
+#[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
 mod watch;
@@ -130,6 +132,9 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(flatten)]
     Client(client::ClientCommand),
+    /// A running engine on the terminal, as the dashboard shows it.
+    #[cfg(feature = "net")]
+    Top(top::TopArgs),
     /// What the venue lists, and which pair a name stands for.
     #[cfg(feature = "net")]
     Symbols(symbols::SymbolsArgs),
@@ -171,6 +176,8 @@ pub fn main() -> ExitCode {
         Some(Command::Reset(args)) => control::word("reset", &args),
         #[cfg(feature = "net")]
         Some(Command::Guards(args)) => control::word("guards", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Top(args)) => top::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Symbols(args)) => symbols::run(&args),
         #[cfg(feature = "net")]
