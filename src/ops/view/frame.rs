@@ -414,7 +414,7 @@ mod tests {
         status.state.rank = "halted".to_owned();
         status.state.rank_level = 4;
         status.state.reason = "killed by the operator: drill".to_owned();
-        let symbol = |name: &str, is_frozen| SymbolStatus {
+        let symbol = |name: &str, is_frozen: bool| SymbolStatus {
             name: name.to_owned(),
             book: "synced".to_owned(),
             bid: Some(100.5),
