@@ -31,6 +31,7 @@ use crate::ops::waterfall::WaterfallWriter;
 use crate::ring::Latch;
 use crate::runtime::cold::journal::{JournalStats, JournalThread};
 use crate::runtime::cold::{self, ColdThread};
+use crate::runtime::duty::ThreadFault;
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
 use crate::runtime::server::{
     FaultScript, Faulty, Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording,
@@ -488,6 +489,7 @@ impl Session {
             self.clock.step_wall(SpanNs::from_ms(step_ms));
             self.request.clock_step = None;
         }
+        self.misbehave();
         let second = self.clock.mono().0 / 1_000_000_000;
         if let Some(home) = &mut self.home
             && second != self.copied_at_s
@@ -524,6 +526,30 @@ impl Session {
                 log::info!("warm: from here on an allocation on a hot thread is a fault");
             }
             _ => {}
+        }
+    }
+
+    /// What a drill asked for, once its time has come.
+    fn misbehave(&mut self) {
+        let at = u128::from(self.clock.mono().0);
+        let is_due = self.request.thread_fault.as_ref().is_some_and(|f| at >= f.2.as_nanos());
+        if !is_due {
+            return;
+        }
+        let Some((thread, fault, _)) = self.request.thread_fault.take() else { return };
+        log::warn!("drill: thread {thread} {fault}");
+        let kind = match fault.as_str() {
+            "wedge" => ThreadFault::Wedge,
+            "slow" => ThreadFault::Slow,
+            _ => ThreadFault::Panic,
+        };
+        match thread.as_str() {
+            "journal" => self.operate.journal.is_wedged.store(true, Ordering::Relaxed),
+            "main" => std::thread::park_timeout(Duration::from_secs(10)),
+            name => match self.running.threads().iter().find(|each| each.name() == name) {
+                Some(found) => found.control().drill(kind),
+                None => log::error!("drill: there is no thread {name}"),
+            },
         }
     }
 
@@ -623,6 +649,8 @@ impl Session {
     fn finish(mut self, ending: &Ending) -> Result<Report, RunError> {
         self.round();
         let elapsed = self.clock.mono() - MonoNs(0);
+        // A drill is over here: its thread must end.
+        self.operate.journal.is_wedged.store(false, Ordering::Relaxed);
         self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
         self.watch.drain(&mut taps);

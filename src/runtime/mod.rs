@@ -25,6 +25,7 @@ pub mod observe;
 pub mod placement;
 #[cfg(feature = "net")]
 pub mod plane;
+pub mod probe;
 #[cfg(feature = "net")]
 pub mod recorder;
 #[cfg(feature = "net")]

@@ -1,5 +1,7 @@
 //! One integration binary; modules by phenomenon.
 
+#[cfg(feature = "net")]
+mod alerts_in_time;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
@@ -29,3 +31,5 @@ mod venue_command;
 mod venue_crowd;
 #[cfg(feature = "net")]
 mod venue_process;
+#[cfg(feature = "net")]
+mod watchdog_in_time;
