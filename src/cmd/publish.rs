@@ -449,7 +449,7 @@ mod tests {
 
     #[test]
     fn money_is_scaled_gains_use_nothing_and_what_has_no_limit_has_no_row() {
-        let loss = level(Guard::DailyLoss, LevelUnit::Money, Some(-500_000_000), 2_500_00000000);
+        let loss = level(Guard::DailyLoss, LevelUnit::Money, Some(-500_000_000), 250_000_000_000);
         let row = limit_row(&loss).unwrap();
         assert_eq!((row.used, row.max, &*row.unit), (0.0, 2_500.0, "quote"));
         let row = limit_row(&level(Guard::OrderRate, LevelUnit::Count, Some(12), 900)).unwrap();

@@ -120,6 +120,14 @@ fn alerts(status: &Status, out: &mut String) {
     }
 }
 
+/// A pause has no limit: all of it counts until it is over.
+fn share_of(row: &LimitRow) -> f64 {
+    match row.max > 0.0 {
+        true => row.used / row.max,
+        false => f64::from(u8::from(row.used > 0.0)),
+    }
+}
+
 fn money(status: &Status, out: &mut String) {
     let (pnl, counts) = (&status.pnl, &status.counts);
     title(out, "MONEY, LIMITS, ORDERS");
@@ -155,18 +163,13 @@ fn money(status: &Status, out: &mut String) {
         counts.log_missed,
         counts.tap_dropped
     );
-    // A pause has no limit: all of it counts until it is over.
-    let share = |row: &LimitRow| match row.max > 0.0 {
-        true => row.used / row.max,
-        false => f64::from(u8::from(row.used > 0.0)),
-    };
     let mut limits: Vec<_> = status.limits.iter().collect();
-    limits.sort_by(|a, b| share(b).total_cmp(&share(a)));
+    limits.sort_by(|a, b| share_of(b).total_cmp(&share_of(a)));
     let rows: Vec<Vec<String>> = limits
         .iter()
         .take(LIST_MAX)
         .map(|row| {
-            let share = share(row);
+            let share = share_of(row);
             let filled = (share.clamp(0.0, 1.0) * 20.0).round() as usize;
             vec![
                 row.name.clone(),
