@@ -34,7 +34,7 @@ const ALERT_MAX: Duration = Duration::from_secs(5);
 const SETTLED_S: u64 = 12;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Largest file of the disk-full drill: above the write-ahead segments made at start.
-const FILE_KIB_MAX: u64 = 3_072;
+const FILE_KIB_MAX: u64 = 8_192;
 
 #[derive(Args, Debug)]
 pub(super) struct DrillArgs {

@@ -48,7 +48,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// For `genesis drill`: step the wall clock that this run sees, once.
-    #[arg(long, value_name = "MS@SPAN", hide = true, value_parser = clock_step)]
+    #[arg(long, value_name = "MS@SPAN", hide = true, allow_hyphen_values = true)]
+    #[arg(value_parser = clock_step)]
     pub drill_clock_step: Option<(i64, Duration)>,
     /// For drills: let one thread do wrong, e.g. parse:wedge@15s; wedge, slow or panic.
     #[arg(long, value_name = "THREAD:FAULT@SPAN", hide = true, value_parser = thread_fault)]
