@@ -182,6 +182,14 @@ impl Operate {
         self.supervisor.tell("STOPPING=1\nSTATUS=stopping");
     }
 
+    /// Does something that may hold threads up for a moment and is known to.
+    pub(super) fn unwatched<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.pulse.is_on.store(false, Ordering::Release);
+        let done = act();
+        self.pulse.is_on.store(true, Ordering::Release);
+        done
+    }
+
     /// Why the watchdog wants the run to end.
     pub(super) fn wants_halt(&self) -> Option<String> {
         self.pulse.halt.lock().clone()
@@ -407,6 +415,9 @@ impl WatchThread {
             self.host.on_sleep(SpanNs((now - before).0 - LOOK_EVERY.as_nanos() as i64));
             let step_ms = self.host.on_clocks(now, self.clock.wall());
             let is_on = self.pulse.is_on.load(Ordering::Acquire);
+            if !is_on {
+                self.dog.pause();
+            }
             if is_on {
                 let seen = self.seen(now, step_ms);
                 let (incidents, actions) = self.dog.look(&seen);

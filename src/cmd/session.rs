@@ -519,7 +519,8 @@ impl Session {
             }
             Warm::Since(at) if now - at >= WARM_FOR => {
                 // Rings and tables were made at start, yet their pages come with their first use.
-                let populated = syscall::populate_memory();
+                // Whoever touches a new page meanwhile waits for it: that is no hang.
+                let populated = self.operate.unwatched(syscall::populate_memory);
                 log::debug!("{} MiB made present", populated >> 20);
                 self.running.seal();
                 self.warm = Warm::Sealed;

@@ -113,6 +113,7 @@ pub struct Watchdog {
     /// As last told, and when.
     journal: (u64, Option<MonoNs>),
     looked_at: Option<MonoNs>,
+    is_paused: bool,
 }
 
 /// Between two looks; after more than that this thread itself was not run (a stopped process, a
@@ -134,6 +135,7 @@ impl Watchdog {
             data_told: false,
             journal: (0, None),
             looked_at: None,
+            is_paused: false,
         }
     }
 
@@ -142,13 +144,19 @@ impl Watchdog {
         self.pulses.iter().map(move |pulse| (pulse.name.as_str(), now - pulse.moved_at))
     }
 
+    /// Nobody is watched for a moment: what stands still meanwhile is not counted.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
     /// Looks once; new incidents, and what is to be done.
     pub fn look(&mut self, seen: &Seen) -> (Vec<Incident>, Vec<Action>) {
         let (mut incidents, mut actions) = (Vec::new(), Vec::new());
         if !self.config.enabled {
             return (incidents, actions);
         }
-        if self.looked_at.is_some_and(|at| seen.now - at > LOOK_GAP_MAX) {
+        let was_away = self.looked_at.is_some_and(|at| seen.now - at > LOOK_GAP_MAX);
+        if std::mem::take(&mut self.is_paused) || was_away {
             for pulse in self.pulses.iter_mut().filter(|pulse| !pulse.is_told) {
                 pulse.moved_at = seen.now;
             }
@@ -328,6 +336,12 @@ mod tests {
         let _ = dog.look(&seen(0, 1));
         assert_eq!(dog.look(&seen(60_000, 1)), (vec![], vec![]));
         assert_eq!(dog.look(&seen(60_400, 1)), (vec![], vec![]));
+        // Nor while it was told not to look.
+        dog.pause();
+        assert_eq!(dog.look(&seen(60_800, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_200, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_600, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_900, 1)).0.len(), 1, "a second after the pause");
     }
 
     #[test]
