@@ -452,7 +452,7 @@ impl WatchThread {
         }
     }
 
-    fn seen(&self, now: MonoNs, clock_step_ms: f64) -> Seen {
+    fn seen(&mut self, now: MonoNs, clock_step_ms: f64) -> Seen {
         let mut threads: Vec<ThreadSeen> = self
             .threads
             .iter()
@@ -462,6 +462,10 @@ impl WatchThread {
                 has_ended: matches!(control.state(), ThreadState::Ended),
                 is_hot: true,
                 panic: control.panic_text().map(str::to_owned),
+                is_starved: self
+                    .dog
+                    .age_of(name, now)
+                    .is_some_and(|age| self.host.is_starved(name, age)),
             })
             .collect();
         threads.push(ThreadSeen {
@@ -470,6 +474,7 @@ impl WatchThread {
             has_ended: false,
             is_hot: false,
             panic: None,
+            is_starved: false,
         });
         threads.push(ThreadSeen {
             name: "main".to_owned(),
@@ -477,6 +482,7 @@ impl WatchThread {
             has_ended: false,
             is_hot: false,
             panic: None,
+            is_starved: false,
         });
         let frames = self.pulse.frames.load(Ordering::Relaxed);
         Seen {

@@ -68,6 +68,8 @@ pub struct ThreadSeen {
     pub is_hot: bool,
     /// What its panic said.
     pub panic: Option<String>,
+    /// It wants to run and the machine does not let it: no fault of its own.
+    pub is_starved: bool,
 }
 
 /// One look.
@@ -139,9 +141,10 @@ impl Watchdog {
         }
     }
 
-    /// Since each thread's heartbeat last moved, in the order they were first seen.
-    pub fn ages(&self, now: MonoNs) -> impl Iterator<Item = (&str, SpanNs)> {
-        self.pulses.iter().map(move |pulse| (pulse.name.as_str(), now - pulse.moved_at))
+    /// Since a thread's heartbeat was last seen to move; `None`: not seen yet.
+    pub fn age_of(&self, name: &str, now: MonoNs) -> Option<SpanNs> {
+        let pulse = self.pulses.iter().find(|pulse| pulse.name == name)?;
+        Some(now - pulse.moved_at)
     }
 
     /// Nobody is watched for a moment: what stands still meanwhile is not counted.
@@ -206,14 +209,18 @@ impl Watchdog {
                 }
                 let still = seen.now - pulse.moved_at;
                 // Beside the line a second is no hang: disks and terminals take that long.
-                if still >= span(self.config.hang_after) && !pulse.is_told && thread.is_hot {
+                let is_hung = still >= span(self.config.hang_after) && !thread.is_starved;
+                if is_hung && !pulse.is_told && thread.is_hot {
                     pulse.is_told = true;
                     let text = format!("has not finished a round for {} ms", still.as_ms());
                     tell(what.clone(), text, "watched");
                 }
                 if still >= span(self.config.act_after) && !pulse.is_acted {
                     pulse.is_acted = true;
-                    let text = format!("hangs for {} ms", still.as_ms());
+                    let text = match thread.is_starved {
+                        true => format!("was not run by the machine for {} ms", still.as_ms()),
+                        false => format!("hangs for {} ms", still.as_ms()),
+                    };
                     match self.config.on_hang {
                         _ if !thread.is_hot => tell(what, text, "none: the line goes on without"),
                         OnHang::Tell => tell(what, text, "none, as watchdog.on_hang says"),
@@ -290,6 +297,7 @@ mod tests {
             has_ended: false,
             is_hot: true,
             panic: None,
+            is_starved: false,
         };
         Seen { now: at(ms), threads: vec![thread], frames: Some(ms as u64), ..Seen::default() }
     }
@@ -327,6 +335,22 @@ mod tests {
         assert_eq!(all.len(), 4, "{all:?}");
         assert!(all[2].contains("BlockEntries") || all[1].contains("hangs"), "{all:?}");
         assert!(all[3].contains("moves again"), "{all:?}");
+    }
+
+    /// A machine that is too busy is no hang of ours; but three seconds without a round are three
+    /// seconds without care for orders, whoever is to blame.
+    #[test]
+    fn one_that_the_machine_does_not_run_is_acted_on_and_not_told_before() {
+        let mut dog = Watchdog::new(WatchdogConfig::default());
+        let mut told = Vec::new();
+        for ms in (0..5_000).step_by(10) {
+            let mut one = seen(ms, 1);
+            one.threads[0].is_starved = true;
+            let (incidents, actions) = dog.look(&one);
+            told.extend(incidents.into_iter().map(|one| (ms, one.text)));
+            assert!(actions.is_empty() || ms == 3_000, "{ms}");
+        }
+        assert_eq!(told, [(3_000, "was not run by the machine for 3000 ms".to_owned())]);
     }
 
     /// A stopped process or a suspended machine: all stood still, and nobody is to blame.
