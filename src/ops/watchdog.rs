@@ -429,7 +429,7 @@ mod tests {
         faulty.clock_step_ms = 0.0;
         faulty.journal_failures = 400;
         assert_eq!(dog.look(&faulty).0, [], "known already");
-        faulty.now = at(60_011);
+        (faulty.now, faulty.frames) = (at(60_011), Some(11));
         let (incidents, actions) = dog.look(&faulty);
         assert!(incidents.iter().any(|one| one.text.contains("400")), "{incidents:?}");
         assert_eq!(actions, [Action::CancelOnly]);
