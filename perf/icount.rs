@@ -6,8 +6,10 @@
 use crate::feed::{Feed, instruments};
 use crate::report::Report;
 use crate::rig::{
-    Line, MARKET, Reach, Rig, RigConfig, Wal, reconciled, risk_stage, send_line, signal_stage,
+    Line, MARKET, Reach, Rig, RigConfig, Venue, Wal, reconciled, risk_stage, send_line,
+    signal_stage,
 };
+use crate::rings::Rings;
 use genesis::base::ids::{Cid, StrategyId, SymbolId};
 use genesis::base::rng::Rng;
 use genesis::base::time::{MonoNs, WallNs};
@@ -37,7 +39,7 @@ const FAIL: f64 = 1.03;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/perf/icount.json");
 
 type Run = fn(u64);
-const FUNCTIONS: [(&str, Run); 17] = [
+const FUNCTIONS: [(&str, Run); 18] = [
     ("decode_book_row", decode_book_row),
     ("decode_trade_row", decode_trade_row),
     ("book_apply", book_apply),
@@ -54,7 +56,8 @@ const FUNCTIONS: [(&str, Run); 17] = [
     ("command_to_frame", command_to_frame),
     ("wal_append", wal_append),
     ("frame_without_order", frame_without_order),
-    ("frame_to_refused_order", frame_to_refused_order),
+    ("order_round_direct", order_round_direct),
+    ("order_round_rings", order_round_rings),
 ];
 
 fn decode_book_row(calls: u64) {
@@ -274,10 +277,26 @@ fn frames(calls: u64, every_changes: u32, reach: Reach) {
 fn frame_without_order(calls: u64) {
     frames(calls, u32::MAX, Reach::Whole);
 }
-/// Up to the first guard that says no once orders are unanswered: the way to a decision, without
-/// the ledger. The whole way is what T1 measures.
-fn frame_to_refused_order(calls: u64) {
-    frames(calls, 1, Reach::Whole);
+/// The whole way, and back: a frame that makes an order, its frame, its report and its fill. What
+/// the stub of the venue needs to say so is in it.
+fn order_round<L: Line>((mut line, mut venue): (L, Venue), calls: u64) {
+    let mut frame = Vec::with_capacity(256);
+    for _ in 0..calls {
+        frame.clear();
+        venue.feed.book_frame(&mut frame);
+        line.give(MARKET, black_box(&frame));
+        venue.settle(&mut line);
+    }
+    venue.check(&line);
+    assert_eq!(line.send_line().sent(), calls, "each frame makes an order");
+}
+fn order_round_direct(calls: u64) {
+    let config = RigConfig { symbols: 1, every_changes: 1, ..RigConfig::default() };
+    order_round(Rig::new(config, Clock::start_unchecked()), calls);
+}
+fn order_round_rings(calls: u64) {
+    let config = RigConfig { symbols: 1, every_changes: 1, ..RigConfig::default() };
+    order_round(Rings::new(config, Clock::start_unchecked()), calls);
 }
 
 /// Runs one function in this process; for the counted children.
@@ -347,7 +366,7 @@ pub fn measure(update: bool, report: &mut Report) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        let each = (more - less) as f64 / (2 * CALLS) as f64;
+        let each = more.saturating_sub(less) as f64 / (2 * CALLS) as f64;
         let each = (each * 10.0).round() / 10.0;
         let before = baseline["counts"][name].as_f64();
         let ratio = before.map_or(1.0, |before| each / before.max(1.0));
