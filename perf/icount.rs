@@ -1,13 +1,12 @@
 //! Instructions of the hot functions that take less than a tenth of a microsecond, where a clock
-//! says little: counted by valgrind's cachegrind, exact to a few in a million, whatever else the
+//! says little: counted by valgrind's callgrind, exact to a few in a million, whatever else the
 //! machine does. Each function runs N and 3 N times in a process of its own; the difference is its
 //! count.
 
-use crate::feed::{Feed, instruments};
+use crate::feed::instruments;
 use crate::report::Report;
 use crate::rig::{
-    Line, MARKET, Reach, Rig, RigConfig, Venue, Wal, reconciled, risk_stage, send_line,
-    signal_stage,
+    Line, MARKET, Rig, RigConfig, Venue, Wal, reconciled, risk_stage, send_line, signal_stage,
 };
 use crate::rings::Rings;
 use genesis::base::ids::{Cid, StrategyId, SymbolId};
@@ -38,6 +37,10 @@ const WARN: f64 = 1.01;
 const FAIL: f64 = 1.03;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/perf/icount.json");
 
+/// Functions of which only a part is counted, and how that part is told to valgrind.
+const TOGGLED: &str = "frame_";
+const TOGGLE: &str = "--toggle-collect=*give_counted*";
+
 type Run = fn(u64);
 const FUNCTIONS: [(&str, Run); 18] = [
     ("decode_book_row", decode_book_row),
@@ -56,8 +59,8 @@ const FUNCTIONS: [(&str, Run); 18] = [
     ("command_to_frame", command_to_frame),
     ("wal_append", wal_append),
     ("frame_without_order", frame_without_order),
-    ("order_round_direct", order_round_direct),
-    ("order_round_rings", order_round_rings),
+    ("frame_to_order_direct", frame_to_order_direct),
+    ("frame_to_order_rings", frame_to_order_rings),
 ];
 
 fn decode_book_row(calls: u64) {
@@ -253,50 +256,43 @@ fn wal_append(calls: u64) {
         assert!(wal.keep(black_box(&record)));
     }
 }
-fn frames(calls: u64, every_changes: u32, reach: Reach) {
-    let config = RigConfig { symbols: 1, every_changes, ..RigConfig::default() };
-    let (mut rig, mut venue) = Rig::new(config, Clock::start_unchecked());
-    rig.back.reach = reach;
-    // The same frames in both runs, so that making them costs the same; orders are left unanswered
-    // until there are some.
-    let mut all = Vec::new();
-    let mut feed = std::mem::replace(&mut venue.feed, Feed::new(1, 1));
-    let ends: Vec<usize> = (0..3 * CALLS)
-        .map(|_| {
-            feed.book_frame(&mut all);
-            all.len()
-        })
-        .collect();
-    let mut from = 0;
-    for end in &ends[..calls as usize] {
-        rig.give(MARKET, black_box(&all[from..*end]));
-        from = *end;
-        rig.done().sent.clear();
-    }
-}
+/// A book update that nobody acts on.
 fn frame_without_order(calls: u64) {
-    frames(calls, u32::MAX, Reach::Whole);
-}
-/// The whole way, and back: a frame that makes an order, its frame, its report and its fill. What
-/// the stub of the venue needs to say so is in it.
-fn order_round<L: Line>((mut line, mut venue): (L, Venue), calls: u64) {
+    let config = RigConfig { symbols: 1, every_changes: u32::MAX, ..RigConfig::default() };
+    let (mut rig, mut venue) = Rig::new(config, Clock::start_unchecked());
     let mut frame = Vec::with_capacity(256);
     for _ in 0..calls {
         frame.clear();
         venue.feed.book_frame(&mut frame);
-        line.give(MARKET, black_box(&frame));
+        give_counted(&mut rig, &frame);
+    }
+}
+
+/// What alone is counted of a round: `TOGGLE` names it.
+#[inline(never)]
+fn give_counted<L: Line>(line: &mut L, frame: &[u8]) {
+    line.give(MARKET, black_box(frame));
+}
+/// From the bytes of a frame to those of its order. The stub of the venue fills each order, so that
+/// the next one finds the same state; that is not counted.
+fn frames_to_orders<L: Line>((mut line, mut venue): (L, Venue), calls: u64) {
+    let mut frame = Vec::with_capacity(256);
+    for _ in 0..calls {
+        frame.clear();
+        venue.feed.book_frame(&mut frame);
+        give_counted(&mut line, &frame);
         venue.settle(&mut line);
     }
     venue.check(&line);
     assert_eq!(line.send_line().sent(), calls, "each frame makes an order");
 }
-fn order_round_direct(calls: u64) {
+fn frame_to_order_direct(calls: u64) {
     let config = RigConfig { symbols: 1, every_changes: 1, ..RigConfig::default() };
-    order_round(Rig::new(config, Clock::start_unchecked()), calls);
+    frames_to_orders(Rig::new(config, Clock::start_unchecked()), calls);
 }
-fn order_round_rings(calls: u64) {
+fn frame_to_order_rings(calls: u64) {
     let config = RigConfig { symbols: 1, every_changes: 1, ..RigConfig::default() };
-    order_round(Rings::new(config, Clock::start_unchecked()), calls);
+    frames_to_orders(Rings::new(config, Clock::start_unchecked()), calls);
 }
 
 /// Runs one function in this process; for the counted children.
@@ -313,8 +309,12 @@ pub fn run(name: &str, calls: u64) -> bool {
 /// Instructions of a child that makes so many calls.
 fn count(name: &str, calls: u64) -> Result<u64, String> {
     let exe = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Process::new("valgrind")
-        .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
+    let mut valgrind = Process::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    if name.starts_with(TOGGLED) {
+        valgrind.arg(TOGGLE);
+    }
+    let output = valgrind
         .arg(exe)
         .args(["count-one", name, &calls.to_string()])
         .output()
@@ -323,7 +323,7 @@ fn count(name: &str, calls: u64) -> Result<u64, String> {
     if !output.status.success() {
         return Err(format!("{name}: the counted child failed: {words}"));
     }
-    let line = words.lines().find(|line| line.contains("I") && line.contains("refs:"));
+    let line = words.lines().find(|line| line.contains("Collected :"));
     let digits: String = line
         .unwrap_or_default()
         .rsplit(':')

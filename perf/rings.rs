@@ -135,6 +135,7 @@ impl Rings {
             clock: clock.clone(),
             tap: TapTx::new(Some(signal_row_tx), clock.clone()),
             data_age: new_age_board(),
+            age_waiting: None,
             halt: Halt::new(None),
         };
         let links = RiskLinks {
