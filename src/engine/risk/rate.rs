@@ -93,12 +93,14 @@ impl Repeats {
         let remembered = number < self.count && self.count - number <= Self::REMEMBERED as u64;
         remembered.then(|| &self.last[number as usize % Self::REMEMBERED])
     }
-    /// How often this order was sent within `window`, as far as remembered.
+    /// How often this order was sent within `window`, as far as remembered; counted up to `most`.
     #[inline]
-    pub(super) fn count(&self, key: u64, now: MonoNs, window: SpanNs) -> usize {
+    pub(super) fn count(&self, key: u64, now: MonoNs, window: SpanNs, most: usize) -> usize {
         let mut sent = self.find(key).map(|place| &self.last[place]);
         let mut times = 0;
-        while let Some(order) = sent.filter(|order| now - order.at < window) {
+        while times < most
+            && let Some(order) = sent.filter(|order| now - order.at < window)
+        {
             times += 1;
             sent = self.numbered(order.before);
         }
@@ -155,7 +157,8 @@ mod tests {
             let window = SpanNs(rng.below(200) as i64);
             let recent = all.iter().rev().take(Repeats::REMEMBERED);
             let plain = recent.filter(|(known, at)| *known == key && now - *at < window).count();
-            assert_eq!(repeats.count(key, now, window), plain);
+            assert_eq!(repeats.count(key, now, window, usize::MAX), plain);
+            assert_eq!(repeats.count(key, now, window, 3), plain.min(3));
             most = most.max(plain);
             if rng.below(3) > 0 {
                 repeats.note(key, now);
