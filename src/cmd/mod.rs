@@ -39,6 +39,8 @@ mod reach;
 #[cfg(feature = "net")]
 mod record;
 mod replay;
+#[cfg(feature = "net")]
+mod rest;
 mod run;
 #[cfg(feature = "net")]
 mod secrets;

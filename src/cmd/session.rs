@@ -9,34 +9,36 @@ use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
 use super::memory::{self, MemoryHome};
 use super::operate::{Beside, Operate, RunFacts};
 use super::outside;
+use super::rest::{self, PlaneSetup, Records, RestSide, start_plane};
 use super::watch::Watch;
 use crate::base::bounded::Text;
 use crate::base::time::{MonoNs, SpanNs, WallNs};
-use crate::base::units::Qty;
 use crate::config::{Config, Environment, MarketSource, OnStop, Speed, values_text};
 use crate::exchange::{Exchange, Synthetic};
 use crate::io::clock::Clock;
 use crate::io::input_log::{self, InputLogWriter, LogHeader};
-use crate::io::rest::{Method, RestRequest, RestTransport};
 use crate::io::tls_server::ServerTls;
 use crate::io::{syscall, wal};
-use crate::line::nonce::NonceAllocator;
+use crate::line::rest::Reason;
 use crate::model::{Bar, Body, Instrument, OperatorCommand, OperatorVerb, Rank};
 use crate::ops::journal::OrderTracker;
 use crate::ops::logger::{self, LogFile};
 use crate::ops::report::{Build, Report};
-use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, RunDir};
+use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, REST_FILE, RunDir};
 use crate::ops::view::View;
 use crate::ops::waterfall::WaterfallWriter;
 use crate::ring::Latch;
 use crate::runtime::cold::journal::{JournalStats, JournalThread};
+use crate::runtime::cold::listing::Listing;
+use crate::runtime::cold::rest::RestPlan;
 use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
+use crate::runtime::plane::{PlaneCall, RestPlane};
 use crate::runtime::server::{
     FaultScript, Faulty, Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording,
 };
 use crate::runtime::topology::{LinkKind, Topology};
-use crate::venue::rest::{PairInfo, RestCall, RestSink, parse_reply};
+use crate::venue::rest::{RestCall, RestSink, parse_reply};
 use crate::venue::sign::ApiKey;
 use crate::venue::symbols::SymbolTable;
 use std::path::{Path, PathBuf};
@@ -50,10 +52,10 @@ const DRAIN_FOR: SpanNs = SpanNs::from_s(10);
 const QUIET_FOR: SpanNs = SpanNs::from_ms(500);
 /// Between the first full readiness and the seal: by then every path has been walked once.
 const WARM_FOR: SpanNs = SpanNs::from_s(5);
-/// Tries of one read at start: the venue may just be starting.
-const START_TRIES: u32 = 5;
-/// Longest path of a public call, bytes.
-const PATH_MAX: usize = 256;
+/// A read of history waits at most so long for its turn.
+const WARM_UP_FRESH_FOR: Duration = Duration::from_secs(10);
+/// How long REST calls in flight may take at the end.
+const LANES_GRACE: Duration = Duration::from_secs(1);
 
 /// The exchange inside this process.
 type Embedded = ServerHandle<Faulty<Exchange>>;
@@ -99,14 +101,37 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     }
     let topology = super::engine::resolve_topology(&config)?;
     let venue = start_venue(&mut config, &request, &run_dir, &topology, started_at)?;
+    // Keys of an exchange in this process live as long as it; others are shared with whoever
+    // signs with them on this machine.
+    let nonce_dir = match venue.embedded {
+        Some(_) => run_dir.file("nonces"),
+        None => root.join("nonces"),
+    };
+    let nonces = rest::nonces(&nonce_dir, outside::EMBEDDED_KEY).map_err(bad_input)?;
+    let records = Records::default();
+    if config.rest.calls_log_mib_max > 0 {
+        let size_max = config.rest.calls_log_mib_max << 20;
+        let file = LogFile::create(&run_dir.file(REST_FILE), size_max, 2).map_err(failed)?;
+        records.0.lock().log_to(Box::new(file));
+    }
+    let setup = PlaneSetup {
+        config: &config,
+        public_url: venue.rest_url.clone(),
+        private_url: venue.rest_url.clone(),
+        ca: venue.ca.as_ref(),
+        keys: rest::embedded_keys(&nonces).map_err(failed)?,
+        lanes: config.rest.lanes,
+        is_kept_warm: true,
+        cpus: &topology.cold_cpus,
+    };
+    let (plane, lanes) =
+        start_plane(setup, Box::new(records.clone()), &clock).map_err(bad_input)?;
+    let saved = rest::saved_list(&root, &config, request.attach.as_deref());
+    let list = rest::listing(&config, &plane, &clock, saved.as_deref()).map_err(failed)?;
+    let registry = list.registry().ok_or_else(|| failed("there is no list of pairs"))?;
+    let instruments = rest::instruments(&mut config, registry).map_err(bad_input)?;
     std::fs::write(run_dir.file(CONFIG_FILE), values_text(&config)).map_err(failed)?;
-
-    let trust = outside::trust(venue.ca.as_ref());
-    let mut rest = RestTransport::new(&outside::rest(&config, trust))
-        .map_err(|e| bad_input(format!("REST: {e}")))?;
-    let listed = listed_pairs(&mut rest, &venue.rest_url)?;
-    let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
-    let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
+    let warm_up = warm_up(&config, &plane, &instruments);
     let account = account_name(&config).to_owned();
     // The account of an exchange in this process begins with it: there is nothing to remember.
     let home = match venue.embedded {
@@ -145,15 +170,12 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         rest_url: venue.rest_url.clone(),
         ca: venue.ca.clone(),
         account: account.clone(),
+        nonces: nonce_dir,
+        saved_list: saved.clone(),
     };
     std::fs::write(run_dir.file(VENUE_FILE), kill::json_text(&place)).map_err(failed)?;
-    let nonces = NonceAllocator::new(0);
     let desk = Desk {
-        rest: RestTransport::new(&outside::rest(&config, outside::trust(venue.ca.as_ref())))
-            .map_err(|e| bad_input(format!("REST: {e}")))?,
-        url: venue.rest_url.clone(),
-        key: key("kill")?,
-        nonces: nonces.clone(),
+        plane: plane.clone(),
         instruments: instruments.clone(),
         wallet: config.trading.wallet,
         leverage: config.trading.leverage,
@@ -164,11 +186,13 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         target: target.clone(),
         session: outside::private(&config),
         key: key("trade")?,
-        rest_key: key("rest")?,
-        nonces,
-        rest,
-        rest_url: venue.rest_url.clone(),
-        rest_retries_max: config.rest.retries_max,
+        nonces: nonces.clone(),
+        rest: RestPlan {
+            plane: plane.clone(),
+            account_apart: SpanNs::from_s(config.rest.account_interval_s as i64),
+            cancel_only_when_down: config.rest.cancel_only_when_down,
+            listing: Some(Listing::new(list, saved, &instruments, config.trading.wallet)),
+        },
         connect: outside::connect(&config, true),
     };
     let plan = EnginePlan {
@@ -231,6 +255,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         running,
         watch,
         venue,
+        rest: RestSide::new(plane, lanes, records, nonces),
         journal,
         journal_stop,
         wal_dir,
@@ -342,89 +367,39 @@ fn start_venue(
     })
 }
 
-/// What the public replies at start tell.
+/// Bars of a reply.
 #[derive(Default)]
-struct StartFacts {
-    listed: Vec<(String, Qty, Qty)>,
-    bars: Vec<Bar>,
-}
-impl RestSink for StartFacts {
-    fn pair_info(&mut self, name: &[u8], info: PairInfo) {
-        let name = String::from_utf8_lossy(name).into_owned();
-        self.listed.push((name, info.qty_min, info.qty_max));
-    }
+struct Bars(Vec<Bar>);
+impl RestSink for Bars {
     fn bar(&mut self, bar: Bar) {
-        self.bars.push(bar);
+        self.0.push(bar);
     }
-}
-
-/// One public read, tried a few times.
-fn get(
-    rest: &mut RestTransport,
-    rest_url: &str,
-    call: &RestCall,
-    table: &SymbolTable,
-) -> Result<StartFacts, RunError> {
-    let mut path = [0; PATH_MAX];
-    let len = call.write_path(table, &mut path).map_err(|e| failed(format!("{call:?}: {e:?}")))?;
-    let url = format!("{rest_url}/v2/{}", String::from_utf8_lossy(&path[..len]));
-    let request =
-        RestRequest { method: Method::Get, url: &url, headers: &[], body: &[], total_max: None };
-    let mut last = String::new();
-    for attempt in 0..START_TRIES {
-        if attempt > 0 {
-            std::thread::sleep(Duration::from_millis(100 << attempt)); // tidy-ok: start-up, cold
-        }
-        match rest.call(&request) {
-            Ok(reply) => {
-                let mut facts = StartFacts::default();
-                match parse_reply(call, reply.status, &reply.body, table, &mut facts) {
-                    Ok(_) => return Ok(facts),
-                    Err(error) => last = format!("HTTP {}: {}", error.status, error.text),
-                }
-            }
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(RunError::Failed(format!("{url}: {last}; is the venue there?")))
-}
-
-/// What the venue lists, with its order sizes: name without `t`, smallest, largest.
-pub(super) fn listed_pairs(
-    rest: &mut RestTransport,
-    rest_url: &str,
-) -> Result<Vec<(String, Qty, Qty)>, RunError> {
-    let none = SymbolTable::new(&[]);
-    let mut listed = Vec::new();
-    for futures in [false, true] {
-        let facts = get(rest, rest_url, &RestCall::ConfInfo { futures }, &none)?;
-        listed.extend(facts.listed);
-    }
-    Ok(listed)
 }
 
 /// Closed bars of the past for the indicators; read once, and done without where they are missing.
-fn warm_up(
-    config: &Config,
-    rest: &mut RestTransport,
-    rest_url: &str,
-    instruments: &[Instrument],
-) -> Vec<Body> {
-    let mut bodies = Vec::new();
+fn warm_up(config: &Config, plane: &RestPlane, instruments: &[Instrument]) -> Vec<Body> {
     let limit = u16::try_from(config.signal.warmup_bars).unwrap_or(u16::MAX);
     if limit == 0 {
-        return bodies;
+        return Vec::new();
     }
     let table = SymbolTable::new(instruments);
+    let read = |call: &RestCall| -> Result<Vec<Bar>, String> {
+        let asked = PlaneCall::of(call, Reason::WarmUp, &table, WARM_UP_FRESH_FOR)
+            .map_err(|error| format!("{call:?}: {error:?}"))?;
+        let path = asked.path.clone();
+        let reply = plane.call(asked).map_err(|error| format!("{path}: {error}"))?;
+        let mut bars = Bars::default();
+        parse_reply(call, reply.status, &reply.body, &table, &mut bars)
+            .map_err(|error| format!("{path}: {:?}", error.kind))?;
+        Ok(bars.0)
+    };
+    let mut bodies = Vec::new();
     for instrument in instruments {
         for timeframe in &config.signal.timeframes {
             let (symbol, timeframe) = (instrument.id, *timeframe);
-            let call = RestCall::CandlesHist { symbol, timeframe, limit, end: None };
-            match get(rest, rest_url, &call, &table) {
-                Ok(facts) => bodies.extend(facts.bars.into_iter().map(Body::Bar)),
-                Err(RunError::BadInput(words) | RunError::Failed(words)) => {
-                    log::warn!("no history, indicators start cold: {words}");
-                }
+            match read(&RestCall::CandlesHist { symbol, timeframe, limit, end: None }) {
+                Ok(bars) => bodies.extend(bars.into_iter().map(Body::Bar)),
+                Err(words) => log::warn!("no history, indicators start cold: {words}"),
             }
         }
     }
@@ -448,6 +423,7 @@ pub(super) struct Session {
     pub(super) running: Running,
     pub(super) watch: Watch,
     venue: Venue,
+    pub(super) rest: RestSide,
     journal: ColdThread<JournalThread>,
     journal_stop: Arc<AtomicBool>,
     wal_dir: PathBuf,
@@ -470,6 +446,7 @@ impl Session {
     fn round(&mut self) {
         self.watch.drain(&mut self.running.taps);
         self.watch.tracker.flush();
+        self.rest.recover(self.watch.nonces_refused);
         self.kill.round(&self.running.latch, self.watch.account());
         self.control.round(
             &mut self.running,
@@ -490,6 +467,7 @@ impl Session {
             run_dir: &self.run_dir,
             topology: &self.topology,
             instruments: &self.instruments,
+            rest: &self.rest,
         };
         self.operate.round(&mut self.watch, &mut self.running, &mut self.kill, &facts);
         if let Some(account) = self.watch.account()
@@ -613,6 +591,7 @@ impl Session {
         let elapsed = self.clock.mono() - MonoNs(0);
         self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
+        self.rest.stop(LANES_GRACE);
         self.watch.drain(&mut taps);
         self.watch.tracker.close();
         self.control.close();

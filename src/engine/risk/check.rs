@@ -47,6 +47,8 @@ impl RiskStage {
         let entry = draft.class == Class::Entry;
         let (row, goal) = (self.marks[index], self.goals[index]);
         let sums = self.ledger.symbol(symbol);
+        // Not in the venue's table any more.
+        guards.ask(Guard::Instrument, entry && self.delisted[index])?;
         guards.ask(Guard::NotReady, !ready)?;
         if !rank.allows(draft.class) {
             return self.refuse_by_rank();

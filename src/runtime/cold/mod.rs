@@ -2,6 +2,7 @@
 
 pub mod dial;
 pub mod journal;
+pub mod listing;
 pub mod rest;
 
 use crate::io::syscall;
