@@ -124,23 +124,24 @@ impl Look {
 }
 
 /// Why there is no good answer; the exit code is the caller's to give back.
-struct Trouble {
-    code: u8,
-    words: String,
+pub(super) struct Trouble {
+    pub(super) code: u8,
+    pub(super) words: String,
 }
-fn trouble(code: u8, words: impl std::fmt::Display) -> Trouble {
+pub(super) fn trouble(code: u8, words: impl std::fmt::Display) -> Trouble {
     Trouble { code, words: words.to_string() }
 }
 
-struct Engine {
-    dir: PathBuf,
+/// A run and its control port.
+pub(super) struct Engine {
+    pub(super) dir: PathBuf,
     /// `127.0.0.1:40123`.
-    address: String,
+    pub(super) address: String,
 }
 
 impl Engine {
     /// The newest run, or the one that `dir` names.
-    fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
+    pub(super) fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
         let root = places(dir).root();
         let is_run = root.join(ADDRESS_FILE).exists();
         let run = if is_run {
@@ -163,7 +164,7 @@ impl Engine {
         Ok(Engine { dir, address })
     }
 
-    fn token(&self, scope: Scope) -> Result<String, Trouble> {
+    pub(super) fn token(&self, scope: Scope) -> Result<String, Trouble> {
         read_token(&self.dir, scope).map_err(|error| {
             let words = format!("the token in `{}` cannot be read: {error}", self.dir.display());
             trouble(exit::BAD_INPUT, words)
@@ -171,7 +172,7 @@ impl Engine {
     }
 
     /// One request; status and body of the answer.
-    fn ask(
+    pub(super) fn ask(
         &self,
         scope: Scope,
         method: &str,
@@ -210,7 +211,7 @@ impl Engine {
     }
 }
 
-fn ended(result: Result<u8, Trouble>) -> u8 {
+pub(super) fn ended(result: Result<u8, Trouble>) -> u8 {
     result.unwrap_or_else(|trouble| {
         complain(trouble.words);
         trouble.code
@@ -218,7 +219,7 @@ fn ended(result: Result<u8, Trouble>) -> u8 {
 }
 
 /// What an error reply says.
-fn error_words(body: &str) -> String {
+pub(super) fn error_words(body: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Body {
         error: String,

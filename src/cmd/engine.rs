@@ -39,6 +39,8 @@ pub struct RunRequest {
     pub attach: Option<String>,
     /// What the environment says to a service.
     pub service: Service,
+    /// A drill: the wall clock of the run is stepped once, by so many ms, after so long.
+    pub clock_step: Option<(i64, Duration)>,
 }
 
 /// Why a run did not come to a report.

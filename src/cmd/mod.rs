@@ -16,6 +16,8 @@ mod config;
 #[cfg(feature = "net")]
 mod control;
 mod doctor;
+#[cfg(feature = "net")]
+mod drill;
 mod engine;
 #[cfg(feature = "net")]
 mod gaps;
@@ -49,6 +51,8 @@ mod session;
 mod simulate;
 #[cfg(feature = "net")]
 mod symbols;
+#[cfg(feature = "net")]
+mod top;
 #[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
@@ -132,6 +136,13 @@ enum Command {
     #[cfg(feature = "net")]
     #[command(flatten)]
     Client(client::ClientCommand),
+    /// Practise an incident against an exchange of ours; passed or failed, line by line.
+    #[cfg(feature = "net")]
+    #[command(after_help = drill::MANUAL)]
+    Drill(drill::DrillArgs),
+    /// A running engine on the terminal, as the dashboard shows it.
+    #[cfg(feature = "net")]
+    Top(top::TopArgs),
     /// What the venue lists, and which pair a name stands for.
     #[cfg(feature = "net")]
     Symbols(symbols::SymbolsArgs),
@@ -173,6 +184,10 @@ pub fn main() -> ExitCode {
         Some(Command::Reset(args)) => control::word("reset", &args),
         #[cfg(feature = "net")]
         Some(Command::Guards(args)) => control::word("guards", &args),
+        #[cfg(feature = "net")]
+        Some(Command::Drill(args)) => drill::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Top(args)) => top::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Symbols(args)) => symbols::run(&args),
         #[cfg(feature = "net")]

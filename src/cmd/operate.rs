@@ -67,6 +67,8 @@ struct Pulse {
     is_on: AtomicBool,
     stop: AtomicBool,
     halt: Mutex<Option<String>>,
+    /// Why the watchdog has raised the latch; empty: it has not.
+    latched: Mutex<&'static str>,
 }
 
 pub(super) struct Operate {
@@ -213,7 +215,10 @@ impl Operate {
             rest,
             rest_stats: &running.rest_stats,
             journal: &self.journal,
-            doing: &self.doing,
+            doing: match self.doing.as_str() {
+                "" => *self.pulse.latched.lock(),
+                doing => doing,
+            },
         });
         self.pulse.frames.store(status.counts.frames, Ordering::Relaxed);
         self.hub.publish(status);
@@ -257,6 +262,9 @@ impl Operate {
         let symbol = ask.symbol.as_deref();
         if let Err(words) = control(ask.verb, symbol, &ask.reason, running, kill, instruments) {
             return refuse(pending.ask, &words);
+        }
+        if ask.verb == OperatorVerb::Reset {
+            *self.pulse.latched.lock() = "";
         }
         self.doing = match ask.verb {
             OperatorVerb::Resume | OperatorVerb::Reset | OperatorVerb::CancelAll => String::new(),
@@ -464,7 +472,14 @@ impl WatchThread {
 
     fn act(&self, action: Action) {
         match action {
-            Action::BlockEntries => self.latch.raise(Rank::EntriesBlocked as u8),
+            Action::BlockEntries => {
+                *self.pulse.latched.lock() = "no market data came; reset when it comes again";
+                self.latch.raise(Rank::EntriesBlocked as u8);
+            }
+            Action::CancelOnly => {
+                *self.pulse.latched.lock() = "the journal cannot be written; make room, then reset";
+                self.latch.raise(Rank::CancelOnly as u8);
+            }
             Action::Halt { why } => {
                 self.latch.raise(Rank::CancelOnly as u8);
                 self.pulse.halt.lock().get_or_insert(why);

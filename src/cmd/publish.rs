@@ -310,6 +310,7 @@ impl Watch {
             tap_dropped: self.tap_dropped,
             orders_partly_filled: self.tracker.tally.partly,
             journal_failures: around.journal.failures.load(Ordering::Relaxed),
+            log_lines_lost: logger::current().map_or(0, logger::Logger::lost),
             ..Counts::default()
         };
         if let Some(account) = &self.account {

@@ -268,6 +268,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         topology,
         started_at,
         cids,
+        cids_told: false,
         warm: Warm::No,
         copied_at_s: 0,
     };
@@ -436,6 +437,8 @@ pub(super) struct Session {
     pub(super) topology: Topology,
     pub(super) started_at: WallNs,
     cids: CidMark,
+    /// That they cannot be kept ahead is told once: on a full disk the log is full, too.
+    cids_told: bool,
     warm: Warm,
     /// Second of the last copy of the risk state.
     copied_at_s: u64,
@@ -455,6 +458,13 @@ impl Session {
             self.watch.levels(),
             self.watch.account().map(|account| account.rank),
         );
+        if let Some((step_ms, after)) = self.request.clock_step
+            && u128::from(self.clock.mono().0) >= after.as_nanos()
+        {
+            log::warn!("drill: the wall clock is stepped by {step_ms} ms");
+            self.clock.step_wall(SpanNs::from_ms(step_ms));
+            self.request.clock_step = None;
+        }
         let second = self.clock.mono().0 / 1_000_000_000;
         if let Some(home) = &mut self.home
             && second != self.copied_at_s
@@ -473,7 +483,9 @@ impl Session {
         if let Some(account) = self.watch.account()
             && let Err(words) = self.cids.keep_ahead(account.cid_last)
         {
-            log::error!("client ids cannot be kept ahead, no more entries: {words}");
+            if !std::mem::replace(&mut self.cids_told, true) {
+                log::error!("client ids cannot be kept ahead, no more entries: {words}");
+            }
             self.running.latch.raise(Rank::EntriesBlocked as u8);
         }
         let now = self.clock.mono();

@@ -260,6 +260,9 @@ pub struct Counts {
     pub refused: u64,
     pub intents: u64,
     pub journal_failures: u64,
+    /// Log lines that the disk refused.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }
 
 /// Names that operators know; per endpoint below.

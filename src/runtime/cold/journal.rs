@@ -62,7 +62,7 @@ impl JournalThread {
 
     fn fail(&self, error: &std::io::Error) {
         if self.stats.failures.fetch_add(1, Ordering::Relaxed) == 0 {
-            log::error!("journal: {error}; the input log ends here, trading goes on");
+            log::error!("journal: {error}; the log of this run ends here");
         }
     }
 }
