@@ -37,3 +37,5 @@ pub mod socket;
 pub mod taps;
 pub mod topology;
 pub mod wait;
+#[cfg(feature = "net")]
+mod ws_bytes;
