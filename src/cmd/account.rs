@@ -1,7 +1,7 @@
 //! What a run's stages counted, put into the report.
 
 use super::assemble::utc_text;
-use super::engine::{Ending, hash_text};
+use super::request::{Ending, hash_text};
 use super::watch::{Watch, currency_of};
 use crate::base::ids::SymbolId;
 use crate::base::time::WallNs;

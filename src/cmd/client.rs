@@ -2,7 +2,7 @@
 //! `dashboard`, `alerts`. Each is one request to the control port of the newest run, with the token
 //! of its directory. What acts on the engine is in `control`.
 
-use super::control::WordArgs;
+use super::options::WordArgs;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
 use crate::ops::http::{ADDRESS_FILE, Scope, read_token};
@@ -312,7 +312,7 @@ fn alerts(args: &AlertsArgs) -> u8 {
         AlertsCommand::List(show) => look(Look::Alerts, show),
         AlertsCommand::Test { config, set } => {
             let sources = crate::config::Sources { file: config.clone(), overrides: set.clone() };
-            let Some(config) = super::run::load(&sources) else { return exit::BAD_INPUT };
+            let Some(config) = super::options::load(&sources) else { return exit::BAD_INPUT };
             test_alerts(&config)
         }
     }

@@ -2,9 +2,9 @@
 //! port, tells alerts, looks after the threads. All on cold threads; the run hands over copies.
 
 use super::control::{control, reset_words};
-use super::engine::{RunError, Service, bad_input, failed};
 use super::kill::KillWatch;
 use super::publish::Around;
+use super::request::{RunError, Service, bad_input, failed};
 use super::rest::RestSide;
 use super::watch::Watch;
 use crate::base::time::{MonoNs, SpanNs};

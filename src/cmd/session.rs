@@ -3,12 +3,12 @@
 
 use super::assemble::{self, Context};
 use super::control::ControlDesk;
-use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
 use super::ids::CidMark;
 use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
 use super::memory::{self, MemoryHome};
 use super::operate::{Beside, Operate, RunFacts};
 use super::outside;
+use super::request::{Ending, RunError, RunRequest, bad_input, failed};
 use super::rest::{self, PlaneSetup, Records, RestSide, start_plane};
 use super::watch::Watch;
 use crate::base::bounded::Text;
@@ -99,7 +99,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     {
         logger.copy_to(file);
     }
-    let topology = super::engine::resolve_topology(&config)?;
+    let topology = super::request::resolve_topology(&config)?;
     let venue = start_venue(&mut config, &request, &run_dir, &topology, started_at)?;
     // Keys of an exchange in this process live as long as it; others are shared with whoever
     // signs with them on this machine.
