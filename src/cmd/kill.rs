@@ -82,6 +82,9 @@ pub(super) struct KillRecord {
     pub flat: bool,
     /// From the pull to the venue's word.
     pub took_ms: u64,
+    /// From the pull to the first cancel's bytes; absent where nothing was to be cancelled, or the
+    /// pull was a signal, whose moment is not known.
+    pub first_cancel_us: Option<u64>,
     pub cancels: u32,
     pub closes: u32,
     /// Paid for it. `direct`: against the middles when it began; `line`: P&L before less P&L after,
@@ -280,6 +283,8 @@ impl Desk {
                 let mut ids = [OrderId::NONE; 16];
                 ids[..some.len()].copy_from_slice(some);
                 record.cancels += 1;
+                let since_us = (self.clock.mono() - begun).0 / 1_000;
+                record.first_cancel_us.get_or_insert(since_us.max(0).unsigned_abs());
                 if let Err(words) = self.call(&table, &RestCall::CancelMulti { ids }) {
                     record.troubles.push(words);
                 }
@@ -436,11 +441,18 @@ impl KillWatch {
     }
     /// No entry leaves from here on; the line cancels and closes.
     pub(super) fn pull(&mut self, latch: &Latch) {
-        latch.kill(Rank::ReduceOnly as u8);
+        latch.kill_at(Rank::ReduceOnly as u8, self.desk.clock.tsc().0);
         self.pulled_at = Some(self.desk.clock.mono());
     }
     /// One round of the run's loop.
-    pub(super) fn round(&mut self, latch: &Latch, account: Option<&RiskSnapshot>) {
+    ///
+    /// `first_cancel_us`: from the pull to the first cancel that the line has sent since.
+    pub(super) fn round(
+        &mut self,
+        latch: &Latch,
+        account: Option<&RiskSnapshot>,
+        first_cancel_us: Option<u64>,
+    ) {
         let now = self.desk.clock.mono();
         if (now - self.looked_at).0 >= LOOK_EVERY_NS {
             self.looked_at = now;
@@ -475,6 +487,7 @@ impl KillWatch {
             let table = SymbolTable::new(&self.desk.instruments.clone());
             let mut record = KillRecord {
                 by: "line",
+                first_cancel_us,
                 reason: self.reason(account),
                 slippage: self.pnl.saturating_sub(pnl).to_string(),
                 at: utc(self.desk.clock.wall()),
@@ -651,12 +664,12 @@ mod tests {
             KillWatch::start(file.clone(), record.clone(), &latch, desk(), cids).unwrap();
         let stage = RiskStage::new(RiskConfig::default(), OrdersConfig::default(), &instruments);
         let account = stage.snapshot();
-        watch.round(&latch, Some(&account));
+        watch.round(&latch, Some(&account), None);
         assert_eq!(latch.rank(), Rank::Running as u8);
         std::fs::write(&file, "smoke").unwrap();
         let begun = watch.desk.clock.mono();
         while !record.exists() {
-            watch.round(&latch, Some(&account));
+            watch.round(&latch, Some(&account), None);
             assert!((watch.desk.clock.mono() - begun).as_ms() < 20_000, "never went directly");
             std::thread::sleep(Duration::from_millis(20));
         }

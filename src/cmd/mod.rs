@@ -20,7 +20,11 @@ mod engine;
 #[cfg(feature = "net")]
 mod gaps;
 #[cfg(feature = "net")]
+mod history;
+#[cfg(feature = "net")]
 mod ids;
+#[cfg(feature = "net")]
+mod journal;
 #[cfg(feature = "net")]
 mod keys;
 #[cfg(feature = "net")]
@@ -126,10 +130,13 @@ enum Command {
     Reset(control::WordArgs),
     /// Every guard with what it blocked and how far it is from its limit.
     #[cfg(feature = "net")]
-    Guards(control::WordArgs),
+    Guards(control::GuardsArgs),
     #[cfg(feature = "net")]
     #[command(flatten)]
     Client(client::ClientCommand),
+    /// Check what a run has written down, or make a history (SQLite) of it.
+    #[cfg(feature = "net")]
+    Journal(journal::JournalArgs),
     /// What the venue lists, and which pair a name stands for.
     #[cfg(feature = "net")]
     Symbols(symbols::SymbolsArgs),
@@ -170,7 +177,9 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Some(Command::Reset(args)) => control::word("reset", &args),
         #[cfg(feature = "net")]
-        Some(Command::Guards(args)) => control::word("guards", &args),
+        Some(Command::Guards(args)) => control::guards(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Journal(args)) => journal::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Symbols(args)) => symbols::run(&args),
         #[cfg(feature = "net")]

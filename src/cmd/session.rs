@@ -4,6 +4,7 @@
 use super::assemble::{self, Context};
 use super::control::ControlDesk;
 use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
+use super::history::{self, HistoryKeeper, history_path};
 use super::ids::CidMark;
 use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
 use super::memory::{self, MemoryHome};
@@ -19,6 +20,7 @@ use crate::io::clock::Clock;
 use crate::io::input_log::{self, InputLogWriter, LogHeader};
 use crate::io::rest::{Method, RestRequest, RestTransport};
 use crate::io::tls_server::ServerTls;
+use crate::io::wal_copy::{WAL_COPY_FILE, WalCopy};
 use crate::io::{syscall, wal};
 use crate::line::nonce::NonceAllocator;
 use crate::model::{Bar, Body, Instrument, OperatorCommand, OperatorVerb, Rank};
@@ -199,11 +201,23 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let names = instruments.iter().map(|row| row.name.as_str().to_owned()).collect();
     let tracker = OrderTracker::new(clock.clone(), names, Some(writer));
     let watch = Watch::new(&config, &instruments, tracker, clock.clone());
+    let history = match config.journal.history {
+        false => None,
+        true => {
+            let path = history_path(&root, run_dir.path(), &account, venue.embedded.is_some());
+            let facts = history::run_row(&config, &account, started_at);
+            let cpus = &topology.cold_cpus;
+            let run = run_dir.id();
+            Some(HistoryKeeper::start(&path, &run, &facts, &instruments, cpus).map_err(bad_input)?)
+        }
+    };
     let journal_stats: Arc<JournalStats> = Arc::default();
     let journal_stop = Arc::new(AtomicBool::new(false));
     let journal = JournalThread {
         input_log: log_writer,
         wal: wal_tail,
+        wal_copy: Some(WalCopy::create(&run_dir.file(WAL_COPY_FILE)).map_err(failed)?),
+        history: history.as_ref().map(HistoryKeeper::tap),
         stop: Arc::clone(&journal_stop),
         stats: Arc::clone(&journal_stats),
     };
@@ -212,8 +226,9 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let running = plan.start().map_err(failed)?;
     let (file, record) = (kill::kill_file(&root, &account), run_dir.file(KILL_RECORD));
     let kill = KillWatch::start(file, record, &running.latch, desk, kill_cids).map_err(failed)?;
-    let control = ControlDesk::start(&run_dir, running.latch.clone(), &topology.cold_cpus)
-        .map_err(bad_input)?;
+    let control =
+        ControlDesk::start(&run_dir, running.latch.clone(), clock.clone(), &topology.cold_cpus)
+            .map_err(bad_input)?;
     let operate = Operate::start(&Beside {
         config: &config,
         run_dir: &run_dir,
@@ -236,6 +251,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         wal_dir,
         memory_dir,
         home,
+        history,
         kill,
         control,
         run_dir,
@@ -453,6 +469,7 @@ pub(super) struct Session {
     wal_dir: PathBuf,
     memory_dir: PathBuf,
     home: Option<MemoryHome>,
+    history: Option<HistoryKeeper>,
     kill: KillWatch,
     control: ControlDesk,
     pub(super) run_dir: RunDir,
@@ -470,7 +487,8 @@ impl Session {
     fn round(&mut self) {
         self.watch.drain(&mut self.running.taps);
         self.watch.tracker.flush();
-        self.kill.round(&self.running.latch, self.watch.account());
+        let first_cancel_us = self.watch.first_cancel_us(self.running.latch.killed_at());
+        self.kill.round(&self.running.latch, self.watch.account(), first_cancel_us);
         self.control.round(
             &mut self.running,
             &mut self.kill,
@@ -478,6 +496,9 @@ impl Session {
             self.watch.levels(),
             self.watch.account().map(|account| account.rank),
         );
+        if let Some(history) = &mut self.history {
+            history.round(self.clock.wall(), self.watch.account(), self.watch.levels());
+        }
         let second = self.clock.mono().0 / 1_000_000_000;
         if let Some(home) = &mut self.home
             && second != self.copied_at_s
@@ -618,6 +639,9 @@ impl Session {
         self.control.close();
         self.journal_stop.store(true, Ordering::Release);
         let journal = self.journal.join();
+        if let Some(history) = &mut self.history {
+            history.close();
+        }
         if let Some(writer) = journal.and_then(|journal| journal.input_log)
             && let Err(error) = writer.finish(stopped.send.line.decision_hash())
         {

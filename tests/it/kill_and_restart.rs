@@ -4,13 +4,12 @@
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
 use crate::run_support::{Attached, Dir, VenueProcess, count, genesis, output, report_of, signal};
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// By the clock, like the engine's: a higher one would lock the engine out of its own key.
-fn nonce() -> u64 {
+pub fn nonce() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now.as_micros() as u64
 }
@@ -39,7 +38,7 @@ fn assert_flat(venue: &VenueProcess) {
 }
 
 /// Takes at once, so that a position is there.
-const TAKER: [&str; 6] = [
+pub const TAKER: [&str; 6] = [
     "--set",
     "symbols=[\"tBTCUSD\",\"tETHUSD\"]",
     "--set",
@@ -114,51 +113,6 @@ fn a_dead_engine_is_killed_from_a_second_process_and_the_next_one_stays_halted()
     let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
     engine.wait_for("the halt", |_, line| line.contains(" halted |"));
     engine.stop();
-}
-
-/// Goal: `kill -9` at any moment doubles no order, loses no position and loosens nothing. Method:
-/// the engine is killed again and again; the venue is asked what it saw. `scripts/kill-loop` does
-/// the same 200 times.
-#[test]
-fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
-    let rounds: u64 =
-        std::env::var("GENESIS_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
-    let dir = Dir::new("sigkill");
-    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
-    let seed = u64::from(std::process::id());
-    let mut rng = genesis::base::rng::Rng::new(seed);
-    let mut before: BTreeMap<String, f64> = BTreeMap::new();
-    for round in 0..rounds {
-        let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
-        engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
-        // What the day has cost and counted only grows.
-        let (code, out, err) = output(&["guards", "--json", "--dir", dir.text()]);
-        assert_eq!(code, 0, "{err}");
-        let guards: serde_json::Value = serde_json::from_str(&out).unwrap();
-        for row in guards["guards"].as_array().unwrap() {
-            let name = row["guard"].as_str().unwrap().to_owned();
-            if name == "daily_trade_limit_reached" {
-                let used: f64 = row["used"].as_str().unwrap().parse().unwrap();
-                let known = before.insert(name.clone(), used).unwrap_or(0.0);
-                assert!(used >= known, "seed {seed}, round {round}: {name} {known} -> {used}");
-            }
-        }
-        std::thread::sleep(Duration::from_millis(rng.below(1_500)));
-        engine.kill();
-    }
-    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
-    engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
-    let report = engine.stop();
-    for (symbol, position) in report["positions"].as_object().unwrap() {
-        assert_eq!(position["matches_venue"], true, "seed {seed}, {symbol}: {position}");
-    }
-    assert_eq!(count(&report, "/orders/unknown"), 0, "seed {seed}");
-    assert!(venue.read("auth/r/orders", nonce()).is_empty(), "seed {seed}");
-    let ended = venue.read("auth/r/orders/hist", nonce());
-    let cids: BTreeSet<u64> = ended.iter().map(|row| row[2].as_u64().unwrap()).collect();
-    assert_eq!(cids.len(), ended.len(), "seed {seed}: a client id came twice");
-    assert!(before["daily_trade_limit_reached"] > 0.0, "the probe has traded");
-    eprintln!("{rounds} kills, {} orders, seed {seed}", ended.len());
 }
 
 /// What one limit refuses, through the whole program: config, wiring, stage, report.

@@ -7,6 +7,10 @@ mod exchange_round_trip;
 mod exchange_support;
 #[cfg(feature = "net")]
 mod kill_and_restart;
+#[cfg(feature = "net")]
+mod kill_loop;
+#[cfg(feature = "net")]
+mod kill_matrix;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;

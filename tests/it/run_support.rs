@@ -39,8 +39,11 @@ impl Drop for Dir {
     }
 }
 
+/// The program under test: cargo's, or the one that `$GENESIS_BIN` names, for a build that must not
+/// change under a long run.
 pub fn genesis(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_genesis"));
+    let chosen = std::env::var_os("GENESIS_BIN");
+    let mut command = Command::new(chosen.unwrap_or(env!("CARGO_BIN_EXE_genesis").into()));
     command.args(args).stdin(Stdio::null());
     command
 }
@@ -80,7 +83,11 @@ pub struct VenueProcess {
 impl VenueProcess {
     /// On a port of its choice, or on the one it had.
     pub fn start(listen: &str, state: &Path) -> VenueProcess {
-        let args = [
+        VenueProcess::start_with(listen, state, &[])
+    }
+    /// The same with more options.
+    pub fn start_with(listen: &str, state: &Path, more: &[&str]) -> VenueProcess {
+        let mut args = vec![
             "venue",
             "--listen",
             listen,
@@ -91,6 +98,7 @@ impl VenueProcess {
             "--symbols",
             "tBTCUSD,tETHUSD,tADAUSD,tDOTUSD",
         ];
+        args.extend_from_slice(more);
         let mut child =
             genesis(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -108,6 +116,10 @@ impl VenueProcess {
     }
     /// A private read of the account, as rows.
     pub fn read(&self, path: &str, nonce: u64) -> Vec<serde_json::Value> {
+        self.try_read(path, nonce).unwrap_or_else(|words| panic!("{words}"))
+    }
+    /// The same, where the venue may refuse.
+    pub fn try_read(&self, path: &str, nonce: u64) -> Result<Vec<serde_json::Value>, String> {
         let account = &self.hello["accounts"][0];
         let (id, secret) = (account["key"].as_str().unwrap(), account["secret"].as_str().unwrap());
         let key = ApiKey::new(id, secret.as_bytes()).unwrap();
@@ -129,9 +141,10 @@ impl VenueProcess {
             body,
             total_max: None,
         };
-        let reply = rest.call(&request).unwrap();
-        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
-        serde_json::from_slice(&reply.body).unwrap()
+        let reply = rest.call(&request).map_err(|error| error.to_string())?;
+        let text = || format!("HTTP {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
+        let rows = serde_json::from_slice(&reply.body).ok().filter(|_| reply.status == 200);
+        rows.ok_or_else(text)
     }
 }
 impl Drop for VenueProcess {
@@ -177,6 +190,10 @@ impl Attached {
                 return;
             }
         }
+    }
+    /// True while the process lives.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
     /// SIGKILL.
     pub fn kill(&mut self) {
