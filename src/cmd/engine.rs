@@ -31,14 +31,16 @@ pub struct RunRequest {
     /// Stop by itself after this long.
     pub run_for: Option<Duration>,
     pub view: ViewMode,
-    /// `--arm` named the account of the config.
-    pub is_armed: bool,
+    /// The name behind `--arm`: the second switch of live trading.
+    pub armed: Option<String>,
     /// Where run directories go.
     pub places: Places,
     /// An exchange of ours in another process (`genesis venue`), instead of an embedded one.
     pub attach: Option<String>,
     /// What the environment says to a service.
     pub service: Service,
+    /// A drill: the wall clock of the run is stepped once, by so many ms, after so long.
+    pub clock_step: Option<(i64, Duration)>,
 }
 
 /// Why a run did not come to a report.

@@ -7,16 +7,17 @@
 //! reduce-only at prices that give way step by step, and asks the venue until it is flat or its
 //! attempts are used up. Orders of others are reported, not touched.
 
-use super::assemble::{self, ENGINE_GID};
+use super::assemble::ENGINE_GID;
+use super::entry::{self, OrderEntry};
 use super::ids::CidMark;
+use super::rest::{self, PlaneSetup, start_plane};
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::{DAY_NS, MonoNs, WallNs};
 use crate::base::units::{Px, Qty, Quote, Side};
-use crate::config::Config;
+use crate::config::{Config, TradingMode};
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
-use crate::io::rest::{Method, RestRequest, RestTransport};
-use crate::line::nonce::NonceAllocator;
+use crate::line::rest::{NoRecords, Reason};
 use crate::model::{
     Body, Instrument, NewOrder, OrderFlags, OrderKind, OrderUpdate, PositionUpdate, Rank, Ticker,
     WalletKind,
@@ -25,8 +26,8 @@ use crate::ops::report::exit;
 use crate::ops::rundir::write_atomic;
 use crate::ops::text::utc;
 use crate::ring::Latch;
+use crate::runtime::plane::{PlaneCall, RestPlane};
 use crate::venue::rest::{RestCall, RestSink, parse_reply};
-use crate::venue::sign::ApiKey;
 use crate::venue::symbols::SymbolTable;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,6 @@ use std::time::{Duration, SystemTime};
 const ROUNDS_MAX: u32 = 40;
 /// Between two rounds.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
-/// Tries of one call that is known to have changed nothing.
-const TRIES_MAX: u32 = 4;
 /// How much a close gives way with each round, and at most, basis points.
 const STEP_BPS: i64 = 20;
 const GIVE_BPS_MAX: i64 = 1_000;
@@ -53,7 +52,10 @@ const LOOK_EVERY_NS: i64 = 50_000_000;
 pub(super) const VENUE_FILE: &str = "venue.json";
 /// How a kill ended.
 pub(super) const KILL_RECORD: &str = "kill.json";
-const CALL_TEXT_MAX: usize = 1_024;
+/// A call of a kill starts within this time or never; the next round asks anew.
+const CALL_FRESH_FOR: Duration = Duration::from_secs(5);
+/// How long calls in flight may take once a kill by itself has ended.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The file that pulls the switch of an account's runs; its words are the reason. It stays, and so
 /// does the kill, until a person resets.
@@ -121,11 +123,7 @@ impl RestSink for Account {
 
 /// A way to the venue that needs no engine.
 pub(super) struct Desk {
-    pub rest: RestTransport,
-    /// Without a path.
-    pub url: String,
-    pub key: ApiKey,
-    pub nonces: NonceAllocator,
+    pub plane: RestPlane,
     pub instruments: Vec<Instrument>,
     pub wallet: WalletKind,
     pub leverage: u16,
@@ -133,58 +131,19 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// A call that is tried again only where the venue's refusal proves that nothing happened, or
-    /// where it is a read.
+    /// A call of the kill: by its own key and lane, past whatever stands in the way of others. The
+    /// plane makes it again only where the venue's refusal proves that nothing happened, or where
+    /// it is a read.
     fn call(&mut self, table: &SymbolTable, call: &RestCall) -> Result<Account, String> {
-        let mut last = String::new();
-        for attempt in 0..TRIES_MAX {
-            if attempt > 0 {
-                // Cold, and the venue asks for patience.
-                std::thread::sleep(Duration::from_millis(50 << attempt)); // tidy-ok: cold
-            }
-            let (mut path, mut body) = ([0; CALL_TEXT_MAX], [0; CALL_TEXT_MAX]);
-            let said = |error| format!("{call:?}: {error:?}");
-            let len = call.write_path(table, &mut path).map_err(said)?;
-            let path = String::from_utf8_lossy(&path[..len]).into_owned();
-            let len = call.write_body(table, &mut body).map_err(said)?;
-            let url = format!("{}/v2/{path}", self.url);
-            let nonce = self.nonces.next((self.clock.wall().0 / 1_000) as u64);
-            let signature = self.key.sign_rest(&path, nonce, &body[..len]);
-            let nonce = nonce.to_string();
-            let signed = [
-                ("content-type", "application/json"),
-                ("bfx-nonce", nonce.as_str()),
-                ("bfx-apikey", self.key.id()),
-                ("bfx-signature", signature.as_str()),
-            ];
-            let (method, headers) = if call.is_private() {
-                (Method::Post, &signed[..])
-            } else {
-                (Method::Get, &[][..])
-            };
-            let request =
-                RestRequest { method, url: &url, headers, body: &body[..len], total_max: None };
-            let harmless = match self.rest.call(&request) {
-                Ok(reply) => {
-                    let mut account = Account::default();
-                    match parse_reply(call, reply.status, &reply.body, table, &mut account) {
-                        Ok(_) => return Ok(account),
-                        Err(error) => {
-                            last = format!("{}: HTTP {}: {}", path, error.status, error.text);
-                            error.proves_nothing_happened()
-                        }
-                    }
-                }
-                Err(error) => {
-                    last = format!("{path}: {error}");
-                    false
-                }
-            };
-            if call.is_write() && !harmless {
-                break;
-            }
+        let asked = PlaneCall::of(call, Reason::Kill, table, CALL_FRESH_FOR)
+            .map_err(|error| format!("{call:?}: {error:?}"))?;
+        let path = asked.path.clone();
+        let reply = self.plane.call(asked).map_err(|error| format!("{path}: {error}"))?;
+        let mut account = Account::default();
+        match parse_reply(call, reply.status, &reply.body, table, &mut account) {
+            Ok(_) => Ok(account),
+            Err(error) => Err(format!("{path}: HTTP {}: {:?}", error.status, error.kind)),
         }
-        Err(last)
     }
 
     /// What the venue holds: own orders and positions.
@@ -539,6 +498,16 @@ pub(super) struct VenuePlace {
     pub rest_url: String,
     pub ca: Option<PathBuf>,
     pub account: String,
+    /// The venue itself, with the operator's own keys.
+    #[serde(default)]
+    pub is_venue: bool,
+    /// Where its list of pairs is, if not beside the account.
+    #[serde(default)]
+    pub public_url: Option<String>,
+    /// Directory of the nonce marks: two processes, one key.
+    pub nonces: PathBuf,
+    /// The last good list of pairs, for a venue whose public side is down.
+    pub saved_list: Option<PathBuf>,
 }
 
 /// `genesis kill --direct`: pulls the file, then goes to the venue itself.
@@ -552,27 +521,38 @@ pub(super) fn direct(
     let file = kill_file(root, &place.account);
     write_atomic(&file, reason.as_bytes())
         .map_err(|error| format!("`{}`: {error}", file.display()))?;
-    let trust = super::outside::trust(place.ca.as_ref());
-    let mut rest = RestTransport::new(&super::outside::rest(config, trust))
-        .map_err(|error| format!("REST: {error}"))?;
-    let listed = super::session::listed_pairs(&mut rest, &place.rest_url)
-        .map_err(|error| format!("{error:?}"))?;
-    let instruments = assemble::instruments(config, &listed)?;
-    let key = ApiKey::new(super::outside::EMBEDDED_KEY, super::outside::EMBEDDED_SECRET.as_bytes())
-        .map_err(|error| format!("kill key: {error:?}"))?;
     let clock = Clock::start_unchecked();
+    // The keys' own file says what they open: orders of a mode end where that mode's orders do.
+    let entry = match (place.is_venue, config.trading.mode) {
+        (false, _) => OrderEntry::Attached,
+        (true, TradingMode::Live) => OrderEntry::Live,
+        (true, _) => OrderEntry::TestPairs,
+    };
+    let setup = PlaneSetup {
+        config,
+        public_url: place.public_url.clone().unwrap_or_else(|| place.rest_url.clone()),
+        private_url: place.rest_url.clone(),
+        ca: place.ca.as_ref(),
+        keys: entry::keys(config, entry, &place.nonces)?.plane,
+        lanes: 2,
+        is_kept_warm: false,
+        cpus: &[],
+    };
+    let (plane, threads) = start_plane(setup, Box::new(NoRecords), &clock)?;
+    let keeper = rest::listing(config, &plane, &clock, place.saved_list.as_deref())?;
+    let registry = keeper.registry().ok_or("no list of pairs")?;
+    let instruments = rest::instruments(&mut config.clone(), registry)?;
+    entry::check_pairs(entry, &instruments)?;
     let cids = CidMark::open(root, &place.account, clock.wall())?;
     let mut desk = Desk {
-        rest,
-        url: place.rest_url.clone(),
-        key,
-        nonces: NonceAllocator::new(0),
+        plane,
         instruments,
         wallet: config.trading.wallet,
         leverage: config.trading.leverage,
         clock,
     };
     let record = desk.kill(reason, &cids, ROUNDS_MAX);
+    threads.stop(GRACE);
     let path = run_dir.join(KILL_RECORD);
     write_atomic(&path, json_text(&record).as_bytes())
         .map_err(|error| format!("`{}`: {error}", path.display()))?;
@@ -593,12 +573,14 @@ pub(super) fn exit_code(record: &KillRecord) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{assemble, outside};
+    use super::super::outside;
     use super::*;
     use crate::config::Sources;
     use crate::engine::orders::OrdersConfig;
     use crate::engine::risk::{RiskConfig, RiskStage};
     use crate::exchange::{Exchange, ExchangeConfig, Synthetic, WaitFor};
+    use crate::line::nonce::NonceAllocator;
+    use crate::runtime::plane::NonceSource;
     use crate::runtime::server::{Server, ServerConfig};
 
     /// Goal: a line that does not follow the switch is passed by, and what others have on the
@@ -612,16 +594,25 @@ mod tests {
         let exchange = Exchange::new(setup, Box::new(source)).unwrap();
         let server = Server::start(ServerConfig::default(), exchange).unwrap();
         let url = server.rest_url().to_owned();
-        let transport =
-            || RestTransport::new(&outside::rest(&config, outside::trust(None))).unwrap();
-        let listed = super::super::session::listed_pairs(&mut transport(), &url).unwrap();
-        let instruments = assemble::instruments(&config, &listed).unwrap();
+        let nonces = NonceSource::Memory(NonceAllocator::new(0));
+        let clock = Clock::start_unchecked();
+        let setup = PlaneSetup {
+            config: &config,
+            public_url: url.clone(),
+            private_url: url.clone(),
+            ca: None,
+            keys: rest::embedded_keys(&nonces).unwrap(),
+            lanes: 2,
+            is_kept_warm: false,
+            cpus: &[],
+        };
+        let (plane, _threads) = start_plane(setup, Box::new(NoRecords), &clock).unwrap();
+        let keeper = rest::listing(&config, &plane, &clock, None).unwrap();
+        let instruments =
+            rest::instruments(&mut config.clone(), keeper.registry().unwrap()).unwrap();
         let table = SymbolTable::new(&instruments);
         let desk = || Desk {
-            rest: transport(),
-            url: url.clone(),
-            key: ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes()).unwrap(),
-            nonces: NonceAllocator::new(0),
+            plane: plane.clone(),
             instruments: instruments.clone(),
             wallet: WalletKind::Margin,
             leverage: 1,

@@ -16,7 +16,11 @@ mod config;
 #[cfg(feature = "net")]
 mod control;
 mod doctor;
+#[cfg(feature = "net")]
+mod drill;
 mod engine;
+#[cfg(feature = "net")]
+mod entry;
 #[cfg(feature = "net")]
 mod gaps;
 #[cfg(feature = "net")]
@@ -43,6 +47,8 @@ mod reach;
 #[cfg(feature = "net")]
 mod record;
 mod replay;
+#[cfg(feature = "net")]
+mod rest;
 mod run;
 #[cfg(feature = "net")]
 mod secrets;
@@ -51,6 +57,8 @@ mod session;
 mod simulate;
 #[cfg(feature = "net")]
 mod symbols;
+#[cfg(feature = "net")]
+mod top;
 #[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
@@ -137,6 +145,13 @@ enum Command {
     /// Check what a run has written down, or make a history (SQLite) of it.
     #[cfg(feature = "net")]
     Journal(journal::JournalArgs),
+    /// Practise an incident against an exchange of ours; passed or failed, line by line.
+    #[cfg(feature = "net")]
+    #[command(after_help = drill::MANUAL)]
+    Drill(drill::DrillArgs),
+    /// A running engine on the terminal, as the dashboard shows it.
+    #[cfg(feature = "net")]
+    Top(top::TopArgs),
     /// What the venue lists, and which pair a name stands for.
     #[cfg(feature = "net")]
     Symbols(symbols::SymbolsArgs),
@@ -180,6 +195,10 @@ pub fn main() -> ExitCode {
         Some(Command::Guards(args)) => control::guards(&args),
         #[cfg(feature = "net")]
         Some(Command::Journal(args)) => journal::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Drill(args)) => drill::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Top(args)) => top::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Symbols(args)) => symbols::run(&args),
         #[cfg(feature = "net")]

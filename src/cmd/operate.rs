@@ -5,6 +5,7 @@ use super::control::{control, reset_words};
 use super::engine::{RunError, Service, bad_input, failed};
 use super::kill::KillWatch;
 use super::publish::Around;
+use super::rest::RestSide;
 use super::watch::Watch;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::config::Config;
@@ -66,6 +67,8 @@ struct Pulse {
     is_on: AtomicBool,
     stop: AtomicBool,
     halt: Mutex<Option<String>>,
+    /// Why the watchdog has raised the latch; empty: it has not.
+    latched: Mutex<&'static str>,
 }
 
 pub(super) struct Operate {
@@ -102,6 +105,7 @@ pub(super) struct RunFacts<'a> {
     pub run_dir: &'a RunDir,
     pub topology: &'a Topology,
     pub instruments: &'a [Instrument],
+    pub rest: &'a RestSide,
 }
 
 impl Operate {
@@ -193,7 +197,7 @@ impl Operate {
         kill: &mut KillWatch,
         facts: &RunFacts<'_>,
     ) {
-        let RunFacts { config, run_dir, topology, instruments } = *facts;
+        let RunFacts { config, run_dir, topology, instruments, rest } = *facts;
         let now = watch.clock.mono();
         self.pulse.main.fetch_add(1, Ordering::Relaxed);
         self.commands(watch, running, kill, instruments, now);
@@ -208,9 +212,13 @@ impl Operate {
             latch_level: running.latch.rank(),
             topology,
             threads: running.threads(),
-            rest: &running.rest_stats,
+            rest,
+            rest_stats: &running.rest_stats,
             journal: &self.journal,
-            doing: &self.doing,
+            doing: match self.doing.as_str() {
+                "" => *self.pulse.latched.lock(),
+                doing => doing,
+            },
         });
         self.pulse.frames.store(status.counts.frames, Ordering::Relaxed);
         self.hub.publish(status);
@@ -254,6 +262,9 @@ impl Operate {
         let symbol = ask.symbol.as_deref();
         if let Err(words) = control(ask.verb, symbol, &ask.reason, running, kill, instruments) {
             return refuse(pending.ask, &words);
+        }
+        if ask.verb == OperatorVerb::Reset {
+            *self.pulse.latched.lock() = "";
         }
         self.doing = match ask.verb {
             OperatorVerb::Resume | OperatorVerb::Reset | OperatorVerb::CancelAll => String::new(),
@@ -461,7 +472,14 @@ impl WatchThread {
 
     fn act(&self, action: Action) {
         match action {
-            Action::BlockEntries => self.latch.raise(Rank::EntriesBlocked as u8),
+            Action::BlockEntries => {
+                *self.pulse.latched.lock() = "no market data came; reset when it comes again";
+                self.latch.raise(Rank::EntriesBlocked as u8);
+            }
+            Action::CancelOnly => {
+                *self.pulse.latched.lock() = "the journal cannot be written; make room, then reset";
+                self.latch.raise(Rank::CancelOnly as u8);
+            }
             Action::Halt { why } => {
                 self.latch.raise(Rank::CancelOnly as u8);
                 self.pulse.halt.lock().get_or_insert(why);

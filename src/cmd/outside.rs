@@ -6,14 +6,14 @@ use crate::base::ids::SymbolId;
 use crate::base::time::WallNs;
 use crate::base::units::UNIT_SCALE;
 use crate::config::{
-    ChannelPlan, Config, Frequency, Precision, RecordedChannel as RecordedPlan, Speed,
+    ChannelPlan, Config, Frequency, HttpVersion, Precision, RecordedChannel as RecordedPlan, Speed,
 };
 use crate::exchange::{
     AccountSpec, CaptureSource, ExchangeConfig, FeedKey, Fees, MarketSource as _, SymbolSpec,
     SyntheticConfig, WaitFor, frame_name,
 };
 use crate::io::dial::{DialSpec, WsUrl};
-use crate::io::rest::RestConfig;
+use crate::io::http::{self, RestConfig};
 use crate::io::socket::SocketOptions;
 use crate::io::tls::{Trust, client_config};
 use crate::line::connect::ConnectConfig;
@@ -214,6 +214,11 @@ pub(super) fn rest(config: &Config, trust: Trust) -> RestConfig {
         loopback_only: is_local(config),
         connect_max: Duration::from_millis(config.rest.connect_timeout_ms),
         total_max: Duration::from_millis(config.rest.total_timeout_ms),
+        version: match config.rest.http_version {
+            HttpVersion::Auto => http::HttpVersion::Auto,
+            HttpVersion::V11 => http::HttpVersion::V11,
+            HttpVersion::V2 => http::HttpVersion::V2,
+        },
         ..RestConfig::default()
     }
 }

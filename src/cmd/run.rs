@@ -47,6 +47,9 @@ pub(super) struct RunArgs {
     /// Directory that holds the run directories.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// For `genesis drill`: step the wall clock that this run sees, once.
+    #[arg(long, value_name = "MS@SPAN", hide = true, value_parser = clock_step)]
+    pub drill_clock_step: Option<(i64, Duration)>,
 }
 
 /// Reads `90s`, `5m`, `2h`, `500ms`, or seconds without a unit.
@@ -68,6 +71,13 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     } else {
         Err(format!("`{text}` is not above zero and at most a year"))
     }
+}
+
+/// Reads `-5000@10s`: five seconds back, ten seconds after the start.
+fn clock_step(text: &str) -> Result<(i64, Duration), String> {
+    let wrong = || format!("`{text}` is not of the form MS@SPAN, e.g. -5000@10s");
+    let (step_ms, after) = text.split_once('@').ok_or_else(wrong)?;
+    Ok((step_ms.parse().map_err(|_| wrong())?, span(after)?))
 }
 
 impl RunArgs {
@@ -147,6 +157,13 @@ fn check(config: &Config, args: &RunArgs) -> Vec<String> {
         )),
         _ => {}
     }
+    let is_drill = config.environment == Environment::Embedded && !live;
+    if args.drill_clock_step.is_some() && !is_drill {
+        problems.push(
+            "--drill-clock-step: drills are for the embedded environment, never for live orders"
+                .to_owned(),
+        );
+    }
     problems
 }
 
@@ -175,13 +192,14 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     let request = RunRequest {
         run_for: args.run_for,
         view,
-        is_armed: args.arm.is_some(),
+        armed: args.arm.clone(),
         places: places(dir),
         attach: args.attach.clone(),
         service: Service {
             notify_socket: std::env::var("NOTIFY_SOCKET").ok(),
             watchdog_usec: std::env::var("WATCHDOG_USEC").ok(),
         },
+        clock_step: args.drill_clock_step,
     };
     match engine::runtime_entry(config, request) {
         Ok(report) => finish(&report, args, report_to_stdout),

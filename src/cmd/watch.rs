@@ -22,6 +22,7 @@ use crate::runtime::observe::ParseRow;
 use crate::runtime::placement::ThreadHandle;
 use crate::runtime::taps::{RiskRow, SignalRow};
 use crate::runtime::topology::Topology;
+use crate::venue::event::code;
 use std::collections::VecDeque;
 
 /// Lines of the log that the view shows.
@@ -74,6 +75,8 @@ pub(super) struct Watch {
     pub(super) parse: ParseCounters,
     pub(super) log_missed: u64,
     pub(super) unknown_messages: u64,
+    /// Sign-ins refused for their nonce.
+    pub(super) nonces_refused: u64,
     pub(super) tap_dropped: u64,
     /// Most slots in use: `parse_signal`, `signal_risk`, `risk_send`.
     pub(super) ring_used: [u64; 3],
@@ -135,6 +138,7 @@ impl Watch {
             parse: ParseCounters::default(),
             log_missed: 0,
             unknown_messages: 0,
+            nonces_refused: 0,
             tap_dropped: 0,
             ring_used: [0; 3],
             fills: VecDeque::new(),
@@ -324,6 +328,9 @@ impl Watch {
                 }
             }
             Body::Link(link) => {
+                let is_refused = link.state == LinkState::AuthFailed;
+                self.nonces_refused +=
+                    u64::from(is_refused && i64::from(link.code) == code::AUTH_NONCE);
                 let what = if link.trading { "account" } else { "market data" };
                 if !matches!(link.state, LinkState::Reconciled | LinkState::Authenticated) {
                     let row = ReconnectRow {

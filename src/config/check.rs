@@ -218,6 +218,16 @@ fn limits(config: &Config, reader: &mut Reader) {
             "else every quiet channel counts as dead",
         );
     }
+    if let Err(problems) = config.rest.limit_table() {
+        for problem in problems {
+            reader.refuse(
+                "rest.limits",
+                format!("{:?}", config.rest.limits),
+                "a list of PATTERN=CALLS",
+                problem,
+            );
+        }
+    }
     if config.rest.connect_timeout_ms > config.rest.total_timeout_ms {
         reader.refuse(
             "rest.connect_timeout_ms",

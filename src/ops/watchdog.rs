@@ -16,6 +16,14 @@ pub enum OnHang {
     Tell,
 }
 
+/// What is done where the journal cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnJournal {
+    /// Latch: no entry and no close leaves, cancels do.
+    CancelOnly,
+    Tell,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchdogConfig {
     pub enabled: bool,
@@ -25,6 +33,7 @@ pub struct WatchdogConfig {
     pub act_after: Duration,
     pub data_after: Duration,
     pub on_hang: OnHang,
+    pub on_journal: OnJournal,
     pub watch_threads: bool,
     pub watch_data: bool,
     pub watch_journal: bool,
@@ -39,6 +48,7 @@ impl Default for WatchdogConfig {
             act_after: Duration::from_millis(3_000),
             data_after: Duration::from_secs(30),
             on_hang: OnHang::Halt,
+            on_journal: OnJournal::CancelOnly,
             watch_threads: true,
             watch_data: true,
             watch_journal: true,
@@ -78,6 +88,7 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     BlockEntries,
+    CancelOnly,
     /// Latch to the strictest rank that still lets cancels pass, and end the run.
     Halt {
         why: String,
@@ -99,13 +110,16 @@ pub struct Watchdog {
     pulses: Vec<Pulse>,
     frames: (u64, MonoNs),
     data_told: bool,
-    journal_failures: u64,
+    /// As last told, and when.
+    journal: (u64, Option<MonoNs>),
     looked_at: Option<MonoNs>,
 }
 
 /// Between two looks; after more than that this thread itself was not run (a stopped process, a
 /// suspended machine), and the others' silence proves nothing.
 const LOOK_GAP_MAX: SpanNs = SpanNs::from_ms(500);
+/// A full disk refuses every write of the next hours: it is told once a minute.
+const JOURNAL_AGAIN: SpanNs = SpanNs::from_s(60);
 
 fn span(span: Duration) -> SpanNs {
     SpanNs(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
@@ -118,7 +132,7 @@ impl Watchdog {
             pulses: Vec::new(),
             frames: (0, MonoNs(0)),
             data_told: false,
-            journal_failures: 0,
+            journal: (0, None),
             looked_at: None,
         }
     }
@@ -228,10 +242,22 @@ impl Watchdog {
             }
             _ => self.frames = (0, MonoNs(0)),
         }
-        if self.config.watch_journal && seen.journal_failures > self.journal_failures {
-            self.journal_failures = seen.journal_failures;
+        let (failures, told_at) = self.journal;
+        if self.config.watch_journal
+            && seen.journal_failures > failures
+            && told_at.is_none_or(|at| seen.now - at >= JOURNAL_AGAIN)
+        {
+            self.journal = (seen.journal_failures, Some(seen.now));
             let text = format!("{} writes failed", seen.journal_failures);
-            tell("journal".to_owned(), text, "trading goes on, the input log is incomplete");
+            match self.config.on_journal {
+                OnJournal::CancelOnly => {
+                    tell("journal".to_owned(), text, "cancels only until a person resets");
+                    actions.push(Action::CancelOnly);
+                }
+                OnJournal::Tell => {
+                    tell("journal".to_owned(), text, "trading goes on, the log is incomplete");
+                }
+            }
         }
         let bound = self.config.clock_step_max.as_millis() as f64;
         if self.config.watch_clock && seen.clock_step_ms.abs() > bound {
@@ -361,9 +387,16 @@ mod tests {
         let mut dog = Watchdog::new(WatchdogConfig::default());
         let (incidents, actions) = dog.look(&faulty);
         let what: Vec<&str> = incidents.iter().map(|one| one.what.as_str()).collect();
-        assert_eq!((what, actions), (vec!["journal", "clock"], vec![]));
+        assert_eq!((what, actions), (vec!["journal", "clock"], vec![Action::CancelOnly]));
         faulty.clock_step_ms = 0.0;
+        faulty.journal_failures = 400;
         assert_eq!(dog.look(&faulty).0, [], "known already");
+        faulty.now = at(60_011);
+        let (incidents, actions) = dog.look(&faulty);
+        assert!(incidents.iter().any(|one| one.text.contains("400")), "{incidents:?}");
+        assert_eq!(actions, [Action::CancelOnly]);
+        let config = WatchdogConfig { on_journal: OnJournal::Tell, ..WatchdogConfig::default() };
+        assert_eq!(Watchdog::new(config).look(&faulty).1, []);
         let off = WatchdogConfig { enabled: false, ..WatchdogConfig::default() };
         faulty.clock_step_ms = -900.0;
         assert_eq!(Watchdog::new(off).look(&faulty), (vec![], vec![]));

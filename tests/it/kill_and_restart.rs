@@ -8,12 +8,6 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// By the clock, like the engine's: a higher one would lock the engine out of its own key.
-pub fn nonce() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    now.as_micros() as u64
-}
-
 /// The kill's record of a run, once it is there.
 fn kill_record(dir: &Path, within: Duration) -> serde_json::Value {
     let deadline = Instant::now() + within;
@@ -30,8 +24,8 @@ fn kill_record(dir: &Path, within: Duration) -> serde_json::Value {
 
 /// Asks the venue: no own order, no position.
 fn assert_flat(venue: &VenueProcess) {
-    assert!(venue.read("auth/r/orders", nonce()).is_empty());
-    let positions = venue.read("auth/r/positions", nonce());
+    assert!(venue.read("auth/r/orders").is_empty());
+    let positions = venue.read("auth/r/positions");
     let held: Vec<_> =
         positions.iter().filter(|row| row[2].as_f64().is_some_and(|qty| qty != 0.0)).collect();
     assert!(held.is_empty(), "{held:?}");
@@ -103,10 +97,10 @@ fn a_dead_engine_is_killed_from_a_second_process_and_the_next_one_stays_halted()
     assert_eq!((code, &record["flat"]), (0, &true.into()), "{record}");
     assert_eq!(record["by"], "direct");
     assert_flat(&venue);
-    let sent_before = venue.read("auth/r/orders/hist", nonce()).len();
+    let sent_before = venue.read("auth/r/orders/hist").len();
     let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
     engine.wait_for("the halt", |_, line| line.contains(" halted |"));
-    assert_eq!(venue.read("auth/r/orders/hist", nonce()).len(), sent_before);
+    assert_eq!(venue.read("auth/r/orders/hist").len(), sent_before);
     engine.kill();
     // Without the file, too: the risk state remembers.
     std::fs::remove_file(dir.path().join("kill-embedded")).unwrap();

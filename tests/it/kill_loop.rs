@@ -5,7 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
-use crate::kill_and_restart::{TAKER, nonce};
+use crate::kill_and_restart::TAKER;
 use crate::run_support::{Attached, Dir, VenueProcess, count, output};
 use genesis::base::rng::Rng;
 use serde_json::Value;
@@ -47,7 +47,7 @@ pub fn storms(cycles: u32) -> String {
 pub fn read(venue: &VenueProcess, path: &str) -> Vec<Value> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        match venue.try_read(path, nonce()) {
+        match venue.try_read(path) {
             Ok(rows) => return rows,
             Err(words) => assert!(Instant::now() < deadline, "{path}: {words}"),
         }

@@ -11,6 +11,8 @@ mod kill_and_restart;
 mod kill_loop;
 #[cfg(feature = "net")]
 mod kill_matrix;
+#[cfg(feature = "net")]
+mod loss_limit;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;

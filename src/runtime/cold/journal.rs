@@ -99,7 +99,7 @@ impl JournalThread {
 
     fn fail(&self, error: &std::io::Error) {
         if self.stats.failures.fetch_add(1, Ordering::Relaxed) == 0 {
-            log::error!("journal: {error}; what is on disk ends here, trading goes on");
+            log::error!("journal: {error}; the log of this run ends here");
         }
     }
 }

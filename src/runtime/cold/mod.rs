@@ -3,6 +3,7 @@
 pub mod dial;
 pub mod history;
 pub mod journal;
+pub mod listing;
 pub mod rest;
 
 use crate::io::syscall;
