@@ -1,5 +1,7 @@
 //! One integration binary; modules by phenomenon.
 
+#[cfg(feature = "net")]
+mod bitfinex;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
