@@ -20,7 +20,7 @@ use crate::io::clock::Clock;
 use crate::line::rest::{NoRecords, Reason};
 use crate::model::{
     Body, Instrument, NewOrder, OrderFlags, OrderKind, OrderUpdate, PositionUpdate, Rank, Ticker,
-    WalletKind,
+    WalletKind, WalletUpdate,
 };
 use crate::ops::report::exit;
 use crate::ops::rundir::write_atomic;
@@ -67,7 +67,7 @@ pub(super) fn kill_file(root: &Path, account: &str) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Leftover {
     pub symbol: String,
-    /// `position` or `order`.
+    /// `position`, `order`, or `balance` in a spot wallet.
     pub kind: &'static str,
     pub id: u64,
     pub qty: String,
@@ -106,6 +106,7 @@ struct Account {
     positions: Vec<PositionUpdate>,
     fills: Vec<crate::model::Fill>,
     ticker: Option<Ticker>,
+    wallets: Vec<WalletUpdate>,
 }
 impl RestSink for Account {
     fn body(&mut self, body: Body) {
@@ -113,6 +114,7 @@ impl RestSink for Account {
             Body::Order(order) => self.orders.push(order),
             Body::Position(position) => self.positions.push(position),
             Body::Fill(fill) => self.fills.push(fill),
+            Body::Wallet(wallet) => self.wallets.push(wallet),
             _ => {}
         }
     }
@@ -204,7 +206,47 @@ impl Desk {
                 reason,
             });
         }
+        if self.wallet == WalletKind::Exchange && record.by == "direct" {
+            self.balances(table, record);
+        }
         record.flat = record.leftovers.is_empty();
+    }
+
+    /// In a spot wallet a position is a balance, and what of it the engine has bought only the
+    /// engine knows. Without it nothing is sold, which might be somebody's own; it is written down.
+    fn balances(&mut self, table: &SymbolTable, record: &mut KillRecord) {
+        let wallets = match self.call(table, &RestCall::Wallets) {
+            Ok(account) => account.wallets,
+            Err(words) => {
+                record.troubles.push(words.clone());
+                record.leftovers.push(Leftover {
+                    symbol: "?".to_owned(),
+                    kind: "balance",
+                    id: 0,
+                    qty: "unknown".to_owned(),
+                    reason: words,
+                });
+                return;
+            }
+        };
+        for row in &self.instruments {
+            let of_base = |wallet: &&WalletUpdate| {
+                wallet.kind == Some(WalletKind::Exchange)
+                    && wallet.currency == row.base
+                    && wallet.balance >= row.qty_min.raw()
+            };
+            if let Some(wallet) = wallets.iter().find(of_base) {
+                record.leftovers.push(Leftover {
+                    symbol: row.name.as_str().to_owned(),
+                    kind: "balance",
+                    id: 0,
+                    qty: Qty::from_raw(wallet.balance).to_string(),
+                    reason: "what of it the engine bought is not known without the engine: sell \
+                             it by hand, or start the engine and `genesis kill`"
+                        .to_owned(),
+                });
+            }
+        }
     }
 
     /// Cancels and closes until the venue says flat, or the rounds are used up.

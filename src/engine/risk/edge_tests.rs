@@ -138,7 +138,7 @@ fn counts_at_the_edge(rng: &mut Rng) {
         let window = SpanNs::from_ms(if burst { 1_000 } else { 5_000 });
         let begun = b.now;
         try_all(&mut b, Guard::OrderRate);
-        b.now = begun + window - SpanNs(1);
+        b.now = begun + SpanNs(window.0 - 1);
         assert_eq!(each(&mut b, most), Some(Guard::OrderRate), "a nanosecond too early");
         b.now = begun + window;
         assert_eq!(each(&mut b, most), None, "the window is over");
@@ -335,5 +335,85 @@ fn loss_limits_trip_at_the_very_unit() {
             b.stage.on_input(&Signal::Mark(mark), &mut b.out);
             assert_eq!(b.stage.account.is_tripped(), off >= 0, "day {on_day}, {off}");
         }
+    }
+}
+
+/// Two orders are the same where symbol, side, price and size are, and in no other case.
+#[test]
+fn only_the_same_order_is_a_repeat() {
+    use super::check::Draft;
+    use crate::base::ids::StrategyId;
+    use crate::engine::orders::Lane;
+    let draft = |symbol: u16, side: Side, px: i64, qty: i64| Draft {
+        symbol: SymbolId(symbol),
+        strategy: StrategyId(0),
+        lane: Lane::Once,
+        reason: Reason::Signal,
+        side,
+        qty: Qty::from_raw(qty),
+        px: Px::from_raw(px),
+        kind: OrderKind::Limit,
+        flags: OrderFlags::NONE,
+        class: Class::Entry,
+        amends: false,
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    for symbol in [0, 1, 2, 3, 64, 255] {
+        for side in [Side::Buy, Side::Sell] {
+            for px in [0, 1, 2, 3, MID, MID + 1, i64::MAX] {
+                for qty in [1, 2, 3, 4, UNIT, UNIT + 1, UNIT + 2] {
+                    let order = draft(symbol, side, px, qty);
+                    assert_eq!(order.key(), draft(symbol, side, px, qty).key());
+                    assert_ne!(order.key(), 0, "0 is the key of no order");
+                    // The lowest bit is that mark; all others tell orders apart.
+                    let at = (symbol, side as u8, px, qty);
+                    assert_eq!(seen.insert(order.key(), at), None, "{at:?}");
+                }
+            }
+        }
+    }
+    // Through the stage: as many of one kind as may be, and one of another passes.
+    let repeat_max = 3;
+    let on = |c: &mut RiskConfig| {
+        c.repeat_max = repeat_max;
+        c.guards[Guard::Repeat as usize] = GuardMode::On;
+    };
+    for other in [(2_000_000, MID), (1_000_000, MID + 1_000_000), (-1_000_000, MID)] {
+        let mut b = bench(on);
+        for _ in 0..repeat_max {
+            assert_eq!(ask(&mut b, 1_000_000, MID), None);
+        }
+        assert_eq!(ask(&mut b, other.0, other.1), None, "{other:?} is another order");
+        assert_eq!(ask(&mut b, 1_000_000, MID), Some(Guard::Repeat));
+    }
+}
+
+/// A pair whose sizes the venue did not tell is not traded at all.
+#[test]
+fn a_pair_without_sizes_is_refused() {
+    let mut rows = instruments(1);
+    rows[0].qty_min = Qty::ZERO;
+    let mut b = bench(|_| {});
+    b.stage.instruments = rows.into();
+    assert_eq!(ask(&mut b, 1_000_000, MID), Some(Guard::Instrument));
+}
+
+/// No book, no order: a side that is empty, missing, or met by the other.
+#[test]
+fn a_book_without_two_sides_apart_is_none() {
+    for (bid, offer, refused) in [
+        (0, MID + UNIT, Some(Guard::Unsynced)),
+        (-1, MID + UNIT, Some(Guard::Unsynced)),
+        (MID, MID, Some(Guard::Unsynced)),
+        (MID + 1, MID, Some(Guard::Unsynced)),
+        (MID - 1, MID, None),
+        (1, 2, Some(Guard::PriceCollar)),
+    ] {
+        let mut b = bench(|_| {});
+        let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
+        let stamp = b.stamp();
+        let mark = Mark { stamp, symbol: S, synced: true, bid: level(bid), ask: level(offer) };
+        b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+        assert_eq!(ask(&mut b, 1_000_000, MID), refused, "{bid} {offer}");
     }
 }
