@@ -158,6 +158,98 @@ fn every_guard_that_remembers_refuses_through_the_running_program() {
 }
 
 #[test]
+fn every_limit_of_an_order_refuses_through_the_running_program() {
+    let dir = Dir::new("faulty");
+    let faults = dir.path().join("faults.toml");
+    std::fs::write(&faults, "[[fault]]\nkind = \"cancel_only\"\nfrom_s = 20\n").unwrap();
+    let faults = format!("exchange.faults={faults:?}");
+    let small = "risk.order_notional_max=1";
+    let no_notional = "risk.guards.order_notional=\"off\"";
+    let no_position = "risk.guards.position=\"off\"";
+    let cases: [(&str, &[&str]); 8] = [
+        ("order_notional", &[small]),
+        ("max_position", &[small, no_notional, "risk.position_notional_max=1"]),
+        (
+            "total_exposure",
+            &[
+                small,
+                no_notional,
+                no_position,
+                "risk.position_notional_max=1",
+                "risk.exposure_max=1",
+            ],
+        ),
+        ("open_orders", &["risk.orders_open_max=1"]),
+        ("order_rate", &["risk.order_rate_max=1"]),
+        ("repeat", &["risk.account.repeat_max=1", "risk.account.repeat_window_ms=3600000"]),
+        ("reject_streak", &[&faults, "risk.account.reject_streak_max=1"]),
+        (
+            "above_maximum_size",
+            &["strategy=[{kind=\"probe\",symbols=[\"tBTCUSD\"],qty=\"100000\",style=\"take\",\
+             every_changes=7}]"],
+        ),
+    ];
+    let plain = refusals_with(&[]);
+    for (reason, set) in cases {
+        assert!(plain["refusals"][reason].is_null(), "{reason} without its limit: {plain}");
+        let report = refusals_with(set);
+        let refused = report["refusals"][reason].as_u64().unwrap_or(0);
+        assert!(refused > 0, "{reason}: {}", report["refusals"]);
+    }
+}
+
+/// Somebody else's order and trade on the account: seen, told, and entries wait.
+#[test]
+fn somebody_else_on_the_account_is_told_and_entries_wait() {
+    let dir = Dir::new("foreign");
+    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
+    let order = serde_json::json!({"type": "MARKET", "symbol": "tBTCUSD", "amount": "0.3"});
+    let login = ("embedded-key", "embedded-secret");
+    venue.call_as(login, "auth/w/order/submit", &order).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut open = ["foreign_activity", "position_mismatch"].to_vec();
+    while !open.is_empty() {
+        assert!(Instant::now() < deadline, "{open:?} never objected");
+        let (_, out, _) = output(&["guards", "--json", "--dir", dir.text()]);
+        let guards: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let rows = guards["guards"].as_array().unwrap();
+        open.retain(|name| {
+            !rows.iter().any(|row| row["guard"] == **name && row["objects"] == true)
+        });
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let report = engine.stop();
+    let refused = |name: &str| report["refusals"][name].as_u64().unwrap_or(0);
+    assert!(refused("foreign_activity") + refused("position_mismatch") > 0, "{report}");
+    // What is not ours is not touched.
+    let position = venue.read("auth/r/positions");
+    let btc = position.iter().find(|row| row[0] == "tBTCUSD").unwrap();
+    assert!(btc[2].as_f64().unwrap() >= 0.25, "{btc}");
+}
+
+/// What only the engine knows is not sold without it, and is written down.
+#[test]
+fn a_direct_kill_of_a_spot_wallet_says_what_it_leaves() {
+    let dir = Dir::new("spot");
+    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+    let mut set = TAKER.to_vec();
+    set.extend(["--set", "trading.wallet=\"exchange\""]);
+    let mut engine = Attached::start(&venue.address(), dir.path(), &set);
+    engine.wait_for("trading", |sent, line| sent >= 3 && line.contains(" running |"));
+    engine.kill();
+    let args = ["kill", "--direct", "--reason", "engine is dead", "--dir", dir.text()];
+    let (code, out, err) = output(&args);
+    let record: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    assert_eq!((code, &record["flat"]), (4, &false.into()), "{record}");
+    let left = record["leftovers"].as_array().unwrap();
+    assert!(left.iter().any(|row| row["kind"] == "balance" && row["symbol"] == "tBTCUSD"));
+    assert!(left.iter().all(|row| row["kind"] != "order"), "{record}");
+    assert!(venue.read("auth/r/orders").is_empty());
+}
+
+#[test]
 fn hours_close_entries_and_off_and_shadow_let_them_pass() {
     // An hour that is not now, whatever the time is.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
