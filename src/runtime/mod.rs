@@ -40,4 +40,6 @@ pub mod taps;
 pub mod topology;
 pub mod wait;
 #[cfg(feature = "net")]
+mod ws_bytes;
+#[cfg(feature = "net")]
 mod ws_text;

@@ -1,9 +1,10 @@
 //! Text messages over a dialled websocket, for cold threads: tungstenite on a non-blocking stream.
 
+use super::ws_bytes::Wire;
 use crate::io::socket::{HotStream, WriteError};
 use crate::io::syscall::SocketSet;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::time::Duration;
 use tungstenite::error::Error as WsError;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
@@ -33,29 +34,6 @@ impl fmt::Display for WsTextError {
     }
 }
 impl std::error::Error for WsTextError {}
-
-/// Bytes in, bytes out, for tungstenite.
-struct Wire<'a> {
-    input: &'a [u8],
-    output: &'a mut Vec<u8>,
-}
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.input.read(buffer)
-    }
-}
-impl Write for Wire<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// One open socket.
 pub(super) struct WsText {
