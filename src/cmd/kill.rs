@@ -26,9 +26,11 @@ use crate::ops::report::exit;
 use crate::ops::rundir::write_atomic;
 use crate::ops::text::utc;
 use crate::ring::Latch;
+use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::plane::{PlaneCall, RestPlane};
 use crate::venue::rest::{RestCall, RestSink, parse_reply};
 use crate::venue::symbols::SymbolTable;
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,6 +132,8 @@ pub(super) struct Desk {
     pub wallet: WalletKind,
     pub leverage: u16,
     pub clock: Clock,
+    /// Last client id that a kill of this desk has used; 0 = none yet.
+    pub cid_last: u64,
 }
 
 impl Desk {
@@ -261,7 +265,9 @@ impl Desk {
             ..KillRecord::default()
         };
         let mut middles: Vec<Option<Px>> = vec![None; self.instruments.len()];
-        let mut cid = cids.used();
+        // Another kill of this process may have taken some already: never the same twice.
+        let first_cid = cids.used().max(self.cid_last);
+        let mut cid = first_cid;
         let mut why = "the rounds are used up".to_owned();
         for round in 0..rounds {
             if round > 0 {
@@ -312,7 +318,8 @@ impl Desk {
             }
         }
         self.leftovers(&table, &mut record, &why);
-        record.slippage = self.slippage(&table, begun_wall, cids.used()..cid + 1, &middles);
+        self.cid_last = cid;
+        record.slippage = self.slippage(&table, begun_wall, first_cid..cid + 1, &middles);
         record.took_ms = (self.clock.mono() - begun).as_ms().max(0).unsigned_abs();
         record.troubles.dedup();
         record
@@ -381,21 +388,29 @@ impl Desk {
     }
 }
 
-/// Watches for pulls from outside, and for the end of a kill.
+/// What a kill works with, and what came of it. It lies here where no thread could be had for it.
+type Work = Arc<Mutex<(Option<Desk>, Option<KillRecord>)>>;
+
+/// Watches for pulls from outside, and for the end of a kill. Questions to the venue are asked on a
+/// thread of their own: the run's loop never waits for them, and nothing of it stands before them.
 pub(super) struct KillWatch {
     file: PathBuf,
     record: PathBuf,
+    clock: Clock,
     seen: Option<SystemTime>,
     looked_at: MonoNs,
     /// Stored by the signal handler, too.
     signalled: Arc<AtomicBool>,
     pulled_at: Option<MonoNs>,
+    /// When the switch was last taken to the venue directly.
+    helped_at: Option<MonoNs>,
     /// P&L when it was pulled.
     pnl: Quote,
     kills: u64,
     resets: u64,
-    desk: Desk,
-    cids: CidMark,
+    cids: Arc<CidMark>,
+    work: Work,
+    thread: Option<ColdThread>,
 }
 
 impl KillWatch {
@@ -417,15 +432,18 @@ impl KillWatch {
         let mut watch = KillWatch {
             file,
             record,
+            clock: desk.clock.clone(),
             seen: None,
             looked_at: MonoNs(0),
             signalled,
             pulled_at: None,
+            helped_at: None,
             pnl: Quote::ZERO,
             kills: 0,
             resets: 0,
-            desk,
-            cids,
+            cids: Arc::new(cids),
+            work: Arc::new(Mutex::new((Some(desk), None))),
+            thread: None,
         };
         watch.look(latch);
         Ok(watch)
@@ -442,8 +460,9 @@ impl KillWatch {
     }
     /// No entry leaves from here on; the line cancels and closes.
     pub(super) fn pull(&mut self, latch: &Latch) {
-        latch.kill_at(Rank::ReduceOnly as u8, self.desk.clock.tsc().0);
-        self.pulled_at = Some(self.desk.clock.mono());
+        latch.kill_at(Rank::ReduceOnly as u8, self.clock.tsc().0);
+        self.pulled_at = Some(self.clock.mono());
+        self.helped_at = None;
     }
     /// One round of the run's loop.
     ///
@@ -454,7 +473,7 @@ impl KillWatch {
         account: Option<&RiskSnapshot>,
         first_cancel_us: Option<u64>,
     ) {
-        let now = self.desk.clock.mono();
+        let now = self.clock.mono();
         if (now - self.looked_at).0 >= LOOK_EVERY_NS {
             self.looked_at = now;
             self.look(latch);
@@ -463,51 +482,113 @@ impl KillWatch {
             log::error!("kill switch: SIGUSR1");
             self.pull(latch);
         }
-        let Some(account) = account else { return };
-        let pnl = account.realised.saturating_add(account.unrealised);
-        if self.pulled_at.is_none() {
-            self.pnl = pnl;
-        }
-        if account.counters.kills > self.kills {
-            // From inside: a limit, or an operator's word.
-            self.kills = account.counters.kills;
-            self.pulled_at.get_or_insert(now);
-        } else if let Some(at) = self.pulled_at
-            && (account.rank < Rank::ReduceOnly && (now - at).0 > HANGS_AFTER_NS
-                || account.rank != Rank::Halted && (now - at).0 > HELPED_AFTER_NS)
-        {
-            log::error!("kill switch: the line does not end it; going to the venue directly");
-            self.pulled_at = None;
-            let record = self.desk.kill("the line hangs or is not heard", &self.cids, ROUNDS_MAX);
-            self.write(&record);
-        }
-        if let Some(at) = self.pulled_at
-            && account.rank == Rank::Halted
-        {
-            self.pulled_at = None;
-            let table = SymbolTable::new(&self.desk.instruments.clone());
-            let mut record = KillRecord {
-                by: "line",
-                first_cancel_us,
-                reason: self.reason(account),
-                slippage: self.pnl.saturating_sub(pnl).to_string(),
-                at: utc(self.desk.clock.wall()),
-                cancels: account.counters.cancels.try_into().unwrap_or(u32::MAX),
-                ..KillRecord::default()
-            };
-            self.desk.leftovers(&table, &mut record, "the engine's attempts are used up");
-            record.took_ms = (self.desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
-            self.write(&record);
-        }
-        if account.counters.resets > self.resets {
-            self.resets = account.counters.resets;
-            // A person has looked: the file has done its work.
-            match std::fs::remove_file(&self.file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    log::error!("`{}`: {error}; remove it by hand", self.file.display());
-                }
-                _ => {}
+        self.collect();
+        let rank = account.map(|account| account.rank);
+        if let Some(account) = account {
+            if self.pulled_at.is_none() {
+                self.pnl = account.realised.saturating_add(account.unrealised);
             }
+            if account.counters.kills > self.kills {
+                // From inside: a limit, or an operator's word.
+                self.kills = account.counters.kills;
+                self.pulled_at.get_or_insert(now);
+            }
+            if account.counters.resets > self.resets {
+                self.resets = account.counters.resets;
+                self.pulled_at = None;
+                self.was_reset();
+            }
+        }
+        let Some(at) = self.pulled_at.filter(|_| self.thread.is_none()) else { return };
+        // A line that has told nothing yet hears nothing either.
+        let is_deaf = rank.is_none_or(|rank| rank < Rank::ReduceOnly);
+        let since = (now - self.helped_at.unwrap_or(at)).0;
+        let is_due = match self.helped_at {
+            None => is_deaf && since > HANGS_AFTER_NS || since > HELPED_AFTER_NS,
+            Some(_) => since > HELPED_AFTER_NS,
+        };
+        match account {
+            Some(account) if account.rank == Rank::Halted => {
+                self.pulled_at = None;
+                let pnl = account.realised.saturating_add(account.unrealised);
+                let record = KillRecord {
+                    by: "line",
+                    first_cancel_us,
+                    reason: self.reason(account),
+                    slippage: self.pnl.saturating_sub(pnl).to_string(),
+                    at: utc(self.clock.wall()),
+                    cancels: account.counters.cancels.try_into().unwrap_or(u32::MAX),
+                    ..KillRecord::default()
+                };
+                self.begin(move |desk, _| {
+                    let mut record = record;
+                    let table = SymbolTable::new(&desk.instruments.clone());
+                    desk.leftovers(&table, &mut record, "the engine's attempts are used up");
+                    record.took_ms = (desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
+                    record
+                });
+            }
+            _ if is_due => {
+                log::error!("kill switch: the line does not end it; going to the venue directly");
+                self.helped_at = Some(now);
+                self.begin(move |desk, cids| {
+                    let why = "the line hangs or is not heard";
+                    let mut record = desk.kill(why, cids, ROUNDS_MAX);
+                    record.took_ms = (desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
+                    record
+                });
+            }
+            _ => {}
+        }
+    }
+    /// Starts work with the venue; its record comes with a later round.
+    fn begin(&mut self, work: impl FnOnce(&mut Desk, &CidMark) -> KillRecord + Send + 'static) {
+        let (place, cids) = (Arc::clone(&self.work), Arc::clone(&self.cids));
+        let job = move || {
+            // Held all the time: nobody else needs what lies there.
+            let mut held = place.lock();
+            if let Some(desk) = &mut held.0 {
+                let record = work(desk, &cids);
+                held.1 = Some(record);
+            }
+        };
+        match cold::spawn("kill", &[], job) {
+            Ok(thread) => self.thread = Some(thread),
+            Err(words) => log::error!("kill switch: {words}; use `genesis kill --direct`"),
+        }
+    }
+    /// What the thread has found, once it has.
+    fn collect(&mut self) {
+        if self.thread.as_ref().is_none_or(|thread| !thread.is_finished()) {
+            return;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let record = self.work.lock().1.take();
+        if let Some(record) = record {
+            // What is left is tried again later; flat is flat, whoever did it.
+            if record.flat && record.by == "direct" {
+                self.pulled_at = None;
+            }
+            self.helped_at = self.helped_at.map(|_| self.clock.mono());
+            self.write(&record);
+        }
+    }
+    /// Waits for work that is under way: a run does not end in the middle of its kill.
+    pub(super) fn close(&mut self) {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        self.collect();
+    }
+    fn was_reset(&self) {
+        // A person has looked: the file has done its work.
+        match std::fs::remove_file(&self.file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                log::error!("`{}`: {error}; remove it by hand", self.file.display());
+            }
+            _ => {}
         }
     }
     fn reason(&self, account: &RiskSnapshot) -> String {
@@ -592,6 +673,7 @@ pub(super) fn direct(
         wallet: config.trading.wallet,
         leverage: config.trading.leverage,
         clock,
+        cid_last: 0,
     };
     let record = desk.kill(reason, &cids, ROUNDS_MAX);
     threads.stop(GRACE);
@@ -659,6 +741,7 @@ mod tests {
             wallet: WalletKind::Margin,
             leverage: 1,
             clock: Clock::start_unchecked(),
+            cid_last: 0,
         };
         let mut hand = desk();
         let order = |cid, kind, qty: &str, px: &str| RestCall::Submit {
@@ -700,10 +783,10 @@ mod tests {
         watch.round(&latch, Some(&account), None);
         assert_eq!(latch.rank(), Rank::Running as u8);
         std::fs::write(&file, "smoke").unwrap();
-        let begun = watch.desk.clock.mono();
+        let begun = watch.clock.mono();
         while !record.exists() {
             watch.round(&latch, Some(&account), None);
-            assert!((watch.desk.clock.mono() - begun).as_ms() < 20_000, "never went directly");
+            assert!((watch.clock.mono() - begun).as_ms() < 20_000, "never went directly");
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(latch.rank(), Rank::ReduceOnly as u8, "and no entry leaves meanwhile");

@@ -190,6 +190,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         wallet: config.trading.wallet,
         leverage: config.trading.leverage,
         clock: clock.clone(),
+        cid_last: 0,
     };
     let ways = &venue.ways;
     let on_host = assemble::is_local(&config);
@@ -696,6 +697,7 @@ impl Session {
     /// Ends the threads and writes down what was.
     fn finish(mut self, ending: &Ending) -> Result<Report, RunError> {
         self.round();
+        self.kill.close();
         let elapsed = self.clock.mono() - MonoNs(0);
         self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
