@@ -4,7 +4,7 @@ use super::ws_bytes::Wire;
 use crate::io::socket::{HotStream, WriteError};
 use crate::io::syscall::SocketSet;
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::time::Duration;
 use tungstenite::error::Error as WsError;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
