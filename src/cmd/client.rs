@@ -5,6 +5,7 @@
 use super::options::WordArgs;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
+use crate::io::history::Ask;
 use crate::ops::http::{ADDRESS_FILE, Scope, read_token};
 use crate::ops::hub::Outcome;
 use crate::ops::report::exit;
@@ -29,6 +30,18 @@ pub(super) struct ShowArgs {
     /// JSON instead of words.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    show: ShowArgs,
+    /// Out of the history of the account, ended runs included; no engine is asked.
+    #[arg(long)]
+    history: bool,
+    /// With --history: so many rows, the newest first.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
 }
 
 #[derive(Args, Debug)]
@@ -75,10 +88,10 @@ enum AlertsCommand {
 pub(super) enum ClientCommand {
     /// How the running engine stands: state, money, orders, latency, alerts.
     Status(StatusArgs),
-    /// Own orders at the venue.
-    Orders(ShowArgs),
+    /// Own orders at the venue, or of the past.
+    Orders(ListArgs),
     /// The newest own trades.
-    Fills(ShowArgs),
+    Fills(ListArgs),
     /// Positions by own fills, and what the venue says.
     Positions(ShowArgs),
     /// Print the dashboard's address with its token.
@@ -92,8 +105,8 @@ pub(super) fn run(command: &ClientCommand) -> u8 {
         ClientCommand::Status(args) => {
             look(if args.rest { Look::Rest } else { Look::Status }, &args.show)
         }
-        ClientCommand::Orders(args) => look(Look::Orders, args),
-        ClientCommand::Fills(args) => look(Look::Fills, args),
+        ClientCommand::Orders(args) => list(Look::Orders, Ask::Orders, args),
+        ClientCommand::Fills(args) => list(Look::Fills, Ask::Fills, args),
         ClientCommand::Positions(args) => look(Look::Positions, args),
         ClientCommand::Dashboard(args) => dashboard(args),
         ClientCommand::Alerts(args) => alerts(args),
@@ -229,6 +242,14 @@ pub(super) fn error_words(body: &str) -> String {
 
 fn look(what: Look, args: &ShowArgs) -> u8 {
     ended(looked(what, args))
+}
+
+fn list(what: Look, ask: Ask, args: &ListArgs) -> u8 {
+    let show = &args.show;
+    match args.history {
+        true => super::history::show(ask, show.dir.clone(), args.limit, show.json),
+        false => look(what, show),
+    }
 }
 
 fn looked(what: Look, args: &ShowArgs) -> Result<u8, Trouble> {

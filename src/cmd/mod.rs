@@ -20,9 +20,15 @@ mod doctor;
 mod drill;
 mod engine;
 #[cfg(feature = "net")]
+mod entry;
+#[cfg(feature = "net")]
 mod gaps;
 #[cfg(feature = "net")]
+mod history;
+#[cfg(feature = "net")]
 mod ids;
+#[cfg(feature = "net")]
+mod journal;
 #[cfg(feature = "net")]
 mod keys;
 #[cfg(feature = "net")]
@@ -134,10 +140,13 @@ enum Command {
     Reset(options::WordArgs),
     /// Every guard with what it blocked and how far it is from its limit.
     #[cfg(feature = "net")]
-    Guards(options::WordArgs),
+    Guards(control::GuardsArgs),
     #[cfg(feature = "net")]
     #[command(flatten)]
     Client(client::ClientCommand),
+    /// Check what a run has written down, or make a history (SQLite) of it.
+    #[cfg(feature = "net")]
+    Journal(journal::JournalArgs),
     /// Practise an incident against an exchange of ours; passed or failed, line by line.
     #[cfg(feature = "net")]
     #[command(after_help = drill::MANUAL)]
@@ -185,7 +194,9 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Some(Command::Reset(args)) => control::word("reset", &args),
         #[cfg(feature = "net")]
-        Some(Command::Guards(args)) => control::word("guards", &args),
+        Some(Command::Guards(args)) => control::guards(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Journal(args)) => journal::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Drill(args)) => drill::run(&args),
         #[cfg(feature = "net")]

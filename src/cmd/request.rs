@@ -23,8 +23,8 @@ pub struct RunRequest {
     /// Stop by itself after this long.
     pub run_for: Option<Duration>,
     pub view: ViewMode,
-    /// `--arm` named the account of the config.
-    pub is_armed: bool,
+    /// The name behind `--arm`: the second switch of live trading.
+    pub armed: Option<String>,
     /// Where run directories go.
     pub places: Places,
     /// An exchange of ours in another process (`genesis venue`), instead of an embedded one.

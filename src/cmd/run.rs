@@ -162,7 +162,7 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     let request = RunRequest {
         run_for: args.run_for,
         view,
-        is_armed: args.arm.is_some(),
+        armed: args.arm.clone(),
         places: places(dir),
         attach: args.attach.clone(),
         service: Service {

@@ -2,7 +2,7 @@
 
 use super::gaps::Gaps;
 use crate::base::ids::SymbolId;
-use crate::base::time::{MonoNs, SpanNs};
+use crate::base::time::{MonoNs, SpanNs, Tsc};
 use crate::base::units::{Qty, Quote, Side};
 use crate::config::Config;
 use crate::engine::orders::{Order, OrderState};
@@ -10,7 +10,7 @@ use crate::engine::risk::{GuardLevel, RiskSnapshot, SymbolRisk};
 use crate::engine::signal::SymbolSignals;
 use crate::io::clock::Clock;
 use crate::line::parse::ParseCounters;
-use crate::model::{Body, Instrument, LinkState, PrivateSeen, Rank, Seen, SyncState};
+use crate::model::{Body, Class, Instrument, LinkState, PrivateSeen, Rank, Seen, SyncState};
 use crate::ops::journal::OrderTracker;
 use crate::ops::logger;
 use crate::ops::status::{FillStatus, ReconnectRow};
@@ -30,6 +30,8 @@ const LOG_LINES: usize = 6;
 /// Rows that the status shows.
 const FILLS_SHOWN: usize = 100;
 const RECONNECTS_SHOWN: usize = 50;
+/// Cancels whose moment is remembered: a kill cancels at most what may be open.
+const CANCELS_KEPT: usize = 4_096;
 
 fn keep_newest<T>(rows: &mut VecDeque<T>, row: T, count_max: usize) {
     rows.truncate(count_max - 1);
@@ -66,6 +68,8 @@ pub(super) struct Watch {
     /// Thread of each stage.
     thread_of: Vec<(&'static str, usize)>,
     pub(super) clock: Clock,
+    /// When the newest cancels were written, newest first.
+    cancels: VecDeque<Tsc>,
     // For the status.
     pub(super) gaps: Gaps,
     pub(super) parse: ParseCounters,
@@ -129,6 +133,7 @@ impl Watch {
             busy: Vec::new(),
             thread_of: Vec::new(),
             clock,
+            cancels: VecDeque::new(),
             gaps: Gaps::default(),
             parse: ParseCounters::default(),
             log_missed: 0,
@@ -151,6 +156,9 @@ impl Watch {
     /// Empties the taps.
     pub(super) fn drain(&mut self, taps: &mut Taps) {
         while let Some(sent) = taps.sent.pop() {
+            if sent.command.class == Class::Cancel {
+                keep_newest(&mut self.cancels, sent.written, CANCELS_KEPT);
+            }
             self.tracker.on_sent(&sent);
         }
         while let Some(seen) = taps.seen.pop() {
@@ -212,6 +220,13 @@ impl Watch {
         if let Some(tap) = &mut taps.gaps {
             self.gaps.drain(tap, self.clock.mono());
         }
+    }
+
+    /// From a pull of the kill switch (TSC, 0 = none) to the first cancel written after it.
+    pub(super) fn first_cancel_us(&self, pulled_at: u64) -> Option<u64> {
+        let pulled = Tsc(pulled_at);
+        let first = self.cancels.iter().rev().find(|at| pulled_at > 0 && at.0 >= pulled_at)?;
+        self.clock.span_ns(pulled, *first).map(|ns| ns / 1_000)
     }
 
     fn on_fill(&mut self, seen: &PrivateSeen) {

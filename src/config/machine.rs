@@ -113,6 +113,8 @@ pub struct Journal {
     pub write_ahead_mib: u64,
     pub input_log: bool,
     pub input_log_mib_max: u64,
+    /// Keep a history in SQLite.
+    pub history: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -402,6 +404,16 @@ pub(super) fn read_journal(root: &mut Scope<'_, '_>) -> Journal {
             2_048,
             1..=1_048_576,
         ) as u64,
+        history: s.flag(
+            key(
+                "history",
+                "",
+                "Keep orders, fills, equity, trips and commands in SQLite, for `genesis orders \
+                 --history` and for your own SQL: history-ACCOUNT.db beside the runs. Orders and \
+                 fills come out of the input log.",
+            ),
+            true,
+        ),
     };
     s.finish();
     section

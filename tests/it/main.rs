@@ -1,5 +1,7 @@
 //! One integration binary; modules by phenomenon.
 
+#[cfg(feature = "net")]
+mod bitfinex;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
@@ -7,6 +9,12 @@ mod exchange_round_trip;
 mod exchange_support;
 #[cfg(feature = "net")]
 mod kill_and_restart;
+#[cfg(feature = "net")]
+mod kill_loop;
+#[cfg(feature = "net")]
+mod kill_matrix;
+#[cfg(feature = "net")]
+mod loss_limit;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;
