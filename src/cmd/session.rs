@@ -136,8 +136,11 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     };
     let (plane, lanes) =
         start_plane(setup, Box::new(records.clone()), &clock).map_err(bad_input)?;
-    let saved = rest::saved_list(&root, &config, request.attach.as_deref());
-    let list = rest::listing(&config, &plane, &clock, saved.as_deref()).map_err(failed)?;
+    // The run's own exchange is always there, but a kill from another process must not need its
+    // public side.
+    let saved = rest::saved_list(&root, &config, request.attach.as_deref())
+        .unwrap_or_else(|| run_dir.file("symbols"));
+    let list = rest::listing(&config, &plane, &clock, Some(&saved)).map_err(failed)?;
     let registry = list.registry().ok_or_else(|| failed("there is no list of pairs"))?;
     let instruments = rest::instruments(&mut config, registry).map_err(bad_input)?;
     entry::check_pairs(entry, &instruments).map_err(bad_input)?;
@@ -181,7 +184,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         is_venue: entry.is_venue(),
         public_url: entry.is_venue().then(|| venue.ways.public_rest.clone()),
         nonces: nonce_dir,
-        saved_list: saved.clone(),
+        saved_list: Some(saved.clone()),
     };
     std::fs::write(run_dir.file(VENUE_FILE), kill::json_text(&place)).map_err(failed)?;
     let desk = Desk {
@@ -207,7 +210,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
             plane: plane.clone(),
             account_apart: SpanNs::from_s(config.rest.account_interval_s as i64),
             cancel_only_when_down: config.rest.cancel_only_when_down,
-            listing: Some(Listing::new(list, saved, &instruments, config.trading.wallet)),
+            listing: Some(Listing::new(list, Some(saved), &instruments, config.trading.wallet)),
         },
         connect: outside::connect(&config, true),
     };
@@ -722,7 +725,10 @@ impl Session {
         {
             log::info!("faults of the exchange: {:?}", exchange.fault_counters());
         }
+        let rest_calls =
+            self.rest.by_reason().into_iter().map(|row| (row.name, row.calls)).collect();
         let report = super::account::report(&super::account::Facts {
+            rest_calls: &rest_calls,
             config: &self.config,
             watch: &self.watch,
             stopped: &stopped,

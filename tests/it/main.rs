@@ -7,6 +7,8 @@ mod config_errors;
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+#[cfg(feature = "http2")]
+mod http2_front;
 #[cfg(feature = "net")]
 mod kill_and_restart;
 #[cfg(feature = "net")]
@@ -26,6 +28,8 @@ mod run_bad_input;
 mod run_embedded;
 #[cfg(feature = "net")]
 mod run_operated;
+#[cfg(feature = "net")]
+mod run_rest;
 #[cfg(feature = "net")]
 mod run_support;
 #[cfg(feature = "net")]
