@@ -2,9 +2,10 @@
 //! port, tells alerts, looks after the threads. All on cold threads; the run hands over copies.
 
 use super::control::{control, reset_words};
-use super::engine::{RunError, Service, bad_input, failed};
 use super::kill::KillWatch;
 use super::publish::Around;
+use super::request::{RunError, Service, bad_input, failed};
+use super::rest::RestSide;
 use super::watch::Watch;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::config::Config;
@@ -104,6 +105,7 @@ pub(super) struct RunFacts<'a> {
     pub run_dir: &'a RunDir,
     pub topology: &'a Topology,
     pub instruments: &'a [Instrument],
+    pub rest: &'a RestSide,
 }
 
 impl Operate {
@@ -203,7 +205,7 @@ impl Operate {
         kill: &mut KillWatch,
         facts: &RunFacts<'_>,
     ) {
-        let RunFacts { config, run_dir, topology, instruments } = *facts;
+        let RunFacts { config, run_dir, topology, instruments, rest } = *facts;
         let now = watch.clock.mono();
         self.pulse.main.fetch_add(1, Ordering::Relaxed);
         self.commands(watch, running, kill, instruments, now);
@@ -222,7 +224,8 @@ impl Operate {
             latch_level: running.latch.rank(),
             topology,
             threads: running.threads(),
-            rest: &running.rest_stats,
+            rest,
+            rest_stats: &running.rest_stats,
             journal: &self.journal,
             doing: match self.doing.as_str() {
                 "" => *self.pulse.latched.lock(),

@@ -6,7 +6,7 @@ use crate::base::ids::SymbolId;
 use crate::base::time::WallNs;
 use crate::base::units::UNIT_SCALE;
 use crate::config::{
-    ChannelPlan, Config, Environment, Frequency, MarketSource, Precision,
+    ChannelPlan, Config, Environment, Frequency, HttpVersion, MarketSource, Precision,
     RecordedChannel as RecordedPlan, Speed,
 };
 use crate::exchange::{
@@ -14,7 +14,7 @@ use crate::exchange::{
     SyntheticConfig, WaitFor, frame_name,
 };
 use crate::io::dial::{DialSpec, WsUrl};
-use crate::io::rest::RestConfig;
+use crate::io::http::{self, RestConfig};
 use crate::io::socket::SocketOptions;
 use crate::io::tls::{Trust, client_config};
 use crate::line::connect::ConnectConfig;
@@ -222,6 +222,11 @@ pub(super) fn rest(config: &Config, trust: Trust) -> RestConfig {
         loopback_only: is_local(config),
         connect_max: Duration::from_millis(config.rest.connect_timeout_ms),
         total_max: Duration::from_millis(config.rest.total_timeout_ms),
+        version: match config.rest.http_version {
+            HttpVersion::Auto => http::HttpVersion::Auto,
+            HttpVersion::V11 => http::HttpVersion::V11,
+            HttpVersion::V2 => http::HttpVersion::V2,
+        },
         ..RestConfig::default()
     }
 }

@@ -1,5 +1,6 @@
 //! From what the taps told to the one status that everybody outside reads.
 
+use super::rest::RestSide;
 use super::watch::Watch;
 use crate::base::time::WallNs;
 use crate::base::units::UNIT_SCALE;
@@ -8,12 +9,11 @@ use crate::engine::orders::OrderState;
 use crate::engine::risk::{Guard, GuardLevel, GuardMode, LevelUnit};
 use crate::model::Rank;
 use crate::ops::logger;
-use crate::ops::metrics::{Percentiles, Windowed};
+use crate::ops::metrics::Windowed;
 use crate::ops::report::Build;
 use crate::ops::status::{
-    Counts, EndpointStatus, GuardStatus, LimitRow, LinkStatus, OrderStatus, Pnl, RestStatus,
-    RingStatus, RoundTripStatus, RunFacts, Spread, StageStatus, State, Status, SymbolStatus,
-    ThreadStatus,
+    Counts, GuardStatus, LimitRow, LinkStatus, OrderStatus, Pnl, RingStatus, RoundTripStatus,
+    RunFacts, Spread, StageStatus, State, Status, SymbolStatus, ThreadStatus,
 };
 use crate::ops::text::utc;
 use crate::ops::waterfall::side_name;
@@ -35,7 +35,8 @@ pub(super) struct Around<'a> {
     pub latch_level: u8,
     pub topology: &'a Topology,
     pub threads: &'a [ThreadHandle],
-    pub rest: &'a RestStats,
+    pub rest: &'a RestSide,
+    pub rest_stats: &'a RestStats,
     pub journal: &'a JournalStats,
     /// What an operator or the watchdog last did, in words.
     pub doing: &'a str,
@@ -134,7 +135,7 @@ impl Watch {
             links: self.link_status(),
             reconnects: self.reconnect_rows.iter().cloned().collect(),
             counts: self.counts(around),
-            rest: rest_status(around.rest),
+            rest: around.rest.status(around.rest_stats, around.wall, self.nonces_refused),
             guards: self.guards(),
             log: logger::current().map_or_else(Vec::new, |logger| logger.recent(LOG_LINES)),
             ..Status::default()
@@ -189,6 +190,9 @@ impl Watch {
         }
         if !account.ready {
             return "the account is being read and matched".to_owned();
+        }
+        if account.order_entry_down && account.rank < Rank::Halted {
+            return "orders and cancels by REST do not get through: cancel-only".to_owned();
         }
         if account.orders_unknown > 0 {
             return format!("{} orders of unknown fate are looked up", account.orders_unknown);
@@ -252,6 +256,7 @@ impl Watch {
             fees: risk.map_or(0.0, |risk| -risk.fees.to_f64()),
             orders_alive: risk.map_or(0, |risk| u64::from(risk.orders_alive)),
             is_frozen: row.is_frozen,
+            delisted: risk.is_some_and(|risk| risk.delisted),
             is_flattening: risk.is_some_and(|risk| risk.flattening),
             flatten_stuck: risk.is_some_and(|risk| risk.flatten_stuck),
             unsynced_count: self.unsynced[index],
@@ -386,33 +391,6 @@ impl Watch {
         .collect()
     }
 }
-
-fn rest_status(stats: &RestStats) -> RestStatus {
-    let at = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let endpoints = stats.endpoints.lock();
-    let rows = endpoints.iter().map(|(name, row)| EndpointStatus {
-        name: (*name).to_owned(),
-        calls: row.calls,
-        failures: row.failures,
-        rate_limit_hits: row.rate_limited,
-        latency_ms: Percentiles { ..super::account::ms_of_us(&row.latency_us) },
-        last_status: match row.last_code {
-            0 => 200,
-            code => u16::try_from(code).unwrap_or(0),
-        },
-        retry_after_s: None,
-    });
-    RestStatus {
-        calls: at(&stats.calls),
-        failures: at(&stats.failures),
-        retry_count: at(&stats.retries),
-        rate_limit_hits: at(&stats.rate_limited),
-        reconciles: at(&stats.reconciles),
-        endpoints: rows.collect(),
-        ..RestStatus::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -143,11 +143,19 @@ impl InputLogWriter {
     /// # Errors
     /// The disk's; the log is then incomplete from here on.
     pub fn poll(&mut self, count_max: u32) -> io::Result<u32> {
+        self.poll_with(count_max, |_| {})
+    }
+    /// The same; `take` sees each event, those beyond the largest size too.
+    ///
+    /// # Errors
+    /// As with `poll`.
+    pub fn poll_with(&mut self, count_max: u32, mut take: impl FnMut(&Event)) -> io::Result<u32> {
         let mut count = 0;
         while count < count_max
             && let Some(event) = self.rx.pop()
         {
             count += 1;
+            take(&event);
             if self.sink.bytes >= self.bytes_max {
                 // Taken all the same, so that nothing waits for it; the end says what is missing.
                 self.lost.fetch_add(1, Ordering::Relaxed);

@@ -2,13 +2,23 @@
 
 #[cfg(feature = "net")]
 mod alerts_in_time;
+#[cfg(feature = "net")]
+mod bitfinex;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+#[cfg(feature = "http2")]
+mod http2_front;
 #[cfg(feature = "net")]
 mod kill_and_restart;
+#[cfg(feature = "net")]
+mod kill_loop;
+#[cfg(feature = "net")]
+mod kill_matrix;
+#[cfg(feature = "net")]
+mod loss_limit;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;
@@ -20,6 +30,8 @@ mod run_bad_input;
 mod run_embedded;
 #[cfg(feature = "net")]
 mod run_operated;
+#[cfg(feature = "net")]
+mod run_rest;
 #[cfg(feature = "net")]
 mod run_support;
 #[cfg(feature = "net")]

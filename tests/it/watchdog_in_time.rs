@@ -1,6 +1,6 @@
 //! Each thread of a real run wedged, slowed, panicking, and each channel silenced. Goal: found
-//! within a second, acted on within three. Method: a drill option lets one thread misbehave; the times are
-//! those of the run's own log, so that starting processes costs nothing.
+//! within a second, acted on within three. Method: a drill option lets one thread misbehave; the
+//! times are those of the run's own log, so that starting processes costs nothing.
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 

@@ -185,6 +185,7 @@ pub(super) fn answer(
             let body = hub.status_json().as_bytes().to_vec();
             Answer::Reply(Reply { status: 200, kind: JSON, body, is_page: false })
         }
+        (Method::Get, "/api/v1/rest") => json(&status().rest),
         (Method::Get, "/api/v1/orders") => json(&status().orders),
         (Method::Get, "/api/v1/fills") => json(&status().fills),
         (Method::Get, "/api/v1/positions") => json(&status().symbols),
