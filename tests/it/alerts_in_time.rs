@@ -1,5 +1,5 @@
-//! Every alert against its fault, in real processes: `genesis run` against `genesis venue
-//! --faults`, a webhook as the person who is to hear of it. Goal: told within five seconds, unless the alert's
+//! Every alert against its fault, in real processes: `genesis run` against `genesis venue`, a
+//! webhook as the person who is to hear of it. Goal: told within five seconds, unless the alert's
 //! own hold-off is longer. Method: what happened when is taken from where it happened (the script
 //! of faults, the process that was ended, the command that was given); what the machine itself
 //! stood still is added to the bound, as the run's own hiccup meter measured it.
