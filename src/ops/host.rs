@@ -102,7 +102,7 @@ impl Host {
             return is_runnable;
         };
         let used = SpanNs::from_ms(ticks.saturating_sub(ticks_before).cast_signed() * TICK_MS);
-        is_runnable && used.0 < (age - age_before).0 / 4 + TICK_MS * 1_000_000
+        is_runnable && used.0 < (age.0 - age_before.0) / 4 + TICK_MS * 1_000_000
     }
 
     fn slope(&mut self, now: MonoNs) {
