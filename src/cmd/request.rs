@@ -33,6 +33,8 @@ pub struct RunRequest {
     pub service: Service,
     /// A drill: the wall clock of the run is stepped once, by so many ms, after so long.
     pub clock_step: Option<(i64, Duration)>,
+    /// A drill: a thread by name, what it does wrong (`wedge`, `slow`, `panic`), and when.
+    pub thread_fault: Option<(String, String, Duration)>,
 }
 
 /// Why a run did not come to a report.

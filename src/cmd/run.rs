@@ -50,8 +50,12 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// For `genesis drill`: step the wall clock that this run sees, once.
-    #[arg(long, value_name = "MS@SPAN", hide = true, value_parser = clock_step)]
+    #[arg(long, value_name = "MS@SPAN", hide = true, allow_hyphen_values = true)]
+    #[arg(value_parser = clock_step)]
     pub drill_clock_step: Option<(i64, Duration)>,
+    /// For drills: let one thread do wrong, e.g. parse:wedge@15s; wedge, slow or panic.
+    #[arg(long, value_name = "THREAD:FAULT@SPAN", hide = true, value_parser = thread_fault)]
+    pub drill_thread: Option<(String, String, Duration)>,
 }
 
 /// Reads `-5000@10s`: five seconds back, ten seconds after the start.
@@ -59,6 +63,17 @@ fn clock_step(text: &str) -> Result<(i64, Duration), String> {
     let wrong = || format!("`{text}` is not of the form MS@SPAN, e.g. -5000@10s");
     let (step_ms, after) = text.split_once('@').ok_or_else(wrong)?;
     Ok((step_ms.parse().map_err(|_| wrong())?, span(after)?))
+}
+
+/// Reads `parse:wedge@15s`.
+fn thread_fault(text: &str) -> Result<(String, String, Duration), String> {
+    let wrong = || format!("`{text}` is not of the form THREAD:wedge|slow|panic@SPAN");
+    let (what, after) = text.split_once('@').ok_or_else(wrong)?;
+    let (thread, fault) = what.split_once(':').ok_or_else(wrong)?;
+    match fault {
+        "wedge" | "slow" | "panic" => Ok((thread.to_owned(), fault.to_owned(), span(after)?)),
+        _ => Err(wrong()),
+    }
 }
 
 impl RunArgs {
@@ -128,10 +143,9 @@ fn check(config: &Config, args: &RunArgs) -> Vec<String> {
         _ => {}
     }
     let is_drill = config.environment == Environment::Embedded && !live;
-    if args.drill_clock_step.is_some() && !is_drill {
+    if (args.drill_clock_step.is_some() || args.drill_thread.is_some()) && !is_drill {
         problems.push(
-            "--drill-clock-step: drills are for the embedded environment, never for live orders"
-                .to_owned(),
+            "--drill-*: drills are for the embedded environment, never for live orders".to_owned(),
         );
     }
     problems
@@ -170,6 +184,7 @@ pub(super) fn run(args: &RunArgs) -> u8 {
             watchdog_usec: std::env::var("WATCHDOG_USEC").ok(),
         },
         clock_step: args.drill_clock_step,
+        thread_fault: args.drill_thread.clone(),
     };
     match engine::runtime_entry(config, request) {
         Ok(report) => finish(&report, args, report_to_stdout),

@@ -35,6 +35,7 @@ use crate::runtime::cold::journal::{JournalStats, JournalThread};
 use crate::runtime::cold::listing::Listing;
 use crate::runtime::cold::rest::RestPlan;
 use crate::runtime::cold::{self, ColdThread};
+use crate::runtime::duty::ThreadFault;
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
 use crate::runtime::paper_feed::PaperFeed;
 use crate::runtime::plane::{PlaneCall, RestPlane};
@@ -565,6 +566,7 @@ impl Session {
             self.clock.step_wall(SpanNs::from_ms(step_ms));
             self.request.clock_step = None;
         }
+        self.misbehave();
         let second = self.clock.mono().0 / 1_000_000_000;
         if let Some(home) = &mut self.home
             && second != self.copied_at_s
@@ -595,13 +597,38 @@ impl Session {
             }
             Warm::Since(at) if now - at >= WARM_FOR => {
                 // Rings and tables were made at start, yet their pages come with their first use.
-                let populated = syscall::populate_memory();
+                // Whoever touches a new page meanwhile waits for it: that is no hang.
+                let populated = self.operate.unwatched(syscall::populate_memory);
                 log::debug!("{} MiB made present", populated >> 20);
                 self.running.seal();
                 self.warm = Warm::Sealed;
                 log::info!("warm: from here on an allocation on a hot thread is a fault");
             }
             _ => {}
+        }
+    }
+
+    /// What a drill asked for, once its time has come.
+    fn misbehave(&mut self) {
+        let at = u128::from(self.clock.mono().0);
+        let is_due = self.request.thread_fault.as_ref().is_some_and(|f| at >= f.2.as_nanos());
+        if !is_due {
+            return;
+        }
+        let Some((thread, fault, _)) = self.request.thread_fault.take() else { return };
+        log::warn!("drill: thread {thread} {fault}");
+        let kind = match fault.as_str() {
+            "wedge" => ThreadFault::Wedge,
+            "slow" => ThreadFault::Slow,
+            _ => ThreadFault::Panic,
+        };
+        match thread.as_str() {
+            "journal" => self.operate.journal.is_wedged.store(true, Ordering::Relaxed),
+            "main" => std::thread::park_timeout(Duration::from_secs(10)),
+            name => match self.running.threads().iter().find(|each| each.name() == name) {
+                Some(found) => found.control().drill(kind),
+                None => log::error!("drill: there is no thread {name}"),
+            },
         }
     }
 
@@ -702,6 +729,8 @@ impl Session {
         self.round();
         self.kill.close();
         let elapsed = self.clock.mono() - MonoNs(0);
+        // A drill is over here: its thread must end.
+        self.operate.journal.is_wedged.store(false, Ordering::Relaxed);
         self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
         self.rest.stop(LANES_GRACE);

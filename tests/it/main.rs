@@ -1,6 +1,8 @@
 //! One integration binary; modules by phenomenon.
 
 #[cfg(feature = "net")]
+mod alerts_in_time;
+#[cfg(feature = "net")]
 mod bitfinex;
 mod config_errors;
 #[cfg(feature = "net")]
@@ -41,3 +43,5 @@ mod venue_command;
 mod venue_crowd;
 #[cfg(feature = "net")]
 mod venue_process;
+#[cfg(feature = "net")]
+mod watchdog_in_time;
