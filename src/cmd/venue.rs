@@ -95,7 +95,8 @@ pub(super) struct VenueArgs {
     #[arg(long = "account", value_name = "KEY:SECRET", value_parser = account)]
     accounts: Vec<AccountSpec>,
     /// Start balance of every account in its exchange and its margin wallet, e.g. USD=50000; may be
-    /// repeated. Default: plenty of USD, UST, BTC, ETH, ADA and DOT.
+    /// repeated. Default: plenty of USD, UST, BTC, ETH, ADA and DOT, and of what derivatives listed
+    /// are paid in.
     #[arg(long = "balance", value_name = "CURRENCY=AMOUNT", value_parser = balance)]
     balances: Vec<(String, i64)>,
     /// Fee of resting orders, basis points.
@@ -126,6 +127,12 @@ pub(super) struct VenueArgs {
     #[arg(long = "for", value_name = "SPAN", value_parser = super::run::span)]
     run_for: Option<Duration>,
 }
+
+/// What every account has of a derivative's currency, 1e-8.
+const DERIVATIVE_BALANCE: i64 = 1_000_000 * 100_000_000;
+/// Free balances follow an account's snapshots so long after, ms: the venue computes them apart,
+/// and a client that cannot wait for them shall be found out here.
+const FIGURES_AFTER_MS: i64 = 50;
 
 fn factor(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
@@ -224,6 +231,17 @@ impl VenueArgs {
             });
             let balances: Vec<_> = wallets.collect();
             accounts.iter_mut().for_each(|account| account.balances.clone_from(&balances));
+        } else {
+            for name in &self.symbols {
+                let settled = name.split_once(':').map(|(_, quote)| quote);
+                let Some(quote) = settled.filter(|quote| quote.ends_with("F0")) else { continue };
+                for account in &mut accounts {
+                    let wallet = ("margin".to_owned(), quote.to_owned(), DERIVATIVE_BALANCE);
+                    if !account.balances.contains(&wallet) {
+                        account.balances.push(wallet);
+                    }
+                }
+            }
         }
         // Basis points to 1e-6 of the value.
         let e6 = |bps: f64| (bps * 100.0).round() as i64;
@@ -237,6 +255,7 @@ impl VenueArgs {
                 rest_per_minute: !self.no_rest_limits,
                 ..VenueLimits::default()
             },
+            figures_after_ms: FIGURES_AFTER_MS,
             wait_for: if self.start_at_once { WaitFor::Nothing } else { WaitFor::EveryChannel },
             ..ExchangeConfig::default()
         }
