@@ -338,6 +338,7 @@ fn open_input_log(
     let depth = topology.link(LinkKind::ParseJournal).depth;
     let (tap, writer) = input_log::create(&run_dir.file(INPUT_FILE), &header, depth)
         .map_err(|e| failed(format!("input log: {e}")))?;
+    let writer = writer.at_most(config.journal.input_log_mib_max << 20);
     Ok((Some(tap), Some(writer)))
 }
 
