@@ -1,5 +1,5 @@
-//! Every limit at its very edge, and nonsense in every number. Goal: one unit below the limit and at
-//! it an order passes, one unit above it is refused, for any limit; and whatever is asked, what
+//! Every limit at its very edge, and nonsense in every number. Goal: one unit below the limit and
+//! at it an order passes, one unit above it is refused, for any limit; and whatever is asked, what
 //! leaves keeps to every limit. Short forms run always, the long ones are ignored.
 
 use super::tests::{Bench, WALL, instruments, wide};
@@ -287,7 +287,7 @@ fn numbers_that_are_none_become_no_price_and_no_size() {
     }
 }
 
-/// Goal: the door of time. Method: what trips at a limit is asked one unit before, at and beyond it.
+/// What trips at a loss is asked one unit before, at and beyond it.
 #[test]
 fn loss_limits_trip_at_the_very_unit() {
     for on_day in [true, false] {
@@ -309,11 +309,21 @@ fn loss_limits_trip_at_the_very_unit() {
                 balance: 100_000 * UNIT,
                 available: None,
             }));
+            // Bought by an own order, at the middle.
+            let sent = b.want_of(
+                S,
+                Want::Once {
+                    qty: Qty::from_whole(1),
+                    px: Px::from_raw(MID),
+                    urgency: Urgency::Limit,
+                    reduce: false,
+                },
+            );
             b.event(Body::Fill(Fill {
                 trade: crate::base::ids::TradeId(1),
                 symbol: S,
-                order: crate::base::ids::OrderId(0),
-                cid: crate::base::ids::Cid::NONE,
+                order: crate::base::ids::OrderId(77),
+                cid: sent[0].cid(),
                 at: WallNs(WALL.0),
                 qty: Qty::from_whole(1),
                 px: Px::from_raw(MID),
@@ -321,6 +331,7 @@ fn loss_limits_trip_at_the_very_unit() {
                 fee: Some(0),
                 fee_currency: Currency::new("USD").unwrap(),
             }));
+            assert_eq!(b.stage.positions.qty(S), Qty::from_whole(1));
             // One unit is held: a middle lower by so much is a loss of so much.
             let mid = MID - limit - off;
             let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
