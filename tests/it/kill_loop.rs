@@ -12,8 +12,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Every fault of the exchange that an engine must live through, again and again: each cycle of 40 s
-/// has them all, with seconds of rest in between.
+/// Every fault of the exchange that an engine must live through, again and again: each cycle of
+/// 40 s has them all, with seconds of rest in between.
 pub fn storms(cycles: u32) -> String {
     let always = "[[fault]]\nkind = \"duplicate\"\nframes = \"trades\"\nevery = 5\n";
     let rows = [
