@@ -428,3 +428,86 @@ fn a_book_without_two_sides_apart_is_none() {
         assert_eq!(ask(&mut b, 1_000_000, MID), refused, "{bid} {offer}");
     }
 }
+
+/// What does not add to the worst position is not held back by an exposure that the market has
+/// raised.
+#[test]
+fn an_exposure_above_its_limit_holds_back_only_what_adds_to_it() {
+    let mut b = bench(|c| c.exposure_max = Quote::from_whole(250));
+    let bought = b.want_of(
+        S,
+        Want::Once {
+            qty: Qty::from_whole(2),
+            px: Px::from_raw(MID),
+            urgency: Urgency::Limit,
+            reduce: false,
+        },
+    );
+    b.event(Body::Fill(Fill {
+        trade: crate::base::ids::TradeId(1),
+        symbol: S,
+        order: crate::base::ids::OrderId(77),
+        cid: bought[0].cid(),
+        at: WallNs(WALL.0),
+        qty: Qty::from_whole(2),
+        px: Px::from_raw(MID),
+        maker: None,
+        fee: Some(0),
+        fee_currency: Currency::new("USD").unwrap(),
+    }));
+    let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
+    let (bid, offer) = (level(149 * UNIT), level(151 * UNIT));
+    let stamp = b.stamp();
+    let mark = Mark { stamp, symbol: S, synced: true, bid, ask: offer };
+    b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+    assert_eq!(ask(&mut b, 1_000_000, 150 * UNIT), Some(Guard::TotalExposure));
+    assert_eq!(ask(&mut b, -UNIT, 150 * UNIT), None, "less is always allowed");
+}
+
+/// The reason that is told is the one that holds.
+#[test]
+fn a_drawdown_is_not_told_as_a_loss_of_the_day() {
+    for (guard, other) in [(Guard::Drawdown, Guard::DailyLoss), (Guard::DailyLoss, Guard::Drawdown)]
+    {
+        let mut b = bench(|c| {
+            c.guards[Guard::Drawdown as usize] = GuardMode::On;
+            c.guards[Guard::DailyLoss as usize] = GuardMode::On;
+            c.account.on_loss = OnLoss::Block;
+            match guard {
+                Guard::Drawdown => c.account.drawdown_max = Quote::from_whole(1),
+                _ => c.account.daily_loss_max = Quote::from_whole(1),
+            }
+        });
+        b.event(Body::Wallet(WalletUpdate {
+            source: Source::Update,
+            kind: Some(WalletKind::Margin),
+            currency: Currency::new("USD").unwrap(),
+            balance: 100_000 * UNIT,
+            available: None,
+        }));
+        let bought = b.want_of(
+            S,
+            Want::Once {
+                qty: Qty::from_whole(1),
+                px: Px::from_raw(MID),
+                urgency: Urgency::Limit,
+                reduce: false,
+            },
+        );
+        b.event(Body::Fill(Fill {
+            trade: crate::base::ids::TradeId(1),
+            symbol: S,
+            order: crate::base::ids::OrderId(77),
+            cid: bought[0].cid(),
+            at: WallNs(WALL.0),
+            qty: Qty::from_whole(1),
+            px: Px::from_raw(MID + 2 * UNIT),
+            maker: None,
+            fee: Some(0),
+            fee_currency: Currency::new("USD").unwrap(),
+        }));
+        mark(&mut b, UNIT);
+        assert_eq!(ask(&mut b, 1_000_000, MID), Some(guard));
+        assert_eq!(b.stage.guards.counts[other as usize], GuardCount::default());
+    }
+}
