@@ -24,8 +24,8 @@ impl NonceAllocator {
         let previous = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
         previous.ok().and_then(step).expect("nonces below 2^53 are left")
     }
-    /// The venue called one small: the next is ten seconds further, or a step where that would leave
-    /// what clocks can say.
+    /// The venue called one small: the next is ten seconds further, or a step where that would
+    /// leave what clocks can say.
     pub fn step_past(&self) {
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, nonce_past);
     }

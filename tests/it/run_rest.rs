@@ -216,17 +216,17 @@ fn no_secret_leaves_by_any_error_path() {
     // begins with the end of every socket, so that the account is read again.
     let mut faults = String::new();
     for (index, fault) in [
-        "kind = \"rest_error\"\nstatus = 500\nfor_s = 3",
-        "kind = \"rest_error\"\nstatus = 429\nretry_after_s = 1\nfor_s = 2",
-        "kind = \"rest_error\"\nstatus = 502\napplied = true\nfor_s = 3",
-        "kind = \"slow_body\"\nwait_ms = 1500\nbytes_per_s = 400\nfor_s = 3",
-        "kind = \"nonce_refused\"\ntimes = 4\nfor_s = 3",
-        "kind = \"maintenance\"\nfor_s = 3",
+        "kind = \"rest_error\"\nstatus = 500\nfor_s = 6",
+        "kind = \"rest_error\"\nstatus = 429\nretry_after_s = 1\nfor_s = 6",
+        "kind = \"rest_error\"\nstatus = 502\napplied = true\nfor_s = 6",
+        "kind = \"slow_body\"\nwait_ms = 1500\nbytes_per_s = 400\nfor_s = 6",
+        "kind = \"nonce_refused\"\ntimes = 4\nfor_s = 6",
+        "kind = \"maintenance\"\nfor_s = 4",
     ]
     .iter()
     .enumerate()
     {
-        let from_s = 12 + 5 * index;
+        let from_s = 12 + 9 * index;
         faults.push_str(&format!("[[fault]]\nkind = \"hang_up\"\nfrom_s = {from_s}\nfor_s = 1\n"));
         faults.push_str(&format!("[[fault]]\n{fault}\nfrom_s = {from_s}\n"));
     }
@@ -234,7 +234,7 @@ fn no_secret_leaves_by_any_error_path() {
     let level = ["--set", "log.level=debug", "--set", "rest.total_timeout_ms=3000"];
     let run = engine(&dir, &address, &level);
     let seen = wait_for(&dir, "the end of the script", |status| {
-        status["elapsed_s"].as_u64() > Some(48) && rank(status) == "running"
+        status["elapsed_s"].as_u64() > Some(70) && rank(status) == "running"
     });
     assert!(seen["rest"]["failures"].as_u64().unwrap() > 3, "{}", seen["rest"]);
     // The last trouble: nobody answers any more.
