@@ -1,7 +1,7 @@
 //! What a run's stages counted, put into the report.
 
 use super::assemble::utc_text;
-use super::engine::{Ending, hash_text};
+use super::request::{Ending, hash_text};
 use super::watch::{Watch, currency_of};
 use crate::base::ids::SymbolId;
 use crate::base::time::WallNs;
@@ -116,6 +116,7 @@ fn sum(all: impl Iterator<Item = PublicCounters>) -> PublicCounters {
         sum.malformed += one.malformed;
         sum.rounded += one.rounded;
         sum.resyncs += one.resyncs;
+        sum.hushes += one.hushes;
         sum.events += one.events;
         sum.errors += one.errors;
         sum.infos += one.infos;
@@ -145,6 +146,7 @@ fn messages(facts: &Facts, public: &PublicCounters) -> BTreeMap<String, u64> {
         ("malformed", public.malformed),
         ("rounded", public.rounded),
         ("resync", public.resyncs),
+        ("hush", public.hushes),
     ]);
     if let Some(private) = facts.stopped.parse.line.private().map(|session| session.counters()) {
         kinds.extend([

@@ -333,7 +333,7 @@ pub(super) fn topology(config: &Config) -> TopologySpec {
             FullSection::Halt => OnFull::Halt,
         };
         let kind = LinkKind::from_name(link.name)?;
-        Some(LinkSpec { link: kind, depth: Some(link.depth), on_full: Some(on_full) })
+        Some(LinkSpec { link: kind, depth: link.depth, on_full: Some(on_full) })
     });
     TopologySpec {
         layout: Layout::from_name(section.layout.name()).unwrap_or_default(),

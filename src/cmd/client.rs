@@ -2,9 +2,10 @@
 //! `dashboard`, `alerts`. Each is one request to the control port of the newest run, with the token
 //! of its directory. What acts on the engine is in `control`.
 
-use super::control::WordArgs;
+use super::options::WordArgs;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
+use crate::io::history::Ask;
 use crate::ops::http::{ADDRESS_FILE, Scope, read_token};
 use crate::ops::hub::Outcome;
 use crate::ops::report::exit;
@@ -29,6 +30,18 @@ pub(super) struct ShowArgs {
     /// JSON instead of words.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    show: ShowArgs,
+    /// Out of the history of the account, ended runs included; no engine is asked.
+    #[arg(long)]
+    history: bool,
+    /// With --history: so many rows, the newest first.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
 }
 
 #[derive(Args, Debug)]
@@ -75,10 +88,10 @@ enum AlertsCommand {
 pub(super) enum ClientCommand {
     /// How the running engine stands: state, money, orders, latency, alerts.
     Status(StatusArgs),
-    /// Own orders at the venue.
-    Orders(ShowArgs),
+    /// Own orders at the venue, or of the past.
+    Orders(ListArgs),
     /// The newest own trades.
-    Fills(ShowArgs),
+    Fills(ListArgs),
     /// Positions by own fills, and what the venue says.
     Positions(ShowArgs),
     /// Print the dashboard's address with its token.
@@ -92,8 +105,8 @@ pub(super) fn run(command: &ClientCommand) -> u8 {
         ClientCommand::Status(args) => {
             look(if args.rest { Look::Rest } else { Look::Status }, &args.show)
         }
-        ClientCommand::Orders(args) => look(Look::Orders, args),
-        ClientCommand::Fills(args) => look(Look::Fills, args),
+        ClientCommand::Orders(args) => list(Look::Orders, Ask::Orders, args),
+        ClientCommand::Fills(args) => list(Look::Fills, Ask::Fills, args),
         ClientCommand::Positions(args) => look(Look::Positions, args),
         ClientCommand::Dashboard(args) => dashboard(args),
         ClientCommand::Alerts(args) => alerts(args),
@@ -124,23 +137,24 @@ impl Look {
 }
 
 /// Why there is no good answer; the exit code is the caller's to give back.
-struct Trouble {
-    code: u8,
-    words: String,
+pub(super) struct Trouble {
+    pub(super) code: u8,
+    pub(super) words: String,
 }
-fn trouble(code: u8, words: impl std::fmt::Display) -> Trouble {
+pub(super) fn trouble(code: u8, words: impl std::fmt::Display) -> Trouble {
     Trouble { code, words: words.to_string() }
 }
 
-struct Engine {
-    dir: PathBuf,
+/// A run and its control port.
+pub(super) struct Engine {
+    pub(super) dir: PathBuf,
     /// `127.0.0.1:40123`.
-    address: String,
+    pub(super) address: String,
 }
 
 impl Engine {
     /// The newest run, or the one that `dir` names.
-    fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
+    pub(super) fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
         let root = places(dir).root();
         let is_run = root.join(ADDRESS_FILE).exists();
         let run = if is_run {
@@ -163,7 +177,7 @@ impl Engine {
         Ok(Engine { dir, address })
     }
 
-    fn token(&self, scope: Scope) -> Result<String, Trouble> {
+    pub(super) fn token(&self, scope: Scope) -> Result<String, Trouble> {
         read_token(&self.dir, scope).map_err(|error| {
             let words = format!("the token in `{}` cannot be read: {error}", self.dir.display());
             trouble(exit::BAD_INPUT, words)
@@ -171,7 +185,7 @@ impl Engine {
     }
 
     /// One request; status and body of the answer.
-    fn ask(
+    pub(super) fn ask(
         &self,
         scope: Scope,
         method: &str,
@@ -210,7 +224,7 @@ impl Engine {
     }
 }
 
-fn ended(result: Result<u8, Trouble>) -> u8 {
+pub(super) fn ended(result: Result<u8, Trouble>) -> u8 {
     result.unwrap_or_else(|trouble| {
         complain(trouble.words);
         trouble.code
@@ -218,7 +232,7 @@ fn ended(result: Result<u8, Trouble>) -> u8 {
 }
 
 /// What an error reply says.
-fn error_words(body: &str) -> String {
+pub(super) fn error_words(body: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Body {
         error: String,
@@ -228,6 +242,14 @@ fn error_words(body: &str) -> String {
 
 fn look(what: Look, args: &ShowArgs) -> u8 {
     ended(looked(what, args))
+}
+
+fn list(what: Look, ask: Ask, args: &ListArgs) -> u8 {
+    let show = &args.show;
+    match args.history {
+        true => super::history::show(ask, show.dir.clone(), args.limit, show.json),
+        false => look(what, show),
+    }
 }
 
 fn looked(what: Look, args: &ShowArgs) -> Result<u8, Trouble> {
@@ -311,7 +333,7 @@ fn alerts(args: &AlertsArgs) -> u8 {
         AlertsCommand::List(show) => look(Look::Alerts, show),
         AlertsCommand::Test { config, set } => {
             let sources = crate::config::Sources { file: config.clone(), overrides: set.clone() };
-            let Some(config) = super::run::load(&sources) else { return exit::BAD_INPUT };
+            let Some(config) = super::options::load(&sources) else { return exit::BAD_INPUT };
             test_alerts(&config)
         }
     }

@@ -142,6 +142,18 @@ fn strategies(config: &Config, reader: &mut Reader) {
                 "add it there: no such bars would be built",
             );
         }
+        if let super::StrategyKind::Custom { name } = &strategy.kind
+            && name == crate::engine::strategy::HANGS
+            && config.environment == Environment::Bitfinex
+        {
+            let advice = "it hangs on purpose: practise with the embedded exchange";
+            reader.refuse(
+                format!("strategy[{index}].name"),
+                format!("{name:?}"),
+                "a strategy for trading",
+                advice,
+            );
+        }
         if let super::StrategyKind::Maker(maker) = &strategy.kind
             && maker.inventory_max < strategy.qty
         {

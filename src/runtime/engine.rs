@@ -257,6 +257,7 @@ impl EnginePlan {
             clock: clock.clone(),
             tap: TapTx::new(self.is_watched.then_some(signal_row_tx), clock.clone()),
             data_age: new_age_board(),
+            age_waiting: None,
             halt: halt(LinkKind::SignalRisk),
         };
         let risk = RiskDuty::new(

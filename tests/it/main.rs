@@ -1,14 +1,26 @@
 //! One integration binary; modules by phenomenon.
 
+#[cfg(feature = "net")]
+mod alerts_in_time;
+#[cfg(feature = "net")]
+mod bitfinex;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+#[cfg(feature = "net")]
+mod fault_table;
 #[cfg(feature = "http2")]
 mod http2_front;
 #[cfg(feature = "net")]
 mod kill_and_restart;
+#[cfg(feature = "net")]
+mod kill_loop;
+#[cfg(feature = "net")]
+mod kill_matrix;
+#[cfg(feature = "net")]
+mod loss_limit;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;
@@ -33,3 +45,5 @@ mod venue_command;
 mod venue_crowd;
 #[cfg(feature = "net")]
 mod venue_process;
+#[cfg(feature = "net")]
+mod watchdog_in_time;

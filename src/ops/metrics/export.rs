@@ -207,6 +207,7 @@ fn counters(w: &mut Writer, status: &Status) {
         ("fills_foreign_total", "Trades of orders that are not ours.", c.fills_foreign),
         ("overfills_total", "Orders that filled more than they could.", c.overfills),
         ("journal_failures_total", "Writes of the journal the disk refused.", c.journal_failures),
+        ("log_lines_lost_total", "Log lines the disk refused.", c.log_lines_lost),
     ] {
         w.counter(name, help, value);
     }
