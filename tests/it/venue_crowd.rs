@@ -21,6 +21,10 @@ const GOOD_THREADS: usize = 3;
 /// How long the bad ones go on once everybody is there. Longer than the ten seconds a request may
 /// take.
 const STORM: Duration = Duration::from_secs(13);
+/// How long the long one goes on, and how often those who never read are replaced meanwhile: they
+/// are cut after three seconds.
+const LONG_STORM: Duration = Duration::from_secs(600);
+const RENEWED_EVERY: Duration = Duration::from_secs(20);
 /// Memory that the exchange may still take while the storm goes on, KiB.
 const GROWTH_MAX_KIB: u64 = 24 * 1024;
 /// The longest answer to a ping during the storm; the machine may be busy.
@@ -106,6 +110,17 @@ fn upgraded(address: &str) -> TcpStream {
 
 #[test]
 fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
+    storm(STORM);
+}
+
+/// The same for ten minutes: `cargo test --test it -- --ignored --nocapture ten_minutes_of_bad`.
+#[test]
+#[ignore = "ten minutes; run by name"]
+fn ten_minutes_of_bad_clients_leave_memory_as_it_was() {
+    storm(LONG_STORM);
+}
+
+fn storm(storm_for: Duration) {
     let venue = Venue::start(&[
         "--symbols",
         "tBTCUSD,tETHUSD",
@@ -148,7 +163,7 @@ fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
         std::thread::sleep(Duration::from_millis(20));
     }));
 
-    let held: Vec<TcpStream> = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
+    let mut held: Vec<TcpStream> = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
     let mut half_open: Vec<TcpStream> = Vec::new();
     for kind in 0..BAD_OF_A_KIND {
         let mut stream = TcpStream::connect(&address).unwrap();
@@ -206,7 +221,15 @@ fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
     // From here on everybody is there.
     std::thread::sleep(Duration::from_secs(1));
     let before = venue.memory_kib();
-    std::thread::sleep(STORM);
+    let begun = Instant::now();
+    let mut readings = vec![before];
+    while let Some(left) = storm_for.checked_sub(begun.elapsed()) {
+        std::thread::sleep(left.min(RENEWED_EVERY));
+        readings.push(venue.memory_kib());
+        if left > RENEWED_EVERY {
+            held = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
+        }
+    }
     let after = venue.memory_kib();
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
@@ -218,7 +241,7 @@ fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
     let slowest = Duration::from_micros(slowest.load(Ordering::Relaxed));
     println!(
         "{} good clients: {} frames, 0 gaps, slowest pong {slowest:?}; memory {before} KiB before \
-         the storm, {after} KiB behind it; the exchange counted {counters}",
+         the storm, {after} KiB behind it, in between {readings:?}; the exchange counted {counters}",
         GOOD,
         frames.load(Ordering::Relaxed)
     );
