@@ -108,6 +108,29 @@ fn upgraded(address: &str) -> TcpStream {
     stream
 }
 
+/// Begins things in five ways, and ends none of them.
+fn half_open(address: &str) -> Vec<TcpStream> {
+    let mut half_open: Vec<TcpStream> = Vec::new();
+    for kind in 0..BAD_OF_A_KIND {
+        let mut stream = TcpStream::connect(address).unwrap();
+        match kind {
+            0 => {}
+            1 => stream.write_all(b"GET /ws/2 HTTP/1.1\r\nHost: x\r\nUpg").unwrap(),
+            2 => stream
+                .write_all(b"POST /v2/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+                .unwrap(),
+            3 => stream = upgraded(address),
+            // The first half of a frame.
+            _ => {
+                stream = upgraded(address);
+                stream.write_all(&[0x81, 0xfe, 0x10, 0x00, 1, 2, 3, 4, b'{']).unwrap();
+            }
+        }
+        half_open.push(stream);
+    }
+    half_open
+}
+
 #[test]
 fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
     storm(STORM);
@@ -164,24 +187,7 @@ fn storm(storm_for: Duration) {
     }));
 
     let mut held: Vec<TcpStream> = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
-    let mut half_open: Vec<TcpStream> = Vec::new();
-    for kind in 0..BAD_OF_A_KIND {
-        let mut stream = TcpStream::connect(&address).unwrap();
-        match kind {
-            0 => {}
-            1 => stream.write_all(b"GET /ws/2 HTTP/1.1\r\nHost: x\r\nUpg").unwrap(),
-            2 => stream
-                .write_all(b"POST /v2/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-                .unwrap(),
-            3 => stream = upgraded(&address),
-            // The first half of a frame.
-            _ => {
-                stream = upgraded(&address);
-                stream.write_all(&[0x81, 0xfe, 0x10, 0x00, 1, 2, 3, 4, b'{']).unwrap();
-            }
-        }
-        half_open.push(stream);
-    }
+    let mut stuck = half_open(&address);
     for number in 0..BAD_OF_A_KIND {
         // Garbage: before the upgrade, and behind it.
         let garbage_to = address.clone();
@@ -228,6 +234,7 @@ fn storm(storm_for: Duration) {
         readings.push(venue.memory_kib());
         if left > RENEWED_EVERY {
             held = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
+            stuck = half_open(&address);
         }
     }
     let after = venue.memory_kib();
@@ -235,7 +242,7 @@ fn storm(storm_for: Duration) {
     for thread in threads {
         thread.join().unwrap();
     }
-    drop((held, half_open));
+    drop((held, stuck));
     let (code, goodbye) = venue.stop();
     let counters = &goodbye["server"]["counters"];
     let slowest = Duration::from_micros(slowest.load(Ordering::Relaxed));
