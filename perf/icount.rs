@@ -1,13 +1,14 @@
 //! Instructions of the hot functions that take less than a tenth of a microsecond, where a clock
-//! says little: counted by valgrind's cachegrind, exact to a few in a million, whatever else the
+//! says little: counted by valgrind's callgrind, exact to a few in a million, whatever else the
 //! machine does. Each function runs N and 3 N times in a process of its own; the difference is its
 //! count.
 
-use crate::feed::{Feed, instruments};
+use crate::feed::instruments;
 use crate::report::Report;
 use crate::rig::{
-    Line, MARKET, Reach, Rig, RigConfig, Wal, reconciled, risk_stage, send_line, signal_stage,
+    Line, MARKET, Rig, RigConfig, Venue, Wal, reconciled, risk_stage, send_line, signal_stage,
 };
+use crate::rings::Rings;
 use genesis::base::ids::{Cid, StrategyId, SymbolId};
 use genesis::base::rng::Rng;
 use genesis::base::time::{MonoNs, WallNs};
@@ -36,8 +37,12 @@ const WARN: f64 = 1.01;
 const FAIL: f64 = 1.03;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/perf/icount.json");
 
+/// Functions of which only a part is counted, and how that part is told to valgrind.
+const TOGGLED: &str = "frame_";
+const TOGGLE: &str = "--toggle-collect=*give_counted*";
+
 type Run = fn(u64);
-const FUNCTIONS: [(&str, Run); 17] = [
+const FUNCTIONS: [(&str, Run); 18] = [
     ("decode_book_row", decode_book_row),
     ("decode_trade_row", decode_trade_row),
     ("book_apply", book_apply),
@@ -54,7 +59,8 @@ const FUNCTIONS: [(&str, Run); 17] = [
     ("command_to_frame", command_to_frame),
     ("wal_append", wal_append),
     ("frame_without_order", frame_without_order),
-    ("frame_to_refused_order", frame_to_refused_order),
+    ("frame_to_order_direct", frame_to_order_direct),
+    ("frame_to_order_rings", frame_to_order_rings),
 ];
 
 fn decode_book_row(calls: u64) {
@@ -250,34 +256,43 @@ fn wal_append(calls: u64) {
         assert!(wal.keep(black_box(&record)));
     }
 }
-fn frames(calls: u64, every_changes: u32, reach: Reach) {
-    let config = RigConfig { symbols: 1, every_changes, ..RigConfig::default() };
+/// A book update that nobody acts on.
+fn frame_without_order(calls: u64) {
+    let config = RigConfig { symbols: 1, every_changes: u32::MAX, ..RigConfig::default() };
     let (mut rig, mut venue) = Rig::new(config, Clock::start_unchecked());
-    rig.back.reach = reach;
-    // The same frames in both runs, so that making them costs the same; orders are left unanswered
-    // until there are some.
-    let mut all = Vec::new();
-    let mut feed = std::mem::replace(&mut venue.feed, Feed::new(1, 1));
-    let ends: Vec<usize> = (0..3 * CALLS)
-        .map(|_| {
-            feed.book_frame(&mut all);
-            all.len()
-        })
-        .collect();
-    let mut from = 0;
-    for end in &ends[..calls as usize] {
-        rig.give(MARKET, black_box(&all[from..*end]));
-        from = *end;
-        rig.done().sent.clear();
+    let mut frame = Vec::with_capacity(256);
+    for _ in 0..calls {
+        frame.clear();
+        venue.feed.book_frame(&mut frame);
+        give_counted(&mut rig, &frame);
     }
 }
-fn frame_without_order(calls: u64) {
-    frames(calls, u32::MAX, Reach::Whole);
+
+/// What alone is counted of a round: `TOGGLE` names it.
+#[inline(never)]
+fn give_counted<L: Line>(line: &mut L, frame: &[u8]) {
+    line.give(MARKET, black_box(frame));
 }
-/// Up to the first guard that says no once orders are unanswered: the way to a decision, without
-/// the ledger. The whole way is what T1 measures.
-fn frame_to_refused_order(calls: u64) {
-    frames(calls, 1, Reach::Whole);
+/// From the bytes of a frame to those of its order. The stub of the venue fills each order, so that
+/// the next one finds the same state; that is not counted.
+fn frames_to_orders<L: Line>((mut line, mut venue): (L, Venue), calls: u64) {
+    let mut frame = Vec::with_capacity(256);
+    for _ in 0..calls {
+        frame.clear();
+        venue.feed.book_frame(&mut frame);
+        give_counted(&mut line, &frame);
+        venue.settle(&mut line);
+    }
+    venue.check(&line);
+    assert_eq!(line.send_line().sent(), calls, "each frame makes an order");
+}
+fn frame_to_order_direct(calls: u64) {
+    let config = RigConfig { symbols: 1, every_changes: 1, ..RigConfig::default() };
+    frames_to_orders(Rig::new(config, Clock::start_unchecked()), calls);
+}
+fn frame_to_order_rings(calls: u64) {
+    let config = RigConfig { symbols: 1, every_changes: 1, ..RigConfig::default() };
+    frames_to_orders(Rings::new(config, Clock::start_unchecked()), calls);
 }
 
 /// Runs one function in this process; for the counted children.
@@ -294,8 +309,12 @@ pub fn run(name: &str, calls: u64) -> bool {
 /// Instructions of a child that makes so many calls.
 fn count(name: &str, calls: u64) -> Result<u64, String> {
     let exe = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Process::new("valgrind")
-        .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
+    let mut valgrind = Process::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    if name.starts_with(TOGGLED) {
+        valgrind.arg(TOGGLE);
+    }
+    let output = valgrind
         .arg(exe)
         .args(["count-one", name, &calls.to_string()])
         .output()
@@ -304,7 +323,7 @@ fn count(name: &str, calls: u64) -> Result<u64, String> {
     if !output.status.success() {
         return Err(format!("{name}: the counted child failed: {words}"));
     }
-    let line = words.lines().find(|line| line.contains("I") && line.contains("refs:"));
+    let line = words.lines().find(|line| line.contains("Collected :"));
     let digits: String = line
         .unwrap_or_default()
         .rsplit(':')
@@ -347,7 +366,7 @@ pub fn measure(update: bool, report: &mut Report) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        let each = (more - less) as f64 / (2 * CALLS) as f64;
+        let each = more.saturating_sub(less) as f64 / (2 * CALLS) as f64;
         let each = (each * 10.0).round() / 10.0;
         let before = baseline["counts"][name].as_f64();
         let ratio = before.map_or(1.0, |before| each / before.max(1.0));

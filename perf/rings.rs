@@ -25,9 +25,8 @@ use genesis::runtime::observe::{GapBoard, Observer, ParseRow};
 use genesis::runtime::taps::{RiskRow, SignalRow, TapTx};
 use std::path::PathBuf;
 
-/// Depths of the rings, as the config has them.
-const DEPTH: usize = 1_024;
-const SIGNAL_DEPTH: usize = 4_096;
+/// Depth of the rings, as a fused run has them.
+const DEPTH: usize = genesis::base::limits::RING_DEPTH_MIN;
 const TAP_DEPTH: usize = 16_384;
 
 /// One side of sockets as its owner sees it.
@@ -92,7 +91,7 @@ impl Rings {
         let (market_back_tx, market_back_rx) = channel(DEPTH);
         let (trading_tx, trading_rx) = channel(DEPTH);
         let (trading_back_tx, trading_back_rx) = channel(DEPTH);
-        let (event_tx, event_rx) = channel(SIGNAL_DEPTH);
+        let (event_tx, event_rx) = channel(DEPTH);
         let (signal_tx, signal_rx) = channel(DEPTH);
         let (command_tx, command_rx) = channel(DEPTH);
         let (rest_tx, rest_rx) = channel(DEPTH);
@@ -136,6 +135,7 @@ impl Rings {
             clock: clock.clone(),
             tap: TapTx::new(Some(signal_row_tx), clock.clone()),
             data_age: new_age_board(),
+            age_waiting: None,
             halt: Halt::new(None),
         };
         let links = RiskLinks {

@@ -8,12 +8,12 @@ use crate::noise::Noise;
 use crate::report::{Report, Spans};
 use crate::rig::{RigConfig, public_config, risk_stage, signal_stage, subscriptions};
 use crate::stub::{Inbox, Signed, Stub, Wire};
-use genesis::base::time::Tsc;
+use genesis::base::time::{SpanNs, Tsc};
 use genesis::engine::send::{Gate, GateConfig};
 use genesis::engine::sequencer::ClockPolicy;
 use genesis::io::clock::Clock;
 use genesis::io::dial::{DialSpec, WsUrl};
-use genesis::io::rest::{RestConfig, RestTransport};
+use genesis::io::rest::RestConfig;
 use genesis::io::socket::SocketOptions;
 use genesis::io::syscall;
 use genesis::io::tls::{Trust, client_config};
@@ -21,10 +21,13 @@ use genesis::io::tls_server::ServerTls;
 use genesis::io::wal::{self, Recycle, WalConfig};
 use genesis::line::connect::ConnectConfig;
 use genesis::line::nonce::NonceAllocator;
+use genesis::line::rest::{KeyPlan, LimitTable, NoRecords, SchedulerConfig};
 use genesis::model::{OrderSent, Rank, Timeframe};
 use genesis::ring::Latch;
+use genesis::runtime::cold::rest::RestPlan;
 use genesis::runtime::cpu::CpuMap;
 use genesis::runtime::engine::{EnginePlan, Running, Stopped, TradingPlan};
+use genesis::runtime::plane::{NonceSource, PlaneConfig, PlaneKey, PlaneThreads, RestPlane};
 use genesis::runtime::topology::{
     CorePick, Layout, StageKind, ThreadClass, ThreadSpec, TopologySpec, resolve,
 };
@@ -82,6 +85,7 @@ struct Engine {
     running: Running,
     tail: wal::WalTail,
     /// Kept until the engine has ended.
+    _lanes: PlaneThreads,
     _stub: Stub,
     _scratch: Scratch,
 }
@@ -115,16 +119,31 @@ fn start(
         user_agent: "genesis".to_owned(),
     };
     let key = || ApiKey::new("id", b"secret").map_err(|error| format!("{error:?}"));
-    let rest = RestConfig { loopback_only: true, ..RestConfig::default() };
+    let nonces = NonceSource::Memory(NonceAllocator::new(0));
+    let rest_key = Some(PlaneKey { key: key()?, nonces: nonces.clone() });
+    let rest_url = format!("http://{}", stub.rest_address);
+    let plane = PlaneConfig {
+        public_url: rest_url.clone(),
+        private_url: rest_url,
+        keys: [None, rest_key, None],
+        http: RestConfig { loopback_only: true, ..RestConfig::default() },
+        scheduler: SchedulerConfig::new(LimitTable::default(), KeyPlan::APART, 1),
+        lanes: 1,
+        keep_warm: None,
+    };
+    let (plane, lanes) =
+        RestPlane::start(plane, Box::new(NoRecords), clock.clone(), &[]).map_err(|e| text(&e))?;
     let trading = TradingPlan {
         target: target.clone(),
         session: PrivateConfig::default(),
         key: key()?,
-        rest_key: key()?,
-        nonces: NonceAllocator::new(0),
-        rest: RestTransport::new(&rest).map_err(|e| text(&e))?,
-        rest_url: format!("http://{}", stub.rest_address),
-        rest_retries_max: 3,
+        nonces,
+        rest: RestPlan {
+            plane,
+            account_apart: SpanNs::from_s(1),
+            cancel_only_when_down: true,
+            listing: None,
+        },
         connect: ConnectConfig::default(),
     };
     let threads = vec![ThreadSpec {
@@ -174,7 +193,8 @@ fn start(
         let signed = accepting.join().map_err(|_| "the stub panicked".to_owned())?;
         Ok::<_, String>((running, signed.map_err(|error| error.to_string())?))
     })?;
-    Ok((Engine { running, tail, _stub: stub, _scratch: scratch }, signed, feed))
+    let engine = Engine { running, tail, _lanes: lanes, _stub: stub, _scratch: scratch };
+    Ok((engine, signed, feed))
 }
 
 /// What one side of the comparison said, stamped by the stub.

@@ -14,4 +14,5 @@ pub mod retry;
 pub mod rng;
 pub mod time;
 pub mod units;
+pub mod words;
 pub mod zone;

@@ -17,9 +17,26 @@ pub const fn nonce_after(last: u64, now_us: u64) -> Option<u64> {
     if now_us > next && now_us <= NONCE_CLOCK_MAX { Some(now_us) } else { Some(next) }
 }
 
+/// How far to go when the venue calls a nonce small: another program may run ahead of this clock.
+pub const STEP_PAST_US: u64 = 10_000_000;
+
+/// From where to go on after the venue called a nonce small: ten seconds further, or a step where
+/// that would leave what clocks can say.
+pub const fn nonce_past(last: u64) -> Option<u64> {
+    let far = last.saturating_add(STEP_PAST_US);
+    if far <= NONCE_CLOCK_MAX { Some(far) } else { nonce_after(last, 0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_nonce_is_stepped_past_within_the_range() {
+        assert_eq!(nonce_past(7), Some(STEP_PAST_US + 7));
+        assert_eq!(nonce_past(NONCE_CLOCK_MAX), Some(NONCE_CLOCK_MAX + 1));
+        assert_eq!(nonce_past(NONCE_MAX), None);
+    }
 
     #[test]
     fn nonces_grow_whatever_the_clock_says() {

@@ -22,7 +22,7 @@ use crate::engine::strategy::{
     AnyStrategy, Classic, ClassicConfig, Maker, MakerConfig, Probe, ProbeConfig, ProbeStyle,
     Weights, custom,
 };
-use crate::model::{Currency, Instrument, SymbolName, WalletKind};
+use crate::model::{Currency, Instrument, WalletKind};
 use crate::runtime::topology::{
     CorePick, Layout, LinkKind, LinkSpec, OnFull, StageKind, ThreadClass, ThreadSpec, TopologySpec,
 };
@@ -309,48 +309,6 @@ fn orders(config: &Config, cid_used: u64) -> OrdersConfig {
     }
 }
 
-/// The run's instruments out of what the venue says about its pairs: `(pair without t, min, max)`.
-///
-/// # Errors
-/// Symbols that the venue does not list, in words.
-pub(super) fn instruments(
-    config: &Config,
-    listed: &[(String, Qty, Qty)],
-) -> Result<Vec<Instrument>, String> {
-    let mut rows = Vec::new();
-    let mut missing = Vec::new();
-    for (index, name) in config.symbols.iter().enumerate() {
-        let pair = name.strip_prefix('t').unwrap_or(name);
-        let (Some(symbol), Some((base, quote))) =
-            (SymbolName::new(name), Instrument::split_name(name))
-        else {
-            missing.push(name.clone());
-            continue;
-        };
-        match listed.iter().find(|(listed, _, _)| listed == pair) {
-            Some((_, qty_min, qty_max)) => rows.push(Instrument {
-                id: SymbolId(index as u16),
-                name: symbol,
-                base,
-                quote,
-                qty_min: *qty_min,
-                qty_max: *qty_max,
-            }),
-            None => missing.push(name.clone()),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(rows);
-    }
-    let near: Vec<String> = listed.iter().take(8).map(|(pair, _, _)| format!("t{pair}")).collect();
-    Err(format!(
-        "the venue does not list {}; it lists {} pairs, e.g. {}; correct `symbols`",
-        missing.join(", "),
-        listed.len(),
-        near.join(", ")
-    ))
-}
-
 /// Threads and rings as the config wants them.
 pub(super) fn topology(config: &Config) -> TopologySpec {
     let section = &config.topology;
@@ -375,7 +333,7 @@ pub(super) fn topology(config: &Config) -> TopologySpec {
             FullSection::Halt => OnFull::Halt,
         };
         let kind = LinkKind::from_name(link.name)?;
-        Some(LinkSpec { link: kind, depth: Some(link.depth), on_full: Some(on_full) })
+        Some(LinkSpec { link: kind, depth: link.depth, on_full: Some(on_full) })
     });
     TopologySpec {
         layout: Layout::from_name(section.layout.name()).unwrap_or_default(),

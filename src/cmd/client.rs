@@ -2,15 +2,16 @@
 //! `dashboard`, `alerts`. Each is one request to the control port of the newest run, with the token
 //! of its directory. What acts on the engine is in `control`.
 
-use super::control::WordArgs;
+use super::options::WordArgs;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
+use crate::io::history::Ask;
 use crate::ops::http::{ADDRESS_FILE, Scope, read_token};
 use crate::ops::hub::Outcome;
 use crate::ops::report::exit;
 use crate::ops::rundir::RunDir;
-use crate::ops::status::Status;
-use crate::ops::text::{elapsed, grouped};
+use crate::ops::status::{RestStatus, Status};
+use crate::ops::text::{elapsed, grouped, span_ns};
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -29,6 +30,27 @@ pub(super) struct ShowArgs {
     /// JSON instead of words.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    show: ShowArgs,
+    /// Out of the history of the account, ended runs included; no engine is asked.
+    #[arg(long)]
+    history: bool,
+    /// With --history: so many rows, the newest first.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: u32,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    show: ShowArgs,
+    /// The REST plane: latency and phases by endpoint, tokens, waits, retries, breakers, reasons.
+    #[arg(long)]
+    rest: bool,
 }
 
 #[derive(Args, Debug)]
@@ -65,11 +87,11 @@ enum AlertsCommand {
 #[derive(Subcommand, Debug)]
 pub(super) enum ClientCommand {
     /// How the running engine stands: state, money, orders, latency, alerts.
-    Status(ShowArgs),
-    /// Own orders at the venue.
-    Orders(ShowArgs),
+    Status(StatusArgs),
+    /// Own orders at the venue, or of the past.
+    Orders(ListArgs),
     /// The newest own trades.
-    Fills(ShowArgs),
+    Fills(ListArgs),
     /// Positions by own fills, and what the venue says.
     Positions(ShowArgs),
     /// Print the dashboard's address with its token.
@@ -80,9 +102,11 @@ pub(super) enum ClientCommand {
 
 pub(super) fn run(command: &ClientCommand) -> u8 {
     match command {
-        ClientCommand::Status(args) => look(Look::Status, args),
-        ClientCommand::Orders(args) => look(Look::Orders, args),
-        ClientCommand::Fills(args) => look(Look::Fills, args),
+        ClientCommand::Status(args) => {
+            look(if args.rest { Look::Rest } else { Look::Status }, &args.show)
+        }
+        ClientCommand::Orders(args) => list(Look::Orders, Ask::Orders, args),
+        ClientCommand::Fills(args) => list(Look::Fills, Ask::Fills, args),
         ClientCommand::Positions(args) => look(Look::Positions, args),
         ClientCommand::Dashboard(args) => dashboard(args),
         ClientCommand::Alerts(args) => alerts(args),
@@ -93,6 +117,7 @@ pub(super) fn run(command: &ClientCommand) -> u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     Status,
+    Rest,
     Orders,
     Fills,
     Positions,
@@ -102,6 +127,7 @@ impl Look {
     const fn path(self) -> &'static str {
         match self {
             Look::Status => "/api/v1/status",
+            Look::Rest => "/api/v1/rest",
             Look::Orders => "/api/v1/orders",
             Look::Fills => "/api/v1/fills",
             Look::Positions => "/api/v1/positions",
@@ -111,23 +137,24 @@ impl Look {
 }
 
 /// Why there is no good answer; the exit code is the caller's to give back.
-struct Trouble {
-    code: u8,
-    words: String,
+pub(super) struct Trouble {
+    pub(super) code: u8,
+    pub(super) words: String,
 }
-fn trouble(code: u8, words: impl std::fmt::Display) -> Trouble {
+pub(super) fn trouble(code: u8, words: impl std::fmt::Display) -> Trouble {
     Trouble { code, words: words.to_string() }
 }
 
-struct Engine {
-    dir: PathBuf,
+/// A run and its control port.
+pub(super) struct Engine {
+    pub(super) dir: PathBuf,
     /// `127.0.0.1:40123`.
-    address: String,
+    pub(super) address: String,
 }
 
 impl Engine {
     /// The newest run, or the one that `dir` names.
-    fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
+    pub(super) fn find(dir: Option<PathBuf>) -> Result<Engine, Trouble> {
         let root = places(dir).root();
         let is_run = root.join(ADDRESS_FILE).exists();
         let run = if is_run {
@@ -150,7 +177,7 @@ impl Engine {
         Ok(Engine { dir, address })
     }
 
-    fn token(&self, scope: Scope) -> Result<String, Trouble> {
+    pub(super) fn token(&self, scope: Scope) -> Result<String, Trouble> {
         read_token(&self.dir, scope).map_err(|error| {
             let words = format!("the token in `{}` cannot be read: {error}", self.dir.display());
             trouble(exit::BAD_INPUT, words)
@@ -158,7 +185,7 @@ impl Engine {
     }
 
     /// One request; status and body of the answer.
-    fn ask(
+    pub(super) fn ask(
         &self,
         scope: Scope,
         method: &str,
@@ -197,7 +224,7 @@ impl Engine {
     }
 }
 
-fn ended(result: Result<u8, Trouble>) -> u8 {
+pub(super) fn ended(result: Result<u8, Trouble>) -> u8 {
     result.unwrap_or_else(|trouble| {
         complain(trouble.words);
         trouble.code
@@ -205,7 +232,7 @@ fn ended(result: Result<u8, Trouble>) -> u8 {
 }
 
 /// What an error reply says.
-fn error_words(body: &str) -> String {
+pub(super) fn error_words(body: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Body {
         error: String,
@@ -215,6 +242,14 @@ fn error_words(body: &str) -> String {
 
 fn look(what: Look, args: &ShowArgs) -> u8 {
     ended(looked(what, args))
+}
+
+fn list(what: Look, ask: Ask, args: &ListArgs) -> u8 {
+    let show = &args.show;
+    match args.history {
+        true => super::history::show(ask, show.dir.clone(), args.limit, show.json),
+        false => look(what, show),
+    }
 }
 
 fn looked(what: Look, args: &ShowArgs) -> Result<u8, Trouble> {
@@ -298,7 +333,7 @@ fn alerts(args: &AlertsArgs) -> u8 {
         AlertsCommand::List(show) => look(Look::Alerts, show),
         AlertsCommand::Test { config, set } => {
             let sources = crate::config::Sources { file: config.clone(), overrides: set.clone() };
-            let Some(config) = super::run::load(&sources) else { return exit::BAD_INPUT };
+            let Some(config) = super::options::load(&sources) else { return exit::BAD_INPUT };
             test_alerts(&config)
         }
     }
@@ -350,6 +385,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 fn words(what: Look, status: &Status) -> String {
     match what {
         Look::Status => status_words(status),
+        Look::Rest => rest_words(&status.rest),
         Look::Orders => {
             let rows: Vec<Vec<String>> = status
                 .orders
@@ -425,6 +461,144 @@ fn words(what: Look, status: &Status) -> String {
     }
 }
 
+/// A span for people, from ms.
+fn ms_text(ms: Option<f64>) -> String {
+    span_ns(ms.map(|ms| ms * 1e6))
+}
+
+fn rest_words(rest: &RestStatus) -> String {
+    let name = |name: &str| if name.is_empty() { "(other)" } else { name }.to_owned();
+    let mut out = String::new();
+    let rows: Vec<Vec<String>> = rest
+        .endpoints
+        .iter()
+        .map(|row| {
+            let all = &row.latency_ms;
+            vec![
+                name(&row.name),
+                grouped(row.calls),
+                row.failures.to_string(),
+                row.rate_limit_hits.to_string(),
+                row.retries.to_string(),
+                ms_text(all.p50),
+                ms_text(all.p95),
+                ms_text(all.p99),
+                ms_text(all.max),
+                ms_text(row.window_ms.p99),
+                match row.last_status {
+                    0 => "none".to_owned(),
+                    status => status.to_string(),
+                },
+            ]
+        })
+        .collect();
+    let head = [
+        "endpoint", "calls", "failed", "429", "retries", "p50", "p95", "p99", "max", "p99 1m",
+        "last",
+    ];
+    out.push_str(&table(&head, &rows));
+    out.push('\n');
+    let rows: Vec<Vec<String>> = rest
+        .endpoints
+        .iter()
+        .map(|row| {
+            vec![
+                name(&row.name),
+                ms_text(row.wait_ms.p50),
+                ms_text(row.wait_ms.p99),
+                ms_text(row.connect_ms.p50),
+                ms_text(row.tls_ms.p50),
+                ms_text(row.first_byte_ms.p50),
+                ms_text(row.first_byte_ms.p99),
+                format!("{} of {}", row.pooled, row.calls),
+                format!("{} / {}", grouped(row.bytes_out), grouped(row.bytes_in)),
+                format!("{} of {}", row.limit.tokens, row.limit.tokens_max),
+                row.limit.window_calls.to_string(),
+            ]
+        })
+        .collect();
+    let head = [
+        "phases",
+        "wait p50",
+        "wait p99",
+        "dns+tcp",
+        "tls",
+        "1st byte",
+        "p99",
+        "kept open",
+        "bytes out / in",
+        "tokens",
+        "per min",
+    ];
+    out.push_str(&table(&head, &rows));
+    out.push('\n');
+    let rows: Vec<Vec<String>> = rest
+        .waits
+        .iter()
+        .map(|row| {
+            vec![
+                row.name.clone(),
+                grouped(row.calls),
+                ms_text(Some(row.mean_ms).filter(|_| row.calls > 0)),
+                ms_text(Some(row.max_ms).filter(|_| row.calls > 0)),
+                row.waiting.to_string(),
+            ]
+        })
+        .collect();
+    out.push_str(&table(&["queue", "calls", "mean wait", "longest", "wait now"], &rows));
+    out.push('\n');
+    let breakers: Vec<String> =
+        rest.breakers.iter().map(|row| format!("{} {}", row.name, row.state)).collect();
+    let entry = if rest.order_entry_down { "; order entry is down: cancel-only" } else { "" };
+    let _ = writeln!(
+        out,
+        "breakers: {}, opened {} times{entry}",
+        breakers.join(", "),
+        rest.circuit_open_count
+    );
+    let _ = writeln!(
+        out,
+        "retries {} ({} refused by the budget), rate limit hits {}, nonces stepped past {}, too late \
+         {}, not taken {}, cancels past a breaker or block {}, in flight {}",
+        rest.retry_count,
+        rest.retry_refused,
+        rest.rate_limit_hits,
+        rest.nonce_recoveries,
+        rest.dropped_stale,
+        rest.refused,
+        rest.cancel_probes,
+        rest.in_flight
+    );
+    for host in &rest.hosts {
+        let blocked = match host.blocked_ms {
+            0 => String::new(),
+            ms => format!(", left alone for {ms} ms more"),
+        };
+        let _ = writeln!(
+            out,
+            "{} host: {} of {} tokens, {} calls a minute{blocked}",
+            host.name, host.tokens, host.tokens_max, host.window_calls
+        );
+    }
+    let reasons: Vec<String> =
+        rest.reasons.iter().map(|row| format!("{} {}", row.name, row.calls)).collect();
+    let _ = writeln!(out, "why: {}", reasons.join(", "));
+    let _ = writeln!(
+        out,
+        "account read {} times, {} wishes merged; list of {} pairs, {} old, not modified {}, failed {}",
+        rest.reconciles,
+        rest.reconciles_merged,
+        rest.registry.pairs,
+        elapsed(rest.registry.age_s),
+        rest.registry.not_modified,
+        rest.registry.failures
+    );
+    if !rest.registry.delisted.is_empty() {
+        let _ = writeln!(out, "not tradable any more: {}", rest.registry.delisted.join(", "));
+    }
+    out
+}
+
 fn status_words(status: &Status) -> String {
     let mut out = String::new();
     let state = &status.state;
@@ -488,7 +662,9 @@ fn status_words(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::status::{AlertRow, OrderStatus};
+    use crate::ops::status::{
+        AlertRow, BreakerStatus, EndpointStatus, OrderStatus, ReasonStatus, RegistryStatus,
+    };
 
     #[test]
     fn the_words_say_what_the_status_says() {
@@ -506,6 +682,23 @@ mod tests {
         assert!(text.contains("RUNBOOK.md#killed") && text.contains("p99 –"), "{text}");
         let text = words(Look::Orders, &status);
         assert!(text.lines().nth(1).unwrap().starts_with("7 ") && text.contains("1.5 s"), "{text}");
+        status.rest.endpoints = vec![EndpointStatus {
+            name: "auth/r/orders".to_owned(),
+            calls: 3,
+            last_status: 200,
+            ..EndpointStatus::default()
+        }];
+        status.rest.breakers =
+            vec![BreakerStatus { name: "orders".to_owned(), state: "open".to_owned() }];
+        status.rest.reasons = vec![ReasonStatus { name: "reconcile".to_owned(), calls: 3 }];
+        status.rest.order_entry_down = true;
+        status.rest.registry =
+            RegistryStatus { delisted: vec!["tXYZ".to_owned()], ..RegistryStatus::default() };
+        let text = words(Look::Rest, &status);
+        for part in ["auth/r/orders", "orders open", "cancel-only", "reconcile 3", "tXYZ", "tokens"]
+        {
+            assert!(text.contains(part), "{part} in {text}");
+        }
         for what in [Look::Fills, Look::Positions] {
             assert_eq!(words(what, &status).lines().count(), 1, "the head alone");
         }

@@ -3,12 +3,15 @@
 //! line of JSON each way. Whoever else takes such words uses [`control`], too.
 
 use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, json_text};
+use super::options::WordArgs;
 use super::{complain, places, say};
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
 use crate::base::units::Qty;
 use crate::config::{Override, Sources};
 use crate::engine::risk::{GuardLevel, GuardMode, LevelUnit};
+use crate::io::clock::Clock;
+use crate::io::history::Ask;
 use crate::model::{Instrument, OperatorCommand, OperatorVerb, Rank};
 use crate::ops::report::exit;
 use crate::ops::rundir::{CONFIG_FILE, RunDir};
@@ -169,7 +172,12 @@ pub(super) struct ControlDesk {
 impl ControlDesk {
     /// # Errors
     /// The socket cannot be made, in words.
-    pub(super) fn start(run_dir: &RunDir, latch: Latch, cpus: &[usize]) -> Result<Self, String> {
+    pub(super) fn start(
+        run_dir: &RunDir,
+        latch: Latch,
+        clock: Clock,
+        cpus: &[usize],
+    ) -> Result<Self, String> {
         let path = run_dir.file(SOCKET_FILE);
         let said = |error: std::io::Error| format!("`{}`: {error}", path.display());
         let (tell, asked) = bounded(WAITING_MAX);
@@ -191,7 +199,7 @@ impl ControlDesk {
                     break;
                 }
                 if let Ok(stream) = stream
-                    && let Err(error) = serve(stream, &tell, &latch)
+                    && let Err(error) = serve(stream, &tell, &latch, &clock)
                 {
                     log::warn!("control socket: {error}");
                 }
@@ -252,7 +260,12 @@ impl ControlDesk {
     }
 }
 
-fn serve(mut stream: UnixStream, tell: &Sender<Asked>, latch: &Latch) -> std::io::Result<()> {
+fn serve(
+    mut stream: UnixStream,
+    tell: &Sender<Asked>,
+    latch: &Latch,
+    clock: &Clock,
+) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(1)))?;
     stream.set_write_timeout(Some(Duration::from_secs(1)))?;
     let mut line = String::new();
@@ -262,7 +275,7 @@ fn serve(mut stream: UnixStream, tell: &Sender<Asked>, latch: &Latch) -> std::io
         Ok(request) => {
             if request.verb == "kill" {
                 // Not even the run's own loop stands before it.
-                latch.kill(Rank::ReduceOnly as u8);
+                latch.kill_at(Rank::ReduceOnly as u8, clock.tsc().0);
             }
             let (reply, told) = bounded(1);
             if tell.try_send(Asked { request, reply }).is_err() {
@@ -283,19 +296,15 @@ fn serve(mut stream: UnixStream, tell: &Sender<Asked>, latch: &Latch) -> std::io
 // ---- the asking side ----
 
 #[derive(Args, Debug, Clone)]
-pub(super) struct WordArgs {
-    /// One symbol; without it all.
-    #[arg(long, value_name = "SYMBOL")]
-    pub symbol: Option<String>,
-    /// Why; kept with the risk state. At most 48 bytes; `reset` needs one.
-    #[arg(long, value_name = "WORDS", default_value = "")]
-    pub reason: String,
-    /// A run's directory, or the directory that holds the runs: then the newest.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// The answer as JSON.
+pub(super) struct GuardsArgs {
+    #[command(flatten)]
+    pub word: WordArgs,
+    /// When guards have tripped, out of the history; no engine is asked.
     #[arg(long)]
-    pub json: bool,
+    pub history: bool,
+    /// With --history: so many rows, the newest first.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -394,6 +403,14 @@ fn table(answer: &Answer) -> String {
         ));
     }
     text
+}
+
+/// `genesis guards`.
+pub(super) fn guards(args: &GuardsArgs) -> u8 {
+    if args.history {
+        return super::history::show(Ask::Trips, args.word.dir.clone(), args.limit, args.word.json);
+    }
+    word("guards", &args.word)
 }
 
 /// `genesis kill`.

@@ -7,7 +7,7 @@ use crate::line::permissions::{KeyVerdict, Scope, ScopeVerdict, judge};
 use crate::line::rest::record::safe_text;
 use crate::line::rest::{KeyRole, Priority, Reason};
 use crate::ops::report::exit;
-use crate::runtime::plane::PlaneCall;
+use crate::runtime::plane::{PlaneCall, RestPlane};
 use crate::venue::rest::{RestCall, RestSink, parse_reply};
 use crate::venue::symbols::SymbolTable;
 use clap::{Args, Subcommand};
@@ -96,14 +96,27 @@ impl RestSink for Scopes {
     }
 }
 
-fn scopes_of(reach: &Reach, role: KeyRole) -> Result<Vec<Scope>, String> {
+/// What each key of a plane may do, by role.
+///
+/// # Errors
+/// The venue does not say.
+pub(super) fn verdicts(plane: &RestPlane) -> Result<Vec<(KeyRole, KeyVerdict)>, String> {
+    let ask = |role: KeyRole| {
+        let scopes = scopes_of(plane, role)
+            .map_err(|words| format!("rights of the {} key: {words}", role.name()))?;
+        Ok((role, judge(&scopes, role)))
+    };
+    KeyRole::ALL.into_iter().map(ask).collect()
+}
+
+fn scopes_of(plane: &RestPlane, role: KeyRole) -> Result<Vec<Scope>, String> {
     let (call, table) = (RestCall::Permissions, SymbolTable::new(&[]));
     let mut asked = PlaneCall::of(&call, Reason::Permissions, &table, FRESH_FOR)
         .map_err(|error| format!("{error:?}"))?;
     asked.role = Some(role);
     // A question, whoever signs it.
     asked.priority = Priority::Account;
-    let reply = reach.plane.call(asked).map_err(|error| error.to_string())?;
+    let reply = plane.call(asked).map_err(|error| error.to_string())?;
     let mut scopes = Scopes::default();
     parse_reply(&call, reply.status, &reply.body, &table, &mut scopes)
         .map_err(|_| "the venue's answer is not readable".to_owned())?;
@@ -115,7 +128,7 @@ fn check(reach: &Reach, json: bool) -> u8 {
     for role in KeyRole::ALL {
         let Some(from) = &reach.keys_from[role.index()] else { continue };
         let shared = reach.keys_from.iter().flatten().filter(|other| *other == from).count() > 1;
-        let (verdict, problem) = match scopes_of(reach, role) {
+        let (verdict, problem) = match scopes_of(&reach.plane, role) {
             Ok(scopes) => (Some(judge(&scopes, role)), None),
             Err(problem) => (None, Some(problem)),
         };

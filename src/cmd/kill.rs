@@ -7,27 +7,30 @@
 //! reduce-only at prices that give way step by step, and asks the venue until it is flat or its
 //! attempts are used up. Orders of others are reported, not touched.
 
-use super::assemble::{self, ENGINE_GID};
+use super::assemble::ENGINE_GID;
+use super::entry::{self, OrderEntry};
 use super::ids::CidMark;
+use super::rest::{self, PlaneSetup, start_plane};
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::{DAY_NS, MonoNs, WallNs};
 use crate::base::units::{Px, Qty, Quote, Side};
-use crate::config::Config;
+use crate::config::{Config, TradingMode};
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
-use crate::io::rest::{Method, RestRequest, RestTransport};
-use crate::line::nonce::NonceAllocator;
+use crate::line::rest::{NoRecords, Reason};
 use crate::model::{
     Body, Instrument, NewOrder, OrderFlags, OrderKind, OrderUpdate, PositionUpdate, Rank, Ticker,
-    WalletKind,
+    WalletKind, WalletUpdate,
 };
 use crate::ops::report::exit;
 use crate::ops::rundir::write_atomic;
 use crate::ops::text::utc;
 use crate::ring::Latch;
+use crate::runtime::cold::{self, ColdThread};
+use crate::runtime::plane::{PlaneCall, RestPlane};
 use crate::venue::rest::{RestCall, RestSink, parse_reply};
-use crate::venue::sign::ApiKey;
 use crate::venue::symbols::SymbolTable;
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,8 +41,6 @@ use std::time::{Duration, SystemTime};
 const ROUNDS_MAX: u32 = 40;
 /// Between two rounds.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
-/// Tries of one call that is known to have changed nothing.
-const TRIES_MAX: u32 = 4;
 /// How much a close gives way with each round, and at most, basis points.
 const STEP_BPS: i64 = 20;
 const GIVE_BPS_MAX: i64 = 1_000;
@@ -53,7 +54,10 @@ const LOOK_EVERY_NS: i64 = 50_000_000;
 pub(super) const VENUE_FILE: &str = "venue.json";
 /// How a kill ended.
 pub(super) const KILL_RECORD: &str = "kill.json";
-const CALL_TEXT_MAX: usize = 1_024;
+/// A call of a kill starts within this time or never; the next round asks anew.
+const CALL_FRESH_FOR: Duration = Duration::from_secs(5);
+/// How long calls in flight may take once a kill by itself has ended.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The file that pulls the switch of an account's runs; its words are the reason. It stays, and so
 /// does the kill, until a person resets.
@@ -65,7 +69,7 @@ pub(super) fn kill_file(root: &Path, account: &str) -> PathBuf {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Leftover {
     pub symbol: String,
-    /// `position` or `order`.
+    /// `position`, `order`, or `balance` in a spot wallet.
     pub kind: &'static str,
     pub id: u64,
     pub qty: String,
@@ -82,6 +86,9 @@ pub(super) struct KillRecord {
     pub flat: bool,
     /// From the pull to the venue's word.
     pub took_ms: u64,
+    /// From the pull to the first cancel's bytes; absent where nothing was to be cancelled, or the
+    /// pull was a signal, whose moment is not known.
+    pub first_cancel_us: Option<u64>,
     pub cancels: u32,
     pub closes: u32,
     /// Paid for it. `direct`: against the middles when it began; `line`: P&L before less P&L after,
@@ -101,6 +108,7 @@ struct Account {
     positions: Vec<PositionUpdate>,
     fills: Vec<crate::model::Fill>,
     ticker: Option<Ticker>,
+    wallets: Vec<WalletUpdate>,
 }
 impl RestSink for Account {
     fn body(&mut self, body: Body) {
@@ -108,6 +116,7 @@ impl RestSink for Account {
             Body::Order(order) => self.orders.push(order),
             Body::Position(position) => self.positions.push(position),
             Body::Fill(fill) => self.fills.push(fill),
+            Body::Wallet(wallet) => self.wallets.push(wallet),
             _ => {}
         }
     }
@@ -118,70 +127,29 @@ impl RestSink for Account {
 
 /// A way to the venue that needs no engine.
 pub(super) struct Desk {
-    pub rest: RestTransport,
-    /// Without a path.
-    pub url: String,
-    pub key: ApiKey,
-    pub nonces: NonceAllocator,
+    pub plane: RestPlane,
     pub instruments: Vec<Instrument>,
     pub wallet: WalletKind,
     pub leverage: u16,
     pub clock: Clock,
+    /// Last client id that a kill of this desk has used; 0 = none yet.
+    pub cid_last: u64,
 }
 
 impl Desk {
-    /// A call that is tried again only where the venue's refusal proves that nothing happened, or
-    /// where it is a read.
+    /// A call of the kill: by its own key and lane, past whatever stands in the way of others. The
+    /// plane makes it again only where the venue's refusal proves that nothing happened, or where
+    /// it is a read.
     fn call(&mut self, table: &SymbolTable, call: &RestCall) -> Result<Account, String> {
-        let mut last = String::new();
-        for attempt in 0..TRIES_MAX {
-            if attempt > 0 {
-                // Cold, and the venue asks for patience.
-                std::thread::sleep(Duration::from_millis(50 << attempt)); // tidy-ok: cold
-            }
-            let (mut path, mut body) = ([0; CALL_TEXT_MAX], [0; CALL_TEXT_MAX]);
-            let said = |error| format!("{call:?}: {error:?}");
-            let len = call.write_path(table, &mut path).map_err(said)?;
-            let path = String::from_utf8_lossy(&path[..len]).into_owned();
-            let len = call.write_body(table, &mut body).map_err(said)?;
-            let url = format!("{}/v2/{path}", self.url);
-            let nonce = self.nonces.next((self.clock.wall().0 / 1_000) as u64);
-            let signature = self.key.sign_rest(&path, nonce, &body[..len]);
-            let nonce = nonce.to_string();
-            let signed = [
-                ("content-type", "application/json"),
-                ("bfx-nonce", nonce.as_str()),
-                ("bfx-apikey", self.key.id()),
-                ("bfx-signature", signature.as_str()),
-            ];
-            let (method, headers) = if call.is_private() {
-                (Method::Post, &signed[..])
-            } else {
-                (Method::Get, &[][..])
-            };
-            let request =
-                RestRequest { method, url: &url, headers, body: &body[..len], total_max: None };
-            let harmless = match self.rest.call(&request) {
-                Ok(reply) => {
-                    let mut account = Account::default();
-                    match parse_reply(call, reply.status, &reply.body, table, &mut account) {
-                        Ok(_) => return Ok(account),
-                        Err(error) => {
-                            last = format!("{}: HTTP {}: {}", path, error.status, error.text);
-                            error.proves_nothing_happened()
-                        }
-                    }
-                }
-                Err(error) => {
-                    last = format!("{path}: {error}");
-                    false
-                }
-            };
-            if call.is_write() && !harmless {
-                break;
-            }
+        let asked = PlaneCall::of(call, Reason::Kill, table, CALL_FRESH_FOR)
+            .map_err(|error| format!("{call:?}: {error:?}"))?;
+        let path = asked.path.clone();
+        let reply = self.plane.call(asked).map_err(|error| format!("{path}: {error}"))?;
+        let mut account = Account::default();
+        match parse_reply(call, reply.status, &reply.body, table, &mut account) {
+            Ok(_) => Ok(account),
+            Err(error) => Err(format!("{path}: HTTP {}: {:?}", error.status, error.kind)),
         }
-        Err(last)
     }
 
     /// What the venue holds: own orders and positions.
@@ -242,7 +210,47 @@ impl Desk {
                 reason,
             });
         }
+        if self.wallet == WalletKind::Exchange && record.by == "direct" {
+            self.balances(table, record);
+        }
         record.flat = record.leftovers.is_empty();
+    }
+
+    /// In a spot wallet a position is a balance, and what of it the engine has bought only the
+    /// engine knows. Without it nothing is sold, which might be somebody's own; it is written down.
+    fn balances(&mut self, table: &SymbolTable, record: &mut KillRecord) {
+        let wallets = match self.call(table, &RestCall::Wallets) {
+            Ok(account) => account.wallets,
+            Err(words) => {
+                record.troubles.push(words.clone());
+                record.leftovers.push(Leftover {
+                    symbol: "?".to_owned(),
+                    kind: "balance",
+                    id: 0,
+                    qty: "unknown".to_owned(),
+                    reason: words,
+                });
+                return;
+            }
+        };
+        for row in &self.instruments {
+            let of_base = |wallet: &&WalletUpdate| {
+                wallet.kind == Some(WalletKind::Exchange)
+                    && wallet.currency == row.base
+                    && wallet.balance >= row.qty_min.raw()
+            };
+            if let Some(wallet) = wallets.iter().find(of_base) {
+                record.leftovers.push(Leftover {
+                    symbol: row.name.as_str().to_owned(),
+                    kind: "balance",
+                    id: 0,
+                    qty: Qty::from_raw(wallet.balance).to_string(),
+                    reason: "what of it the engine bought is not known without the engine: sell \
+                             it by hand, or start the engine and `genesis kill`"
+                        .to_owned(),
+                });
+            }
+        }
     }
 
     /// Cancels and closes until the venue says flat, or the rounds are used up.
@@ -257,7 +265,9 @@ impl Desk {
             ..KillRecord::default()
         };
         let mut middles: Vec<Option<Px>> = vec![None; self.instruments.len()];
-        let mut cid = cids.used();
+        // Another kill of this process may have taken some already: never the same twice.
+        let first_cid = cids.used().max(self.cid_last);
+        let mut cid = first_cid;
         let mut why = "the rounds are used up".to_owned();
         for round in 0..rounds {
             if round > 0 {
@@ -280,6 +290,8 @@ impl Desk {
                 let mut ids = [OrderId::NONE; 16];
                 ids[..some.len()].copy_from_slice(some);
                 record.cancels += 1;
+                let since_us = (self.clock.mono() - begun).0 / 1_000;
+                record.first_cancel_us.get_or_insert(since_us.max(0).unsigned_abs());
                 if let Err(words) = self.call(&table, &RestCall::CancelMulti { ids }) {
                     record.troubles.push(words);
                 }
@@ -306,7 +318,8 @@ impl Desk {
             }
         }
         self.leftovers(&table, &mut record, &why);
-        record.slippage = self.slippage(&table, begun_wall, cids.used()..cid + 1, &middles);
+        self.cid_last = cid;
+        record.slippage = self.slippage(&table, begun_wall, first_cid..cid + 1, &middles);
         record.took_ms = (self.clock.mono() - begun).as_ms().max(0).unsigned_abs();
         record.troubles.dedup();
         record
@@ -375,21 +388,29 @@ impl Desk {
     }
 }
 
-/// Watches for pulls from outside, and for the end of a kill.
+/// What a kill works with, and what came of it. It lies here where no thread could be had for it.
+type Work = Arc<Mutex<(Option<Desk>, Option<KillRecord>)>>;
+
+/// Watches for pulls from outside, and for the end of a kill. Questions to the venue are asked on a
+/// thread of their own: the run's loop never waits for them, and nothing of it stands before them.
 pub(super) struct KillWatch {
     file: PathBuf,
     record: PathBuf,
+    clock: Clock,
     seen: Option<SystemTime>,
     looked_at: MonoNs,
     /// Stored by the signal handler, too.
     signalled: Arc<AtomicBool>,
     pulled_at: Option<MonoNs>,
+    /// When the switch was last taken to the venue directly.
+    helped_at: Option<MonoNs>,
     /// P&L when it was pulled.
     pnl: Quote,
     kills: u64,
     resets: u64,
-    desk: Desk,
-    cids: CidMark,
+    cids: Arc<CidMark>,
+    work: Work,
+    thread: Option<ColdThread>,
 }
 
 impl KillWatch {
@@ -411,15 +432,18 @@ impl KillWatch {
         let mut watch = KillWatch {
             file,
             record,
+            clock: desk.clock.clone(),
             seen: None,
             looked_at: MonoNs(0),
             signalled,
             pulled_at: None,
+            helped_at: None,
             pnl: Quote::ZERO,
             kills: 0,
             resets: 0,
-            desk,
-            cids,
+            cids: Arc::new(cids),
+            work: Arc::new(Mutex::new((Some(desk), None))),
+            thread: None,
         };
         watch.look(latch);
         Ok(watch)
@@ -436,12 +460,20 @@ impl KillWatch {
     }
     /// No entry leaves from here on; the line cancels and closes.
     pub(super) fn pull(&mut self, latch: &Latch) {
-        latch.kill(Rank::ReduceOnly as u8);
-        self.pulled_at = Some(self.desk.clock.mono());
+        latch.kill_at(Rank::ReduceOnly as u8, self.clock.tsc().0);
+        self.pulled_at = Some(self.clock.mono());
+        self.helped_at = None;
     }
     /// One round of the run's loop.
-    pub(super) fn round(&mut self, latch: &Latch, account: Option<&RiskSnapshot>) {
-        let now = self.desk.clock.mono();
+    ///
+    /// `first_cancel_us`: from the pull to the first cancel that the line has sent since.
+    pub(super) fn round(
+        &mut self,
+        latch: &Latch,
+        account: Option<&RiskSnapshot>,
+        first_cancel_us: Option<u64>,
+    ) {
+        let now = self.clock.mono();
         if (now - self.looked_at).0 >= LOOK_EVERY_NS {
             self.looked_at = now;
             self.look(latch);
@@ -450,50 +482,113 @@ impl KillWatch {
             log::error!("kill switch: SIGUSR1");
             self.pull(latch);
         }
-        let Some(account) = account else { return };
-        let pnl = account.realised.saturating_add(account.unrealised);
-        if self.pulled_at.is_none() {
-            self.pnl = pnl;
-        }
-        if account.counters.kills > self.kills {
-            // From inside: a limit, or an operator's word.
-            self.kills = account.counters.kills;
-            self.pulled_at.get_or_insert(now);
-        } else if let Some(at) = self.pulled_at
-            && (account.rank < Rank::ReduceOnly && (now - at).0 > HANGS_AFTER_NS
-                || account.rank != Rank::Halted && (now - at).0 > HELPED_AFTER_NS)
-        {
-            log::error!("kill switch: the line does not end it; going to the venue directly");
-            self.pulled_at = None;
-            let record = self.desk.kill("the line hangs or is not heard", &self.cids, ROUNDS_MAX);
-            self.write(&record);
-        }
-        if let Some(at) = self.pulled_at
-            && account.rank == Rank::Halted
-        {
-            self.pulled_at = None;
-            let table = SymbolTable::new(&self.desk.instruments.clone());
-            let mut record = KillRecord {
-                by: "line",
-                reason: self.reason(account),
-                slippage: self.pnl.saturating_sub(pnl).to_string(),
-                at: utc(self.desk.clock.wall()),
-                cancels: account.counters.cancels.try_into().unwrap_or(u32::MAX),
-                ..KillRecord::default()
-            };
-            self.desk.leftovers(&table, &mut record, "the engine's attempts are used up");
-            record.took_ms = (self.desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
-            self.write(&record);
-        }
-        if account.counters.resets > self.resets {
-            self.resets = account.counters.resets;
-            // A person has looked: the file has done its work.
-            match std::fs::remove_file(&self.file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    log::error!("`{}`: {error}; remove it by hand", self.file.display());
-                }
-                _ => {}
+        self.collect();
+        let rank = account.map(|account| account.rank);
+        if let Some(account) = account {
+            if self.pulled_at.is_none() {
+                self.pnl = account.realised.saturating_add(account.unrealised);
             }
+            if account.counters.kills > self.kills {
+                // From inside: a limit, or an operator's word.
+                self.kills = account.counters.kills;
+                self.pulled_at.get_or_insert(now);
+            }
+            if account.counters.resets > self.resets {
+                self.resets = account.counters.resets;
+                self.pulled_at = None;
+                self.was_reset();
+            }
+        }
+        let Some(at) = self.pulled_at.filter(|_| self.thread.is_none()) else { return };
+        // A line that has told nothing yet hears nothing either.
+        let is_deaf = rank.is_none_or(|rank| rank < Rank::ReduceOnly);
+        let since = (now - self.helped_at.unwrap_or(at)).0;
+        let is_due = match self.helped_at {
+            None => is_deaf && since > HANGS_AFTER_NS || since > HELPED_AFTER_NS,
+            Some(_) => since > HELPED_AFTER_NS,
+        };
+        match account {
+            Some(account) if account.rank == Rank::Halted => {
+                self.pulled_at = None;
+                let pnl = account.realised.saturating_add(account.unrealised);
+                let record = KillRecord {
+                    by: "line",
+                    first_cancel_us,
+                    reason: self.reason(account),
+                    slippage: self.pnl.saturating_sub(pnl).to_string(),
+                    at: utc(self.clock.wall()),
+                    cancels: account.counters.cancels.try_into().unwrap_or(u32::MAX),
+                    ..KillRecord::default()
+                };
+                self.begin(move |desk, _| {
+                    let mut record = record;
+                    let table = SymbolTable::new(&desk.instruments.clone());
+                    desk.leftovers(&table, &mut record, "the engine's attempts are used up");
+                    record.took_ms = (desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
+                    record
+                });
+            }
+            _ if is_due => {
+                log::error!("kill switch: the line does not end it; going to the venue directly");
+                self.helped_at = Some(now);
+                self.begin(move |desk, cids| {
+                    let why = "the line hangs or is not heard";
+                    let mut record = desk.kill(why, cids, ROUNDS_MAX);
+                    record.took_ms = (desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
+                    record
+                });
+            }
+            _ => {}
+        }
+    }
+    /// Starts work with the venue; its record comes with a later round.
+    fn begin(&mut self, work: impl FnOnce(&mut Desk, &CidMark) -> KillRecord + Send + 'static) {
+        let (place, cids) = (Arc::clone(&self.work), Arc::clone(&self.cids));
+        let job = move || {
+            // Held all the time: nobody else needs what lies there.
+            let mut held = place.lock();
+            if let Some(desk) = &mut held.0 {
+                let record = work(desk, &cids);
+                held.1 = Some(record);
+            }
+        };
+        match cold::spawn("kill", &[], job) {
+            Ok(thread) => self.thread = Some(thread),
+            Err(words) => log::error!("kill switch: {words}; use `genesis kill --direct`"),
+        }
+    }
+    /// What the thread has found, once it has.
+    fn collect(&mut self) {
+        if self.thread.as_ref().is_none_or(|thread| !thread.is_finished()) {
+            return;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let record = self.work.lock().1.take();
+        if let Some(record) = record {
+            // What is left is tried again later; flat is flat, whoever did it.
+            if record.flat && record.by == "direct" {
+                self.pulled_at = None;
+            }
+            self.helped_at = self.helped_at.map(|_| self.clock.mono());
+            self.write(&record);
+        }
+    }
+    /// Waits for work that is under way: a run does not end in the middle of its kill.
+    pub(super) fn close(&mut self) {
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        self.collect();
+    }
+    fn was_reset(&self) {
+        // A person has looked: the file has done its work.
+        match std::fs::remove_file(&self.file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                log::error!("`{}`: {error}; remove it by hand", self.file.display());
+            }
+            _ => {}
         }
     }
     fn reason(&self, account: &RiskSnapshot) -> String {
@@ -526,6 +621,16 @@ pub(super) struct VenuePlace {
     pub rest_url: String,
     pub ca: Option<PathBuf>,
     pub account: String,
+    /// The venue itself, with the operator's own keys.
+    #[serde(default)]
+    pub is_venue: bool,
+    /// Where its list of pairs is, if not beside the account.
+    #[serde(default)]
+    pub public_url: Option<String>,
+    /// Directory of the nonce marks: two processes, one key.
+    pub nonces: PathBuf,
+    /// The last good list of pairs, for a venue whose public side is down.
+    pub saved_list: Option<PathBuf>,
 }
 
 /// `genesis kill --direct`: pulls the file, then goes to the venue itself.
@@ -539,27 +644,39 @@ pub(super) fn direct(
     let file = kill_file(root, &place.account);
     write_atomic(&file, reason.as_bytes())
         .map_err(|error| format!("`{}`: {error}", file.display()))?;
-    let trust = super::outside::trust(place.ca.as_ref());
-    let mut rest = RestTransport::new(&super::outside::rest(config, trust))
-        .map_err(|error| format!("REST: {error}"))?;
-    let listed = super::session::listed_pairs(&mut rest, &place.rest_url)
-        .map_err(|error| format!("{error:?}"))?;
-    let instruments = assemble::instruments(config, &listed)?;
-    let key = ApiKey::new(super::outside::EMBEDDED_KEY, super::outside::EMBEDDED_SECRET.as_bytes())
-        .map_err(|error| format!("kill key: {error:?}"))?;
     let clock = Clock::start_unchecked();
+    // The keys' own file says what they open: orders of a mode end where that mode's orders do.
+    let entry = match (place.is_venue, config.trading.mode) {
+        (false, _) => OrderEntry::Attached,
+        (true, TradingMode::Live) => OrderEntry::Live,
+        (true, _) => OrderEntry::TestPairs,
+    };
+    let setup = PlaneSetup {
+        config,
+        public_url: place.public_url.clone().unwrap_or_else(|| place.rest_url.clone()),
+        private_url: place.rest_url.clone(),
+        ca: place.ca.as_ref(),
+        keys: entry::keys(config, entry, &place.nonces)?.plane,
+        lanes: 2,
+        is_kept_warm: false,
+        cpus: &[],
+    };
+    let (plane, threads) = start_plane(setup, Box::new(NoRecords), &clock)?;
+    let keeper = rest::listing(config, &plane, &clock, place.saved_list.as_deref())?;
+    let registry = keeper.registry().ok_or("no list of pairs")?;
+    let instruments = rest::instruments(&mut config.clone(), registry)?;
+    entry::check_pairs(entry, &instruments)?;
     let cids = CidMark::open(root, &place.account, clock.wall())?;
     let mut desk = Desk {
-        rest,
-        url: place.rest_url.clone(),
-        key,
-        nonces: NonceAllocator::new(0),
+        plane,
         instruments,
         wallet: config.trading.wallet,
         leverage: config.trading.leverage,
         clock,
+        cid_last: 0,
     };
     let record = desk.kill(reason, &cids, ROUNDS_MAX);
+    threads.stop(GRACE);
     let path = run_dir.join(KILL_RECORD);
     write_atomic(&path, json_text(&record).as_bytes())
         .map_err(|error| format!("`{}`: {error}", path.display()))?;
@@ -580,12 +697,14 @@ pub(super) fn exit_code(record: &KillRecord) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{assemble, outside};
+    use super::super::outside;
     use super::*;
     use crate::config::Sources;
     use crate::engine::orders::OrdersConfig;
     use crate::engine::risk::{RiskConfig, RiskStage};
     use crate::exchange::{Exchange, ExchangeConfig, Synthetic, WaitFor};
+    use crate::line::nonce::NonceAllocator;
+    use crate::runtime::plane::NonceSource;
     use crate::runtime::server::{Server, ServerConfig};
 
     /// Goal: a line that does not follow the switch is passed by, and what others have on the
@@ -599,20 +718,30 @@ mod tests {
         let exchange = Exchange::new(setup, Box::new(source)).unwrap();
         let server = Server::start(ServerConfig::default(), exchange).unwrap();
         let url = server.rest_url().to_owned();
-        let transport =
-            || RestTransport::new(&outside::rest(&config, outside::trust(None))).unwrap();
-        let listed = super::super::session::listed_pairs(&mut transport(), &url).unwrap();
-        let instruments = assemble::instruments(&config, &listed).unwrap();
+        let nonces = NonceSource::Memory(NonceAllocator::new(0));
+        let clock = Clock::start_unchecked();
+        let setup = PlaneSetup {
+            config: &config,
+            public_url: url.clone(),
+            private_url: url.clone(),
+            ca: None,
+            keys: rest::embedded_keys(&nonces).unwrap(),
+            lanes: 2,
+            is_kept_warm: false,
+            cpus: &[],
+        };
+        let (plane, _threads) = start_plane(setup, Box::new(NoRecords), &clock).unwrap();
+        let keeper = rest::listing(&config, &plane, &clock, None).unwrap();
+        let instruments =
+            rest::instruments(&mut config.clone(), keeper.registry().unwrap()).unwrap();
         let table = SymbolTable::new(&instruments);
         let desk = || Desk {
-            rest: transport(),
-            url: url.clone(),
-            key: ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes()).unwrap(),
-            nonces: NonceAllocator::new(0),
+            plane: plane.clone(),
             instruments: instruments.clone(),
             wallet: WalletKind::Margin,
             leverage: 1,
             clock: Clock::start_unchecked(),
+            cid_last: 0,
         };
         let mut hand = desk();
         let order = |cid, kind, qty: &str, px: &str| RestCall::Submit {
@@ -651,13 +780,13 @@ mod tests {
             KillWatch::start(file.clone(), record.clone(), &latch, desk(), cids).unwrap();
         let stage = RiskStage::new(RiskConfig::default(), OrdersConfig::default(), &instruments);
         let account = stage.snapshot();
-        watch.round(&latch, Some(&account));
+        watch.round(&latch, Some(&account), None);
         assert_eq!(latch.rank(), Rank::Running as u8);
         std::fs::write(&file, "smoke").unwrap();
-        let begun = watch.desk.clock.mono();
+        let begun = watch.clock.mono();
         while !record.exists() {
-            watch.round(&latch, Some(&account));
-            assert!((watch.desk.clock.mono() - begun).as_ms() < 20_000, "never went directly");
+            watch.round(&latch, Some(&account), None);
+            assert!((watch.clock.mono() - begun).as_ms() < 20_000, "never went directly");
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(latch.rank(), Rank::ReduceOnly as u8, "and no entry leaves meanwhile");

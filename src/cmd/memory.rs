@@ -8,7 +8,8 @@ use crate::engine::risk::{
 use crate::io::clock::Clock;
 use crate::io::files::default_wal_dir;
 use crate::io::slots::{SLOT_PAYLOAD_MAX, SlotFile, read_slots};
-use crate::io::wal;
+use crate::io::wal::{self, WalRecord};
+use crate::io::wal_copy::{WAL_COPY_FILE, WalCopy, read_copy};
 use crate::model::Instrument;
 use crate::ops::rundir::write_atomic;
 use std::fs::File;
@@ -130,22 +131,31 @@ pub(super) fn salvage(root: &Path, account: &str, run: &str, wal_dir: &Path) -> 
     {
         let found =
             wal::scan(Path::new(dir)).map_err(|error| io::Error::other(error.to_string()))?;
-        let mut bytes = Vec::new();
-        for record in &found.records {
-            bytes.extend(record.seq.to_le_bytes());
-            bytes.extend(record.kind.to_le_bytes());
-            bytes.extend((record.payload.len() as u16).to_le_bytes());
-            bytes.extend(&record.payload);
-        }
-        let count = found.records.len();
         let home = root.join(dead);
+        let mut saved = 0;
         if home.is_dir() {
-            write_atomic(&home.join("write-ahead.bin"), &bytes)?;
+            saved = complete_copy(&home.join(WAL_COPY_FILE), &found.records)?;
         }
         std::fs::remove_dir_all(dir)?;
-        log::warn!("run {dead} did not end by itself: {count} write-ahead records kept");
+        log::warn!("run {dead} did not end by itself: {saved} more write-ahead records kept");
     }
     write_atomic(&note, format!("{run} {}\n", wal_dir.display()).as_bytes())
+}
+
+/// The copy on disk is what the journal thread had written by then: the rest comes from memory.
+/// Returns how many records that were.
+fn complete_copy(path: &Path, found: &[WalRecord]) -> io::Result<usize> {
+    // None yet, or damaged: then what memory holds is all there is.
+    let known = read_copy(path).map(|copied| copied.records).unwrap_or_default();
+    let last = known.last().map_or(0, |record| record.seq);
+    let mut copy = WalCopy::create(path)?;
+    let mut more = 0;
+    for record in known.iter().chain(found.iter().filter(|record| record.seq > last)) {
+        more += usize::from(record.seq > last);
+        copy.append(record)?;
+    }
+    copy.flush()?;
+    Ok(more)
 }
 
 fn read(path: &Path) -> Result<Option<RiskMemory>, String> {

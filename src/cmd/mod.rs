@@ -16,11 +16,19 @@ mod config;
 #[cfg(feature = "net")]
 mod control;
 mod doctor;
+#[cfg(feature = "net")]
+mod drill;
 mod engine;
+#[cfg(feature = "net")]
+mod entry;
 #[cfg(feature = "net")]
 mod gaps;
 #[cfg(feature = "net")]
+mod history;
+#[cfg(feature = "net")]
 mod ids;
+#[cfg(feature = "net")]
+mod journal;
 #[cfg(feature = "net")]
 mod keys;
 #[cfg(feature = "net")]
@@ -30,6 +38,7 @@ mod latency;
 mod memory;
 #[cfg(feature = "net")]
 mod operate;
+mod options;
 #[cfg(feature = "net")]
 mod outside;
 #[cfg(feature = "net")]
@@ -39,6 +48,9 @@ mod reach;
 #[cfg(feature = "net")]
 mod record;
 mod replay;
+mod request;
+#[cfg(feature = "net")]
+mod rest;
 mod run;
 #[cfg(feature = "net")]
 mod secrets;
@@ -48,11 +60,13 @@ mod simulate;
 #[cfg(feature = "net")]
 mod symbols;
 #[cfg(feature = "net")]
+mod top;
+#[cfg(feature = "net")]
 mod venue;
 #[cfg(feature = "net")]
 mod watch;
 
-pub use engine::{RunError, RunRequest};
+pub use request::{RunError, RunRequest};
 
 use crate::ops::rundir::Places;
 use clap::{Parser, Subcommand};
@@ -107,29 +121,39 @@ enum Command {
     Record(Box<record::RecordArgs>),
     /// No new entries; exits go on.
     #[cfg(feature = "net")]
-    Pause(control::WordArgs),
+    Pause(options::WordArgs),
     /// Take a pause back.
     #[cfg(feature = "net")]
-    Resume(control::WordArgs),
+    Resume(options::WordArgs),
     /// Cancel own orders.
     #[cfg(feature = "net")]
-    Cancel(control::WordArgs),
+    Cancel(options::WordArgs),
     /// Close positions; entries are paused first.
     #[cfg(feature = "net")]
-    Flatten(control::WordArgs),
+    Flatten(options::WordArgs),
     /// Kill switch: no entries, own orders cancelled, positions closed, halted until reset.
     #[cfg(feature = "net")]
     #[command(after_help = EXIT_CODES)]
     Kill(control::KillArgs),
     /// Clear what has tripped, with a reason.
     #[cfg(feature = "net")]
-    Reset(control::WordArgs),
+    Reset(options::WordArgs),
     /// Every guard with what it blocked and how far it is from its limit.
     #[cfg(feature = "net")]
-    Guards(control::WordArgs),
+    Guards(control::GuardsArgs),
     #[cfg(feature = "net")]
     #[command(flatten)]
     Client(client::ClientCommand),
+    /// Check what a run has written down, or make a history (SQLite) of it.
+    #[cfg(feature = "net")]
+    Journal(journal::JournalArgs),
+    /// Practise an incident against an exchange of ours; passed or failed, line by line.
+    #[cfg(feature = "net")]
+    #[command(after_help = drill::MANUAL)]
+    Drill(drill::DrillArgs),
+    /// A running engine on the terminal, as the dashboard shows it.
+    #[cfg(feature = "net")]
+    Top(top::TopArgs),
     /// What the venue lists, and which pair a name stands for.
     #[cfg(feature = "net")]
     Symbols(symbols::SymbolsArgs),
@@ -170,7 +194,13 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "net")]
         Some(Command::Reset(args)) => control::word("reset", &args),
         #[cfg(feature = "net")]
-        Some(Command::Guards(args)) => control::word("guards", &args),
+        Some(Command::Guards(args)) => control::guards(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Journal(args)) => journal::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Drill(args)) => drill::run(&args),
+        #[cfg(feature = "net")]
+        Some(Command::Top(args)) => top::run(&args),
         #[cfg(feature = "net")]
         Some(Command::Symbols(args)) => symbols::run(&args),
         #[cfg(feature = "net")]

@@ -6,14 +6,15 @@ use crate::base::ids::SymbolId;
 use crate::base::time::WallNs;
 use crate::base::units::UNIT_SCALE;
 use crate::config::{
-    ChannelPlan, Config, Frequency, Precision, RecordedChannel as RecordedPlan, Speed,
+    ChannelPlan, Config, Environment, Frequency, HttpVersion, MarketSource, Precision,
+    RecordedChannel as RecordedPlan, Speed,
 };
 use crate::exchange::{
     AccountSpec, CaptureSource, ExchangeConfig, FeedKey, Fees, MarketSource as _, SymbolSpec,
     SyntheticConfig, WaitFor, frame_name,
 };
 use crate::io::dial::{DialSpec, WsUrl};
-use crate::io::rest::RestConfig;
+use crate::io::http::{self, RestConfig};
 use crate::io::socket::SocketOptions;
 use crate::io::tls::{Trust, client_config};
 use crate::line::connect::ConnectConfig;
@@ -106,9 +107,16 @@ pub(super) fn public(config: &Config) -> PublicConfig {
     if channels.bulk {
         flags |= conf::BULK;
     }
+    // A recording's gaps are its own, and at full speed nothing is usual.
+    let is_paced = matches!(config.market.speed, Speed::Times(_));
+    let is_live = config.environment == Environment::Bitfinex;
+    let is_made_up = matches!(config.market.source, MarketSource::Synthetic { .. });
+    let hushes = is_live || (is_paced && is_made_up);
     PublicConfig {
         flags,
         hb_silence_ms: channels.silence_ms,
+        hush_factor: if hushes { channels.hush_factor } else { 0 },
+        hush_ms: channels.hush_ms,
         subscribe_timeout_ms: channels.subscribe_timeout_ms,
         ping_interval_ms: channels.ping_interval_ms,
         resync_budget: u8::try_from(channels.resync_max).unwrap_or(8).clamp(1, 8),
@@ -214,6 +222,11 @@ pub(super) fn rest(config: &Config, trust: Trust) -> RestConfig {
         loopback_only: is_local(config),
         connect_max: Duration::from_millis(config.rest.connect_timeout_ms),
         total_max: Duration::from_millis(config.rest.total_timeout_ms),
+        version: match config.rest.http_version {
+            HttpVersion::Auto => http::HttpVersion::Auto,
+            HttpVersion::V11 => http::HttpVersion::V11,
+            HttpVersion::V2 => http::HttpVersion::V2,
+        },
         ..RestConfig::default()
     }
 }

@@ -2,20 +2,19 @@
 //! config, or an exchange of this process.
 
 use super::outside;
+use super::rest::{PlaneSetup, start_plane};
 use super::secrets::{FoundKey, KeyPlaces};
 use crate::base::time::{SpanNs, WallNs};
 use crate::config::{Config, Environment, MarketSource, Override, Sources};
 use crate::exchange::{Exchange, Synthetic};
 use crate::io::clock::Clock;
-use crate::io::nonce::{NonceStore, Opening, nonce_path};
 use crate::line::Now;
-use crate::line::rest::{KeyPlan, KeyRole, LimitTable, NoRecords, SchedulerConfig};
-use crate::runtime::plane::{NonceSource, PlaneConfig, PlaneKey, PlaneThreads, RestPlane};
+use crate::line::rest::{KeyRole, NoRecords};
+use crate::runtime::plane::{PlaneKey, PlaneThreads, RestPlane};
 use crate::runtime::server::{Server, ServerConfig, ServerHandle, open_recording};
 use crate::venue::sign::ApiKey;
 use clap::Args;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How old a question may be before it is sent, and how long a stop waits.
@@ -66,15 +65,7 @@ impl ReachArgs {
     /// Where the last good list of this venue is kept; the embedded one is always there and needs
     /// none.
     pub(super) fn saved_list(&self, config: &Config) -> Option<PathBuf> {
-        let name = match (&self.attach, config.environment) {
-            (Some(address), _) => {
-                let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-                format!("symbols-{}", address.chars().map(plain).collect::<String>())
-            }
-            (None, Environment::Embedded) => return None,
-            (None, _) => format!("symbols-{}", config.environment.name()),
-        };
-        Some(self.root(config).join("registry").join(name))
+        super::rest::saved_list(&self.root(config), config, self.attach.as_deref())
     }
 
     /// Opens the way; `places`: where keys are, `None` = public questions only.
@@ -116,38 +107,23 @@ impl ReachArgs {
                 (None, _) => None,
             };
             if let Some(FoundKey { key, from }) = found {
-                let nonces = self.nonces(config, &key)?;
+                let nonces = super::rest::nonces(&self.root(config).join("nonces"), key.id())?;
                 keys[role.index()] = Some(PlaneKey { key, nonces });
                 keys_from[role.index()] = Some(from);
             }
         }
-        let plane = PlaneConfig {
+        let setup = PlaneSetup {
+            config,
             public_url,
             private_url,
+            ca: ca.as_ref(),
             keys,
-            http: outside::rest(config, outside::trust(ca.as_ref())),
-            scheduler: SchedulerConfig::new(
-                LimitTable::default(),
-                KeyPlan::APART,
-                clock.wall().0 as u64,
-            ),
             lanes: 1,
-            keep_warm: None,
+            is_kept_warm: false,
+            cpus: &[],
         };
-        let (plane, threads) = RestPlane::start(plane, Box::new(NoRecords), clock.clone(), &[])
-            .map_err(|error| error.to_string())?;
+        let (plane, threads) = start_plane(setup, Box::new(NoRecords), &clock)?;
         Ok(Reach { plane, threads, embedded, clock, name, keys_from })
-    }
-    fn nonces(&self, config: &Config, key: &ApiKey) -> Result<NonceSource, String> {
-        let path = nonce_path(&self.root(config).join("nonces"), key.id());
-        let (store, opening) = NonceStore::open(&path).map_err(|error| error.to_string())?;
-        if opening == Opening::Damaged {
-            super::complain(format!(
-                "the nonce file {} was damaged; it begins from the clock",
-                path.display()
-            ));
-        }
-        Ok(NonceSource::Store(Arc::new(store), path))
     }
 }
 

@@ -3,41 +3,47 @@
 
 use super::assemble::{self, Context};
 use super::control::ControlDesk;
-use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
+use super::entry::{self, OrderEntry, Ways};
+use super::history::{self, HistoryKeeper, history_path};
 use super::ids::CidMark;
 use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
 use super::memory::{self, MemoryHome};
 use super::operate::{Beside, Operate, RunFacts};
 use super::outside;
+use super::request::{Ending, RunError, RunRequest, bad_input, failed};
+use super::rest::{self, PlaneSetup, Records, RestSide, start_plane};
 use super::watch::Watch;
 use crate::base::bounded::Text;
 use crate::base::time::{MonoNs, SpanNs, WallNs};
-use crate::base::units::Qty;
-use crate::config::{Config, Environment, MarketSource, OnStop, Speed, values_text};
-use crate::exchange::{Exchange, Synthetic};
+use crate::config::{Config, Environment, MarketSource, OnStop, Speed, TradingMode, values_text};
+use crate::exchange::{Exchange, ExchangeConfig, LiveSource, Synthetic, WaitFor};
 use crate::io::clock::Clock;
 use crate::io::input_log::{self, InputLogWriter, LogHeader};
-use crate::io::rest::{Method, RestRequest, RestTransport};
 use crate::io::tls_server::ServerTls;
+use crate::io::wal_copy::{WAL_COPY_FILE, WalCopy};
 use crate::io::{syscall, wal};
-use crate::line::nonce::NonceAllocator;
+use crate::line::rest::Reason;
 use crate::model::{Bar, Body, Instrument, OperatorCommand, OperatorVerb, Rank};
 use crate::ops::journal::OrderTracker;
 use crate::ops::logger::{self, LogFile};
 use crate::ops::report::{Build, Report};
-use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, RunDir};
+use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, LOG_FILE, ORDERS_FILE, REST_FILE, RunDir};
 use crate::ops::view::View;
 use crate::ops::waterfall::WaterfallWriter;
 use crate::ring::Latch;
 use crate::runtime::cold::journal::{JournalStats, JournalThread};
+use crate::runtime::cold::listing::Listing;
+use crate::runtime::cold::rest::RestPlan;
 use crate::runtime::cold::{self, ColdThread};
+use crate::runtime::duty::ThreadFault;
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
+use crate::runtime::paper_feed::PaperFeed;
+use crate::runtime::plane::{PlaneCall, RestPlane};
 use crate::runtime::server::{
     FaultScript, Faulty, Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording,
 };
 use crate::runtime::topology::{LinkKind, Topology};
-use crate::venue::rest::{PairInfo, RestCall, RestSink, parse_reply};
-use crate::venue::sign::ApiKey;
+use crate::venue::rest::{RestCall, RestSink, parse_reply};
 use crate::venue::symbols::SymbolTable;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,31 +56,37 @@ const DRAIN_FOR: SpanNs = SpanNs::from_s(10);
 const QUIET_FOR: SpanNs = SpanNs::from_ms(500);
 /// Between the first full readiness and the seal: by then every path has been walked once.
 const WARM_FOR: SpanNs = SpanNs::from_s(5);
-/// Tries of one read at start: the venue may just be starting.
-const START_TRIES: u32 = 5;
-/// Longest path of a public call, bytes.
-const PATH_MAX: usize = 256;
+/// A read of history waits at most so long for its turn.
+const WARM_UP_FRESH_FOR: Duration = Duration::from_secs(10);
+/// How long REST calls in flight may take at the end.
+const LANES_GRACE: Duration = Duration::from_secs(1);
 
 /// The exchange inside this process.
 type Embedded = ServerHandle<Faulty<Exchange>>;
 
 /// Where the venue is, for this run.
 struct Venue {
-    ws_url: String,
-    rest_url: String,
-    ca: Option<PathBuf>,
+    ways: Ways,
     embedded: Option<Embedded>,
+    /// Brings the venue's stream to the embedded exchange: paper on live data.
+    feed: Option<(ColdThread, Arc<AtomicBool>)>,
+}
+impl Venue {
+    fn of(ways: Ways, embedded: Option<Embedded>) -> Venue {
+        Venue { ways, embedded, feed: None }
+    }
+    fn stop_feed(&mut self) {
+        if let Some((thread, stop)) = self.feed.take() {
+            stop.store(true, Ordering::Release);
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Runs the engine until it is told to stop.
 pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, RunError> {
-    if config.environment != Environment::Embedded {
-        return Err(bad_input(format!(
-            "environment \"{}\" is not open yet: this build trades on its own exchange only; set \
-             environment = \"embedded\"",
-            config.environment.name()
-        )));
-    }
+    let entry = entry::order_entry(&config, request.armed.as_deref(), request.attach.is_some())
+        .map_err(bad_input)?;
     if config.topology.lock_memory
         && let Err(error) = syscall::lock_memory(true)
     {
@@ -97,16 +109,45 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     {
         logger.copy_to(file);
     }
-    let topology = super::engine::resolve_topology(&config)?;
-    let venue = start_venue(&mut config, &request, &run_dir, &topology, started_at)?;
+    let topology = super::request::resolve_topology(&config)?;
+    let venue = start_venue(&mut config, &request, entry, &run_dir, &topology, started_at)?;
+    // Keys of an exchange in this process live as long as it; others are shared with whoever
+    // signs with them on this machine.
+    let nonce_dir = match venue.embedded {
+        Some(_) => run_dir.file("nonces"),
+        None => root.join("nonces"),
+    };
+    let keys = entry::keys(&config, entry, &nonce_dir).map_err(bad_input)?;
+    let nonces = keys.nonces;
+    let records = Records::default();
+    if config.rest.calls_log_mib_max > 0 {
+        let size_max = config.rest.calls_log_mib_max << 20;
+        let file = LogFile::create(&run_dir.file(REST_FILE), size_max, 2).map_err(failed)?;
+        records.0.lock().log_to(Box::new(file));
+    }
+    let setup = PlaneSetup {
+        config: &config,
+        public_url: venue.ways.public_rest.clone(),
+        private_url: venue.ways.account_rest.clone(),
+        ca: venue.ways.market_ca.as_ref(),
+        keys: keys.plane,
+        lanes: config.rest.lanes,
+        is_kept_warm: true,
+        cpus: &topology.cold_cpus,
+    };
+    let (plane, lanes) =
+        start_plane(setup, Box::new(records.clone()), &clock).map_err(bad_input)?;
+    // The run's own exchange is always there, but a kill from another process must not need its
+    // public side.
+    let saved = rest::saved_list(&root, &config, request.attach.as_deref())
+        .unwrap_or_else(|| run_dir.file("symbols"));
+    let list = rest::listing(&config, &plane, &clock, Some(&saved)).map_err(failed)?;
+    let registry = list.registry().ok_or_else(|| failed("there is no list of pairs"))?;
+    let instruments = rest::instruments(&mut config, registry).map_err(bad_input)?;
+    entry::check_pairs(entry, &instruments).map_err(bad_input)?;
+    entry::check_rights(entry, &plane).map_err(bad_input)?;
     std::fs::write(run_dir.file(CONFIG_FILE), values_text(&config)).map_err(failed)?;
-
-    let trust = outside::trust(venue.ca.as_ref());
-    let mut rest = RestTransport::new(&outside::rest(&config, trust))
-        .map_err(|e| bad_input(format!("REST: {e}")))?;
-    let listed = listed_pairs(&mut rest, &venue.rest_url)?;
-    let instruments = assemble::instruments(&config, &listed).map_err(bad_input)?;
-    let warm_up = warm_up(&config, &mut rest, &venue.rest_url, &instruments);
+    let warm_up = warm_up(&config, &plane, &instruments);
     let account = account_name(&config).to_owned();
     // The account of an exchange in this process begins with it: there is nothing to remember.
     let home = match venue.embedded {
@@ -137,43 +178,46 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         log::error!("write-ahead log of an earlier run: {error}");
     }
     let (wal, wal_tail, _) = wal::open(&wal_config).map_err(bad_input)?;
-    let key = |what: &str| {
-        ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes())
-            .map_err(|e| failed(format!("{what} key: {e:?}")))
-    };
     let place = VenuePlace {
-        rest_url: venue.rest_url.clone(),
-        ca: venue.ca.clone(),
+        rest_url: venue.ways.account_rest.clone(),
+        ca: venue.ways.account_ca.clone(),
         account: account.clone(),
+        is_venue: entry.is_venue(),
+        public_url: entry.is_venue().then(|| venue.ways.public_rest.clone()),
+        nonces: nonce_dir,
+        saved_list: Some(saved.clone()),
     };
     std::fs::write(run_dir.file(VENUE_FILE), kill::json_text(&place)).map_err(failed)?;
-    let nonces = NonceAllocator::new(0);
     let desk = Desk {
-        rest: RestTransport::new(&outside::rest(&config, outside::trust(venue.ca.as_ref())))
-            .map_err(|e| bad_input(format!("REST: {e}")))?,
-        url: venue.rest_url.clone(),
-        key: key("kill")?,
-        nonces: nonces.clone(),
+        plane: plane.clone(),
         instruments: instruments.clone(),
         wallet: config.trading.wallet,
         leverage: config.trading.leverage,
         clock: clock.clone(),
+        cid_last: 0,
     };
-    let target = outside::dial(&venue.ws_url, venue.ca.as_ref(), true).map_err(bad_input)?;
+    let ways = &venue.ways;
+    let on_host = assemble::is_local(&config);
+    let market_target =
+        outside::dial(&ways.market_ws, ways.market_ca.as_ref(), on_host).map_err(bad_input)?;
+    let target = outside::dial(&ways.account_ws, ways.account_ca.as_ref(), !entry.is_venue())
+        .map_err(bad_input)?;
     let trading = TradingPlan {
-        target: target.clone(),
+        target,
         session: outside::private(&config),
-        key: key("trade")?,
-        rest_key: key("rest")?,
-        nonces,
-        rest,
-        rest_url: venue.rest_url.clone(),
-        rest_retries_max: config.rest.retries_max,
+        key: keys.trade,
+        nonces: nonces.clone(),
+        rest: RestPlan {
+            plane: plane.clone(),
+            account_apart: SpanNs::from_s(config.rest.account_interval_s as i64),
+            cancel_only_when_down: config.rest.cancel_only_when_down,
+            listing: Some(Listing::new(list, Some(saved), &instruments, config.trading.wallet)),
+        },
         connect: outside::connect(&config, true),
     };
     let plan = EnginePlan {
         sockets: outside::sockets(&config),
-        market_target: target,
+        market_target,
         public: outside::public(&config),
         connect: outside::connect(&config, false),
         trading,
@@ -199,11 +243,23 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let names = instruments.iter().map(|row| row.name.as_str().to_owned()).collect();
     let tracker = OrderTracker::new(clock.clone(), names, Some(writer));
     let watch = Watch::new(&config, &instruments, tracker, clock.clone());
+    let history = match config.journal.history {
+        false => None,
+        true => {
+            let path = history_path(&root, run_dir.path(), &account, venue.embedded.is_some());
+            let facts = history::run_row(&config, &account, started_at);
+            let cpus = &topology.cold_cpus;
+            let run = run_dir.id();
+            Some(HistoryKeeper::start(&path, &run, &facts, &instruments, cpus).map_err(bad_input)?)
+        }
+    };
     let journal_stats: Arc<JournalStats> = Arc::default();
     let journal_stop = Arc::new(AtomicBool::new(false));
     let journal = JournalThread {
         input_log: log_writer,
         wal: wal_tail,
+        wal_copy: Some(WalCopy::create(&run_dir.file(WAL_COPY_FILE)).map_err(failed)?),
+        history: history.as_ref().map(HistoryKeeper::tap),
         stop: Arc::clone(&journal_stop),
         stats: Arc::clone(&journal_stats),
     };
@@ -212,8 +268,9 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     let running = plan.start().map_err(failed)?;
     let (file, record) = (kill::kill_file(&root, &account), run_dir.file(KILL_RECORD));
     let kill = KillWatch::start(file, record, &running.latch, desk, kill_cids).map_err(failed)?;
-    let control = ControlDesk::start(&run_dir, running.latch.clone(), &topology.cold_cpus)
-        .map_err(bad_input)?;
+    let control =
+        ControlDesk::start(&run_dir, running.latch.clone(), clock.clone(), &topology.cold_cpus)
+            .map_err(bad_input)?;
     let operate = Operate::start(&Beside {
         config: &config,
         run_dir: &run_dir,
@@ -231,11 +288,13 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         running,
         watch,
         venue,
+        rest: RestSide::new(plane, lanes, records, nonces),
         journal,
         journal_stop,
         wal_dir,
         memory_dir,
         home,
+        history,
         kill,
         control,
         run_dir,
@@ -243,6 +302,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         topology,
         started_at,
         cids,
+        cids_told: false,
         warm: Warm::No,
         copied_at_s: 0,
     };
@@ -252,7 +312,11 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
 
 /// Whose client ids are counted: an account's name, or that of the embedded exchange's account.
 fn account_name(config: &Config) -> &str {
-    if config.trading.account.is_empty() { "embedded" } else { &config.trading.account }
+    match (config.trading.account.as_str(), config.trading.mode) {
+        ("", TradingMode::Test) => "test",
+        ("", _) => "embedded",
+        (name, _) => name,
+    }
 }
 
 type InputLog = (Option<input_log::InputTap>, Option<InputLogWriter>);
@@ -288,18 +352,25 @@ fn wal_config(config: &Config, run_dir: &RunDir) -> wal::WalConfig {
     wal::WalConfig { segments: segments.clamp(2, wal::SEGMENTS_MAX), ..plain }
 }
 
-/// Starts the embedded exchange, or takes the address of one that runs already.
+/// Starts the embedded exchange, or takes the address of one that runs already, or the venue's.
 fn start_venue(
     config: &mut Config,
     request: &RunRequest,
+    entry: OrderEntry,
     run_dir: &RunDir,
     topology: &Topology,
     started_at: WallNs,
 ) -> Result<Venue, RunError> {
     if let Some(address) = &request.attach {
-        let (ws_url, rest_url) = outside::attached(address).map_err(bad_input)?;
-        let ca = Some(PathBuf::from(&config.venue.ca_file)).filter(|ca| !ca.as_os_str().is_empty());
-        return Ok(Venue { ws_url, rest_url, ca, embedded: None });
+        let (ws, rest) = outside::attached(address).map_err(bad_input)?;
+        let ca = entry::venue_ca(config);
+        return Ok(Venue::of(same_ways(ws, rest, ca), None));
+    }
+    if entry.is_venue() {
+        return Ok(Venue::of(entry::venue_ways(config, entry, None), None));
+    }
+    if config.environment == Environment::Bitfinex {
+        return start_paper(config, entry, run_dir, topology, started_at);
     }
     let exchange = match config.market.source.clone() {
         MarketSource::Synthetic { seed } => {
@@ -313,7 +384,35 @@ fn start_venue(
             Exchange::new(outside::exchange(config), Box::new(source)).map_err(bad_input)?
         }
     };
-    let tls = if config.exchange.tls {
+    let speed = outside::server_speed(config.market.speed);
+    let handle = serve_inside(config, exchange, speed, run_dir, topology)?;
+    let (ws, rest) = (handle.ws_url().to_owned(), handle.rest_url().to_owned());
+    let ca = handle.ca_pem_path().cloned();
+    Ok(Venue::of(same_ways(ws, rest, ca), Some(handle)))
+}
+
+/// Market and account at one place.
+fn same_ways(ws: String, rest: String, ca: Option<PathBuf>) -> Ways {
+    Ways {
+        market_ws: ws.clone(),
+        account_ws: ws,
+        public_rest: rest.clone(),
+        account_rest: rest,
+        market_ca: ca.clone(),
+        account_ca: ca,
+    }
+}
+
+fn serve_inside(
+    config: &Config,
+    exchange: Exchange,
+    speed: crate::runtime::server::Speed,
+    run_dir: &RunDir,
+    topology: &Topology,
+) -> Result<Embedded, RunError> {
+    // Where the account is inside and the market is not, one transport serves both: plain inside.
+    let wants_tls = config.exchange.tls && config.environment == Environment::Embedded;
+    let tls = if wants_tls {
         let identity = ServerTls::generate().map_err(failed)?;
         Some(ServerTlsConfig { identity, ca_pem_path: Some(run_dir.file("ca.pem")) })
     } else {
@@ -322,7 +421,7 @@ fn start_venue(
     let server = ServerConfig {
         listen: ([127, 0, 0, 1], config.exchange.port).into(),
         tls,
-        speed: outside::server_speed(config.market.speed),
+        speed,
         state_file: config.exchange.keep_state.then(|| run_dir.file("exchange.state")),
         // Beside the hot threads where there is room, never on top of one.
         core: topology.cold_cpus.last().copied(),
@@ -332,99 +431,72 @@ fn start_venue(
         "" => FaultScript::default(),
         path => super::venue::read_faults(Path::new(path)).map_err(bad_input)?,
     };
-    let exchange = Faulty::new(exchange, script);
-    let handle = Server::start(server, exchange).map_err(bad_input)?;
-    Ok(Venue {
-        ws_url: handle.ws_url().to_owned(),
-        rest_url: handle.rest_url().to_owned(),
-        ca: handle.ca_pem_path().cloned(),
-        embedded: Some(handle),
-    })
+    Server::start(server, Faulty::new(exchange, script)).map_err(bad_input)
 }
 
-/// What the public replies at start tell.
+/// Paper on the venue's live data: the line listens to the venue as in a live run, the account is
+/// an exchange of this process, and a socket of its own brings the venue's stream to that one.
+fn start_paper(
+    config: &Config,
+    entry: OrderEntry,
+    run_dir: &RunDir,
+    topology: &Topology,
+    started_at: WallNs,
+) -> Result<Venue, RunError> {
+    let book_len = config.channels.book_length;
+    let (source, feed) = LiveSource::new(&config.symbols, book_len, started_at);
+    let setup = ExchangeConfig { wait_for: WaitFor::Nothing, ..outside::exchange(config) };
+    let exchange = Exchange::new(setup, Box::new(source)).map_err(bad_input)?;
+    let real_time = crate::runtime::server::Speed::Real;
+    let handle = serve_inside(config, exchange, real_time, run_dir, topology)?;
+    let ways = entry::venue_ways(config, entry, Some((handle.ws_url(), handle.rest_url())));
+    let stop = Arc::new(AtomicBool::new(false));
+    let feed = PaperFeed {
+        target: outside::dial(&ways.market_ws, ways.market_ca.as_ref(), false)
+            .map_err(bad_input)?,
+        hello: LiveSource::subscriptions(&config.symbols, book_len),
+        feed,
+        wake: handle.waker(),
+        stop: Arc::clone(&stop),
+        stats: Arc::default(),
+    };
+    let thread = cold::spawn("paper", &topology.cold_cpus, move || feed.run()).map_err(failed)?;
+    Ok(Venue { ways, embedded: Some(handle), feed: Some((thread, stop)) })
+}
+
+/// Bars of a reply.
 #[derive(Default)]
-struct StartFacts {
-    listed: Vec<(String, Qty, Qty)>,
-    bars: Vec<Bar>,
-}
-impl RestSink for StartFacts {
-    fn pair_info(&mut self, name: &[u8], info: PairInfo) {
-        let name = String::from_utf8_lossy(name).into_owned();
-        self.listed.push((name, info.qty_min, info.qty_max));
-    }
+struct Bars(Vec<Bar>);
+impl RestSink for Bars {
     fn bar(&mut self, bar: Bar) {
-        self.bars.push(bar);
+        self.0.push(bar);
     }
-}
-
-/// One public read, tried a few times.
-fn get(
-    rest: &mut RestTransport,
-    rest_url: &str,
-    call: &RestCall,
-    table: &SymbolTable,
-) -> Result<StartFacts, RunError> {
-    let mut path = [0; PATH_MAX];
-    let len = call.write_path(table, &mut path).map_err(|e| failed(format!("{call:?}: {e:?}")))?;
-    let url = format!("{rest_url}/v2/{}", String::from_utf8_lossy(&path[..len]));
-    let request =
-        RestRequest { method: Method::Get, url: &url, headers: &[], body: &[], total_max: None };
-    let mut last = String::new();
-    for attempt in 0..START_TRIES {
-        if attempt > 0 {
-            std::thread::sleep(Duration::from_millis(100 << attempt)); // tidy-ok: start-up, cold
-        }
-        match rest.call(&request) {
-            Ok(reply) => {
-                let mut facts = StartFacts::default();
-                match parse_reply(call, reply.status, &reply.body, table, &mut facts) {
-                    Ok(_) => return Ok(facts),
-                    Err(error) => last = format!("HTTP {}: {}", error.status, error.text),
-                }
-            }
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(RunError::Failed(format!("{url}: {last}; is the venue there?")))
-}
-
-/// What the venue lists, with its order sizes: name without `t`, smallest, largest.
-pub(super) fn listed_pairs(
-    rest: &mut RestTransport,
-    rest_url: &str,
-) -> Result<Vec<(String, Qty, Qty)>, RunError> {
-    let none = SymbolTable::new(&[]);
-    let mut listed = Vec::new();
-    for futures in [false, true] {
-        let facts = get(rest, rest_url, &RestCall::ConfInfo { futures }, &none)?;
-        listed.extend(facts.listed);
-    }
-    Ok(listed)
 }
 
 /// Closed bars of the past for the indicators; read once, and done without where they are missing.
-fn warm_up(
-    config: &Config,
-    rest: &mut RestTransport,
-    rest_url: &str,
-    instruments: &[Instrument],
-) -> Vec<Body> {
-    let mut bodies = Vec::new();
+fn warm_up(config: &Config, plane: &RestPlane, instruments: &[Instrument]) -> Vec<Body> {
     let limit = u16::try_from(config.signal.warmup_bars).unwrap_or(u16::MAX);
     if limit == 0 {
-        return bodies;
+        return Vec::new();
     }
     let table = SymbolTable::new(instruments);
+    let read = |call: &RestCall| -> Result<Vec<Bar>, String> {
+        let asked = PlaneCall::of(call, Reason::WarmUp, &table, WARM_UP_FRESH_FOR)
+            .map_err(|error| format!("{call:?}: {error:?}"))?;
+        let path = asked.path.clone();
+        let reply = plane.call(asked).map_err(|error| format!("{path}: {error}"))?;
+        let mut bars = Bars::default();
+        parse_reply(call, reply.status, &reply.body, &table, &mut bars)
+            .map_err(|error| format!("{path}: {:?}", error.kind))?;
+        Ok(bars.0)
+    };
+    let mut bodies = Vec::new();
     for instrument in instruments {
         for timeframe in &config.signal.timeframes {
             let (symbol, timeframe) = (instrument.id, *timeframe);
-            let call = RestCall::CandlesHist { symbol, timeframe, limit, end: None };
-            match get(rest, rest_url, &call, &table) {
-                Ok(facts) => bodies.extend(facts.bars.into_iter().map(Body::Bar)),
-                Err(RunError::BadInput(words) | RunError::Failed(words)) => {
-                    log::warn!("no history, indicators start cold: {words}");
-                }
+            match read(&RestCall::CandlesHist { symbol, timeframe, limit, end: None }) {
+                Ok(bars) => bodies.extend(bars.into_iter().map(Body::Bar)),
+                Err(words) => log::warn!("no history, indicators start cold: {words}"),
             }
         }
     }
@@ -448,11 +520,13 @@ pub(super) struct Session {
     pub(super) running: Running,
     pub(super) watch: Watch,
     venue: Venue,
+    pub(super) rest: RestSide,
     journal: ColdThread<JournalThread>,
     journal_stop: Arc<AtomicBool>,
     wal_dir: PathBuf,
     memory_dir: PathBuf,
     home: Option<MemoryHome>,
+    history: Option<HistoryKeeper>,
     kill: KillWatch,
     control: ControlDesk,
     pub(super) run_dir: RunDir,
@@ -460,6 +534,8 @@ pub(super) struct Session {
     pub(super) topology: Topology,
     pub(super) started_at: WallNs,
     cids: CidMark,
+    /// That they cannot be kept ahead is told once: on a full disk the log is full, too.
+    cids_told: bool,
     warm: Warm,
     /// Second of the last copy of the risk state.
     copied_at_s: u64,
@@ -470,7 +546,9 @@ impl Session {
     fn round(&mut self) {
         self.watch.drain(&mut self.running.taps);
         self.watch.tracker.flush();
-        self.kill.round(&self.running.latch, self.watch.account());
+        self.rest.recover(self.watch.nonces_refused);
+        let first_cancel_us = self.watch.first_cancel_us(self.running.latch.killed_at());
+        self.kill.round(&self.running.latch, self.watch.account(), first_cancel_us);
         self.control.round(
             &mut self.running,
             &mut self.kill,
@@ -478,6 +556,17 @@ impl Session {
             self.watch.levels(),
             self.watch.account().map(|account| account.rank),
         );
+        if let Some(history) = &mut self.history {
+            history.round(self.clock.wall(), self.watch.account(), self.watch.levels());
+        }
+        if let Some((step_ms, after)) = self.request.clock_step
+            && u128::from(self.clock.mono().0) >= after.as_nanos()
+        {
+            log::warn!("drill: the wall clock is stepped by {step_ms} ms");
+            self.clock.step_wall(SpanNs::from_ms(step_ms));
+            self.request.clock_step = None;
+        }
+        self.misbehave();
         let second = self.clock.mono().0 / 1_000_000_000;
         if let Some(home) = &mut self.home
             && second != self.copied_at_s
@@ -490,12 +579,15 @@ impl Session {
             run_dir: &self.run_dir,
             topology: &self.topology,
             instruments: &self.instruments,
+            rest: &self.rest,
         };
         self.operate.round(&mut self.watch, &mut self.running, &mut self.kill, &facts);
         if let Some(account) = self.watch.account()
             && let Err(words) = self.cids.keep_ahead(account.cid_last)
         {
-            log::error!("client ids cannot be kept ahead, no more entries: {words}");
+            if !std::mem::replace(&mut self.cids_told, true) {
+                log::error!("client ids cannot be kept ahead, no more entries: {words}");
+            }
             self.running.latch.raise(Rank::EntriesBlocked as u8);
         }
         let now = self.clock.mono();
@@ -505,13 +597,38 @@ impl Session {
             }
             Warm::Since(at) if now - at >= WARM_FOR => {
                 // Rings and tables were made at start, yet their pages come with their first use.
-                let populated = syscall::populate_memory();
+                // Whoever touches a new page meanwhile waits for it: that is no hang.
+                let populated = self.operate.unwatched(syscall::populate_memory);
                 log::debug!("{} MiB made present", populated >> 20);
                 self.running.seal();
                 self.warm = Warm::Sealed;
                 log::info!("warm: from here on an allocation on a hot thread is a fault");
             }
             _ => {}
+        }
+    }
+
+    /// What a drill asked for, once its time has come.
+    fn misbehave(&mut self) {
+        let at = u128::from(self.clock.mono().0);
+        let is_due = self.request.thread_fault.as_ref().is_some_and(|f| at >= f.2.as_nanos());
+        if !is_due {
+            return;
+        }
+        let Some((thread, fault, _)) = self.request.thread_fault.take() else { return };
+        log::warn!("drill: thread {thread} {fault}");
+        let kind = match fault.as_str() {
+            "wedge" => ThreadFault::Wedge,
+            "slow" => ThreadFault::Slow,
+            _ => ThreadFault::Panic,
+        };
+        match thread.as_str() {
+            "journal" => self.operate.journal.is_wedged.store(true, Ordering::Relaxed),
+            "main" => std::thread::park_timeout(Duration::from_secs(10)),
+            name => match self.running.threads().iter().find(|each| each.name() == name) {
+                Some(found) => found.control().drill(kind),
+                None => log::error!("drill: there is no thread {name}"),
+            },
         }
     }
 
@@ -610,26 +727,37 @@ impl Session {
     /// Ends the threads and writes down what was.
     fn finish(mut self, ending: &Ending) -> Result<Report, RunError> {
         self.round();
+        self.kill.close();
         let elapsed = self.clock.mono() - MonoNs(0);
+        // A drill is over here: its thread must end.
+        self.operate.journal.is_wedged.store(false, Ordering::Relaxed);
         self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
+        self.rest.stop(LANES_GRACE);
         self.watch.drain(&mut taps);
         self.watch.tracker.close();
         self.control.close();
         self.journal_stop.store(true, Ordering::Release);
         let journal = self.journal.join();
+        if let Some(history) = &mut self.history {
+            history.close();
+        }
         if let Some(writer) = journal.and_then(|journal| journal.input_log)
             && let Err(error) = writer.finish(stopped.send.line.decision_hash())
         {
             log::warn!("input log: {error}");
         }
+        self.venue.stop_feed();
         if let Some(server) = self.venue.embedded.take()
             && let Ok((_, exchange)) = server.stop()
             && !self.config.exchange.faults.is_empty()
         {
             log::info!("faults of the exchange: {:?}", exchange.fault_counters());
         }
+        let rest_calls =
+            self.rest.by_reason().into_iter().map(|row| (row.name, row.calls)).collect();
         let report = super::account::report(&super::account::Facts {
+            rest_calls: &rest_calls,
             config: &self.config,
             watch: &self.watch,
             stopped: &stopped,

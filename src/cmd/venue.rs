@@ -119,7 +119,7 @@ pub(super) struct VenueArgs {
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     sockets_max: u32,
     /// A socket that takes nothing of what waits for it for so long is cut.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = super::run::span)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = super::options::span)]
     cut_after: Duration,
     /// Keep accounts, orders and ids in FILE.a and FILE.b across runs.
     #[arg(long, value_name = "FILE")]
@@ -128,7 +128,7 @@ pub(super) struct VenueArgs {
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
     /// Stop by itself after this long, e.g. 60s, 5m.
-    #[arg(long = "for", value_name = "SPAN", value_parser = super::run::span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = super::options::span)]
     run_for: Option<Duration>,
 }
 

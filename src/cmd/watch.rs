@@ -2,7 +2,7 @@
 
 use super::gaps::Gaps;
 use crate::base::ids::SymbolId;
-use crate::base::time::{MonoNs, SpanNs};
+use crate::base::time::{MonoNs, SpanNs, Tsc};
 use crate::base::units::{Qty, Quote, Side};
 use crate::config::Config;
 use crate::engine::orders::{Order, OrderState};
@@ -10,10 +10,12 @@ use crate::engine::risk::{GuardLevel, RiskSnapshot, SymbolRisk};
 use crate::engine::signal::SymbolSignals;
 use crate::io::clock::Clock;
 use crate::line::parse::ParseCounters;
-use crate::model::{Body, Instrument, LinkState, PrivateSeen, Rank, Seen, SyncState};
+use crate::model::{
+    Body, ChannelKind, Class, Instrument, LinkState, PrivateSeen, Rank, Seen, SyncState,
+};
 use crate::ops::journal::OrderTracker;
 use crate::ops::logger;
-use crate::ops::status::{FillStatus, ReconnectRow};
+use crate::ops::status::{FillStatus, Incident, ReconnectRow};
 use crate::ops::text::utc;
 use crate::ops::view::{BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel};
 use crate::ops::waterfall::side_name;
@@ -22,6 +24,7 @@ use crate::runtime::observe::ParseRow;
 use crate::runtime::placement::ThreadHandle;
 use crate::runtime::taps::{RiskRow, SignalRow};
 use crate::runtime::topology::Topology;
+use crate::venue::event::code;
 use std::collections::VecDeque;
 
 /// Lines of the log that the view shows.
@@ -29,6 +32,8 @@ const LOG_LINES: usize = 6;
 /// Rows that the status shows.
 const FILLS_SHOWN: usize = 100;
 const RECONNECTS_SHOWN: usize = 50;
+/// Cancels whose moment is remembered: a kill cancels at most what may be open.
+const CANCELS_KEPT: usize = 4_096;
 
 fn keep_newest<T>(rows: &mut VecDeque<T>, row: T, count_max: usize) {
     rows.truncate(count_max - 1);
@@ -65,11 +70,15 @@ pub(super) struct Watch {
     /// Thread of each stage.
     thread_of: Vec<(&'static str, usize)>,
     pub(super) clock: Clock,
+    /// When the newest cancels were written, newest first.
+    cancels: VecDeque<Tsc>,
     // For the status.
     pub(super) gaps: Gaps,
     pub(super) parse: ParseCounters,
     pub(super) log_missed: u64,
     pub(super) unknown_messages: u64,
+    /// Sign-ins refused for their nonce.
+    pub(super) nonces_refused: u64,
     pub(super) tap_dropped: u64,
     /// Most slots in use: `parse_signal`, `signal_risk`, `risk_send`.
     pub(super) ring_used: [u64; 3],
@@ -81,6 +90,10 @@ pub(super) struct Watch {
     pub(super) link_downs: Vec<u64>,
     /// By symbol: times its book was lost.
     pub(super) unsynced: Vec<u64>,
+    /// What the line found and repaired by itself, until the hub takes it.
+    pub(super) incidents: Vec<Incident>,
+    /// Shorter silence than this is a hush, not a calm market: book, others, ms.
+    quiet_after_ms: [u64; 2],
     /// By thread: its heartbeat, and when that moved.
     pub(super) beats: Vec<(u64, MonoNs)>,
 }
@@ -126,16 +139,20 @@ impl Watch {
             busy: Vec::new(),
             thread_of: Vec::new(),
             clock,
+            cancels: VecDeque::new(),
             gaps: Gaps::default(),
             parse: ParseCounters::default(),
             log_missed: 0,
             unknown_messages: 0,
+            nonces_refused: 0,
             tap_dropped: 0,
             ring_used: [0; 3],
             fills: VecDeque::new(),
             reconnect_rows: VecDeque::new(),
             link_downs: Vec::new(),
             unsynced: vec![0; count],
+            incidents: Vec::new(),
+            quiet_after_ms: [config.channels.quiet_book_ms, config.channels.quiet_trades_ms],
             beats: Vec::new(),
         }
     }
@@ -147,6 +164,9 @@ impl Watch {
     /// Empties the taps.
     pub(super) fn drain(&mut self, taps: &mut Taps) {
         while let Some(sent) = taps.sent.pop() {
+            if sent.command.class == Class::Cancel {
+                keep_newest(&mut self.cancels, sent.written, CANCELS_KEPT);
+            }
             self.tracker.on_sent(&sent);
         }
         while let Some(seen) = taps.seen.pop() {
@@ -208,6 +228,13 @@ impl Watch {
         if let Some(tap) = &mut taps.gaps {
             self.gaps.drain(tap, self.clock.mono());
         }
+    }
+
+    /// From a pull of the kill switch (TSC, 0 = none) to the first cancel written after it.
+    pub(super) fn first_cancel_us(&self, pulled_at: u64) -> Option<u64> {
+        let pulled = Tsc(pulled_at);
+        let first = self.cancels.iter().rev().find(|at| pulled_at > 0 && at.0 >= pulled_at)?;
+        self.clock.span_ns(pulled, *first).map(|ns| ns / 1_000)
     }
 
     fn on_fill(&mut self, seen: &PrivateSeen) {
@@ -305,10 +332,22 @@ impl Watch {
                     }
                     SyncState::Synced => log::info!("{name}: book synced"),
                     SyncState::AwaitingSnapshot => log::debug!("{name}: awaiting its snapshot"),
+                    SyncState::Silent => {
+                        log::warn!("{name}: book not tradable: its channel is silent");
+                        self.incidents.push(Incident {
+                            at: utc(self.clock.wall()),
+                            what: format!("channel {name} book"),
+                            text: "its data stay away far longer than they ever do".to_owned(),
+                            action: "no entries of it; it is asked for again".to_owned(),
+                        });
+                    }
                     state => log::warn!("{name}: book not tradable: {state:?}"),
                 }
             }
             Body::Link(link) => {
+                let is_refused = link.state == LinkState::AuthFailed;
+                self.nonces_refused +=
+                    u64::from(is_refused && i64::from(link.code) == code::AUTH_NONCE);
                 let what = if link.trading { "account" } else { "market data" };
                 if !matches!(link.state, LinkState::Reconciled | LinkState::Authenticated) {
                     let row = ReconnectRow {
@@ -335,7 +374,17 @@ impl Watch {
                 }
             }
             Body::Quiet(quiet) => {
-                let name = self.name(quiet.symbol);
+                let name = self.name(quiet.symbol).to_owned();
+                let is_book = matches!(quiet.kind, ChannelKind::Book | ChannelKind::RawBook);
+                let calm_ms = self.quiet_after_ms[usize::from(!is_book)];
+                if quiet.quiet && (calm_ms == 0 || quiet.gap_ms < calm_ms) {
+                    self.incidents.push(Incident {
+                        at: utc(self.clock.wall()),
+                        what: format!("channel {name} {:?}", quiet.kind).to_lowercase(),
+                        text: format!("no data for {} ms, far longer than ever", quiet.gap_ms),
+                        action: "it is asked for again".to_owned(),
+                    });
+                }
                 if quiet.quiet {
                     log::warn!("{name}: no {:?} data for {} ms", quiet.kind, quiet.gap_ms);
                 } else {

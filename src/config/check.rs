@@ -142,6 +142,18 @@ fn strategies(config: &Config, reader: &mut Reader) {
                 "add it there: no such bars would be built",
             );
         }
+        if let super::StrategyKind::Custom { name } = &strategy.kind
+            && name == crate::engine::strategy::HANGS
+            && config.environment == Environment::Bitfinex
+        {
+            let advice = "it hangs on purpose: practise with the embedded exchange";
+            reader.refuse(
+                format!("strategy[{index}].name"),
+                format!("{name:?}"),
+                "a strategy for trading",
+                advice,
+            );
+        }
         if let super::StrategyKind::Maker(maker) = &strategy.kind
             && maker.inventory_max < strategy.qty
         {
@@ -205,6 +217,16 @@ fn limits(config: &Config, reader: &mut Reader) {
             format!("more than the heartbeat of {heartbeat_ms} ms"),
             "else every quiet channel counts as dead",
         );
+    }
+    if let Err(problems) = config.rest.limit_table() {
+        for problem in problems {
+            reader.refuse(
+                "rest.limits",
+                format!("{:?}", config.rest.limits),
+                "a list of PATTERN=CALLS",
+                problem,
+            );
+        }
     }
     if config.rest.connect_timeout_ms > config.rest.total_timeout_ms {
         reader.refuse(

@@ -89,7 +89,8 @@ pub enum OnFull {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkSection {
     pub name: &'static str,
-    pub depth: usize,
+    /// Slots; `None` = as suits the ring and where its ends run.
+    pub depth: Option<usize>,
     pub on_full: OnFull,
 }
 
@@ -112,6 +113,8 @@ pub struct Journal {
     pub write_ahead_mib: u64,
     pub input_log: bool,
     pub input_log_mib_max: u64,
+    /// Keep a history in SQLite.
+    pub history: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,19 +240,20 @@ fn read_links(s: &mut Scope<'_, '_>) -> Vec<LinkSection> {
                 _ => "What became of each command, told back through the front.",
             };
             let mut s = s.section(name, intro);
-            let default = if name == "parse_signal" { 4096 } else { 1024 };
             let depth = s.int(
                 key(
                     "depth",
                     "messages",
-                    "Slots. Enough for a burst of some milliseconds, small enough to stay in \
-                     cache.",
+                    "Slots, a power of two from 256 up. Enough for a burst of some milliseconds, \
+                     small enough to stay in cache. 0: 256 where both ends are on one thread, else \
+                     what suits the ring (see genesis config explain).",
                 ),
-                default,
-                RING_DEPTH_MIN as i64..=RING_DEPTH_MAX as i64,
+                0,
+                0..=RING_DEPTH_MAX as i64,
             );
-            if !depth.unsigned_abs().is_power_of_two() {
-                let near = depth.unsigned_abs().next_power_of_two();
+            let slots = depth.unsigned_abs() as usize;
+            if slots != 0 && (!slots.is_power_of_two() || slots < RING_DEPTH_MIN) {
+                let near = slots.next_power_of_two().max(RING_DEPTH_MIN);
                 s.refuse("depth", &depth.to_string(), "a power of two", &format!("write {near}"));
             }
             let words: &[(&str, OnFull)] = match name {
@@ -272,7 +276,7 @@ fn read_links(s: &mut Scope<'_, '_>) -> Vec<LinkSection> {
                 words,
             );
             s.finish();
-            LinkSection { name, depth: depth as usize, on_full }
+            LinkSection { name, depth: (slots != 0).then_some(slots), on_full }
         })
         .collect();
     s.finish();
@@ -400,6 +404,16 @@ pub(super) fn read_journal(root: &mut Scope<'_, '_>) -> Journal {
             2_048,
             1..=1_048_576,
         ) as u64,
+        history: s.flag(
+            key(
+                "history",
+                "",
+                "Keep orders, fills, equity, trips and commands in SQLite, for `genesis orders \
+                 --history` and for your own SQL: history-ACCOUNT.db beside the runs. Orders and \
+                 fills come out of the input log.",
+            ),
+            true,
+        ),
     };
     s.finish();
     section

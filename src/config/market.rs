@@ -2,6 +2,7 @@
 
 use super::reader::{Scope, key};
 use crate::base::limits::{CHANNELS_PER_SOCKET, CONNECTS_PER_MINUTE};
+use crate::line::rest::{LimitOverride, LimitTable};
 use crate::model::Timeframe;
 
 /// Where the run happens.
@@ -172,6 +173,8 @@ pub struct Channels {
     pub per_socket: usize,
     pub connects_per_minute: usize,
     pub silence_ms: u64,
+    pub hush_factor: u32,
+    pub hush_ms: u64,
     pub subscribe_timeout_ms: u64,
     pub ping_interval_ms: u64,
     pub quiet_book_ms: u64,
@@ -185,9 +188,68 @@ pub struct Channels {
 /// Deadlines of REST calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rest {
+    pub http_version: HttpVersion,
     pub connect_timeout_ms: u64,
     pub total_timeout_ms: u64,
     pub retries_max: u32,
+    /// `PATTERN=CALLS`, checked.
+    pub limits: Vec<String>,
+    pub lanes: usize,
+    /// 0 = off.
+    pub keep_warm_s: u64,
+    pub account_interval_s: u64,
+    pub registry_ttl_s: u64,
+    pub unlisted: Unlisted,
+    pub cancel_only_when_down: bool,
+    /// 0 = no log.
+    pub calls_log_mib_max: u64,
+}
+
+impl Rest {
+    /// The venue's limits with the changes of `limits`.
+    ///
+    /// # Errors
+    /// Every change that cannot be made, in words.
+    pub fn limit_table(&self) -> Result<LimitTable, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut changes = Vec::new();
+        for text in &self.limits {
+            let parts = text.split_once('=');
+            let calls = parts.and_then(|(_, calls)| calls.trim().parse::<u32>().ok());
+            match (parts, calls) {
+                (Some((pattern, _)), Some(window_calls)) => {
+                    let pattern = pattern.trim().to_owned();
+                    changes.push(LimitOverride { pattern, window_calls });
+                }
+                _ => problems.push(format!("`{text}` is not PATTERN=CALLS")),
+            }
+        }
+        match LimitTable::with_overrides(&changes) {
+            Ok(table) if problems.is_empty() => Ok(table),
+            Ok(_) => Err(problems),
+            Err(others) => {
+                problems.extend(others.iter().map(ToString::to_string));
+                Err(problems)
+            }
+        }
+    }
+}
+
+/// Which HTTP REST speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpVersion {
+    Auto,
+    V11,
+    V2,
+}
+
+/// What becomes of a symbol that the venue does not list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlisted {
+    /// The run does not start.
+    Refuse,
+    /// It is left out, and that is said.
+    Skip,
 }
 
 pub(super) fn read_market(root: &mut Scope<'_, '_>) -> Market {
@@ -520,6 +582,23 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             35_000,
             1_000..=300_000,
         ) as u64,
+        hush_factor: s.int(
+            key(
+                "hush_factor",
+                "times",
+                "A channel whose data stay away this many times longer than its longest usual gap is \
+                 asked for again, and its book takes no entries meanwhile. The usual gap is learned \
+                 and fades within a quarter of an hour. Not on recordings, nor at speed \"max\". 0 = \
+                 never.",
+            ),
+            4,
+            0..=1_000,
+        ) as u32,
+        hush_ms: s.int(
+            key("hush_ms", "ms", "Shorter silence is never a hush, however busy the channel was."),
+            800,
+            50..=60_000,
+        ) as u64,
         subscribe_timeout_ms: s.int(
             key(
                 "subscribe_timeout_ms",
@@ -607,6 +686,16 @@ pub(super) fn read_rest(root: &mut Scope<'_, '_>) -> Rest {
     let mut s = root
         .section("rest", "REST calls: at start, and to reconcile after a reconnect. Never prices.");
     let section = Rest {
+        http_version: s.choice(
+            key(
+                "http_version",
+                "",
+                "auto: HTTP/2 where this build has it (cargo feature http2) and the server offers \
+                 it, else 1.1.",
+            ),
+            HttpVersion::Auto,
+            &[("auto", HttpVersion::Auto), ("1.1", HttpVersion::V11), ("2", HttpVersion::V2)],
+        ),
         connect_timeout_ms: s.int(
             key("connect_timeout_ms", "ms", "Longest wait for a connection, TLS included."),
             3_000,
@@ -630,6 +719,82 @@ pub(super) fn read_rest(root: &mut Scope<'_, '_>) -> Rest {
             3,
             0..=20,
         ) as u32,
+        limits: s.list(
+            key(
+                "limits",
+                "calls a minute",
+                "Changes of the venue's limits by endpoint; * stands for anything; a later one \
+                 wins.",
+            ),
+            &[],
+            "each PATTERN=CALLS, e.g. auth/w/order/*=45",
+        ),
+        lanes: s.int(
+            key(
+                "lanes",
+                "threads",
+                "Calls in flight at once; one of them is kept for cancels. A kill has its own.",
+            ),
+            3,
+            1..=8,
+        ) as usize,
+        keep_warm_s: s.int(
+            key(
+                "keep_warm_s",
+                "s",
+                "The kill lane calls platform/status after so long without a call: its connection \
+                 stays open, and a way out that is gone is noticed. 0 = off.",
+            ),
+            25,
+            0..=3_600,
+        ) as u64,
+        account_interval_s: s.int(
+            key(
+                "account_interval_s",
+                "s",
+                "Reads of the account begin at least so far apart. The socket's word is the truth; \
+                 REST confirms it.",
+            ),
+            1,
+            1..=3_600,
+        ) as u64,
+        registry_ttl_s: s.int(
+            key(
+                "registry_ttl_s",
+                "s",
+                "The list of pairs is asked for again when it is older; unchanged costs a 304.",
+            ),
+            3_600,
+            10..=86_400,
+        ) as u64,
+        unlisted: s.choice(
+            key(
+                "unlisted",
+                "",
+                "A symbol of `symbols` that the venue does not list: refuse the start, or skip it.",
+            ),
+            Unlisted::Refuse,
+            &[("refuse", Unlisted::Refuse), ("skip", Unlisted::Skip)],
+        ),
+        cancel_only_when_down: s.flag(
+            key(
+                "cancel_only_when_down",
+                "",
+                "While orders and cancels by REST do not get through, nothing new is opened by the \
+                 socket either: the second way out is gone.",
+            ),
+            true,
+        ),
+        calls_log_mib_max: s.int(
+            key(
+                "calls_log_mib_max",
+                "MiB",
+                "Size of rest.jsonl, one line a call; the full file is kept once as rest.jsonl.1. \
+                 0 = no file.",
+            ),
+            16,
+            0..=4_096,
+        ) as u64,
     };
     s.finish();
     section

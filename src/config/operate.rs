@@ -4,7 +4,7 @@
 use super::reader::{Scope, key};
 use crate::ops::alerts::{ALERTS, AlertConfig, AlertKind};
 use crate::ops::metrics::export::MetricGroups;
-use crate::ops::watchdog::{OnHang, WatchdogConfig};
+use crate::ops::watchdog::{OnHang, OnJournal, WatchdogConfig};
 use std::time::Duration;
 
 /// The control port. `ops::http` takes it.
@@ -260,6 +260,17 @@ pub(super) fn read_watchdog(root: &mut Scope<'_, '_>) -> WatchdogConfig {
         plain.on_hang,
         &[("halt", OnHang::Halt), ("block_entries", OnHang::BlockEntries), ("tell", OnHang::Tell)],
     );
+    let on_journal = s.choice(
+        key(
+            "on_journal",
+            "",
+            "A full or broken disk. cancel_only: latch, so that only cancels leave until a person \
+             resets; what is counted goes on. tell: an incident and an alert; orders are still \
+             recorded ahead in memory.",
+        ),
+        plain.on_journal,
+        &[("cancel_only", OnJournal::CancelOnly), ("tell", OnJournal::Tell)],
+    );
     let mut flag = |name, about| s.flag(key(name, "", about), true);
     let watch_threads = flag("threads", "Watch the heartbeats of hot threads and of the main one.");
     let watch_data = flag("data", "Watch the flow of market data.");
@@ -272,6 +283,7 @@ pub(super) fn read_watchdog(root: &mut Scope<'_, '_>) -> WatchdogConfig {
         act_after,
         data_after,
         on_hang,
+        on_journal,
         watch_threads,
         watch_data,
         watch_journal,

@@ -1,6 +1,7 @@
 //! What is wrong with a config: every problem names its key, what was got, what was expected and
 //! what to do. All problems of a file are listed at once.
 
+use crate::base::words::edits;
 use std::fmt;
 
 /// One thing that is wrong.
@@ -69,33 +70,13 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let near_enough = 1 + word.chars().count() / 3;
     candidates
         .into_iter()
-        .map(|candidate| (distance(word, candidate), candidate))
+        .map(|candidate| (edits(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
             *distance <= near_enough
                 || (word.len() >= 4 && (candidate.contains(word) || word.contains(*candidate)))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Edits between two words, a swap of neighbours counting as one (optimal string alignment).
-fn distance(left: &str, right: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) =
-        (left.to_lowercase().chars().collect(), right.to_lowercase().chars().collect());
-    let mut older = vec![0usize; b.len() + 1];
-    let mut before: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (before[j] + 1).min(row[j - 1] + 1).min(before[j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(older[j - 2] + 1);
-            }
-        }
-        older = std::mem::replace(&mut before, row);
-    }
-    before[b.len()]
 }
 
 #[cfg(test)]
@@ -108,7 +89,5 @@ mod tests {
         assert_eq!(nearest("orders_opne_max", words), Some("orders_open_max"));
         assert_eq!(nearest("colar_bps", words), Some("collar_bps"));
         assert_eq!(nearest("zzz", words), None);
-        assert_eq!(distance("ab", "ba"), 1);
-        assert_eq!(distance("", "abc"), 3);
     }
 }

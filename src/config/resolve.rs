@@ -54,6 +54,16 @@ impl Config {
         self.recorded = Some(channels);
     }
 
+    /// Leaves out the symbols that `is_kept` does not keep, and the strategies of no other.
+    pub fn keep_symbols(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.symbols.retain(|name| is_kept(name));
+        for strategy in &mut self.strategies {
+            strategy.symbols.retain(|name| is_kept(name));
+        }
+        self.rewrite_rows();
+        self.strategies.retain(|strategy| !strategy.symbols.is_empty());
+    }
+
     /// Makes the rows say what `symbols` and `strategies` say, so that what `config show` prints,
     /// and a run keeps as its `config.toml`, gives the same run again. Before strategies are
     /// removed.

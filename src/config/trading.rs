@@ -317,6 +317,7 @@ impl Defaults {
             if kind == "probe" {
                 // An order or two a second on the default market: every stage has samples.
                 table.insert("every_changes".to_owned(), 5.into());
+                table.insert("hold_ms".to_owned(), 300.into());
             }
             table
         };

@@ -300,7 +300,8 @@ fn scope_of(body: &Body) -> Scope {
         | Body::Tick
         | Body::Wallet(_)
         | Body::Snapshot(_)
-        | Body::Operator(_) => Scope::None,
+        | Body::Operator(_)
+        | Body::Venue(_) => Scope::None,
     }
 }
 

@@ -30,7 +30,7 @@ use crate::engine::strategy::{
 use crate::model::{
     AckOf, Bar, BarSource, Body, BookView, ChannelKind, Event, Fill, Instrument, Level, LinkEvent,
     LinkState, Mark, OperatorCommand, OperatorVerb, OrderStatus, SendOutcome, Signal, Source,
-    Timeframe, TradeAgg, WalletKind,
+    Timeframe, TradeAgg, VenueFact, WalletKind,
 };
 
 #[cfg(test)]
@@ -263,6 +263,8 @@ pub struct SignalStage {
     killed: bool,
     stopping: bool,
     paused: bool,
+    /// Orders by REST do not get through: cancel-only.
+    order_entry_down: bool,
     reconciled: bool,
     /// Reconciled at least once.
     based: bool,
@@ -345,6 +347,7 @@ impl SignalStage {
             killed: false,
             stopping: false,
             paused: false,
+            order_entry_down: false,
             reconciled: false,
             based: false,
             maintenance: false,
@@ -667,7 +670,7 @@ impl SignalStage {
             Some(Refused::KillSwitch)
         } else if self.paused || self.stopping {
             Some(Refused::TradingPaused)
-        } else if !self.reconciled || self.maintenance {
+        } else if !self.reconciled || self.maintenance || self.order_entry_down {
             Some(Refused::TradingLinkDown)
         } else {
             None
@@ -707,6 +710,20 @@ impl SignalStage {
         if matches!(verb, OperatorVerb::Kill | OperatorVerb::Stop | OperatorVerb::StopFlatten) {
             self.tell_all(event, |s, out| s.on_kill(verb, out));
         }
+    }
+    fn on_venue(&mut self, fact: VenueFact) {
+        match fact {
+            VenueFact::OrderEntryDown => self.order_entry_down = true,
+            VenueFact::OrderEntryUp => self.order_entry_down = false,
+            VenueFact::Delisted(symbol) | VenueFact::Listed(symbol) => {
+                if let Some(state) = self.states.get_mut(symbol.index()) {
+                    state.delisted = matches!(fact, VenueFact::Delisted(_));
+                }
+            }
+            // Sizing is the risk stage's.
+            VenueFact::Sizes { .. } => {}
+        }
+        self.judge_closed();
     }
     fn pause_symbol(&mut self, symbol: SymbolId, paused: bool) {
         if let Some(state) = self.states.get_mut(symbol.index()) {
@@ -784,6 +801,7 @@ impl SignalStage {
             }
             Body::Link(link) => self.on_link(event, link),
             Body::Operator(command) => self.on_operator(event, command),
+            Body::Venue(fact) => self.on_venue(*fact),
             Body::Fill(fill) => {
                 if self.knows(fill.symbol) && self.on_fill(fill, now) {
                     self.tell(fill.symbol, event, News::PRIVATE);

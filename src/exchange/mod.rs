@@ -78,6 +78,7 @@ pub use ghost::GhostStats;
 pub use hub::{FeedKey, Outgoing};
 pub use journal::Replayed;
 pub use market::capture::{CaptureError, CaptureSource, RecordedMessage};
+pub use market::live::{LiveFeed, LiveSource};
 pub use market::synthetic::{Synthetic, SyntheticConfig};
 pub use market::{Floor, MarketSource, RecordedChannel, SourceState};
 pub use rest::{HttpReply, HttpRequest};
@@ -160,7 +161,8 @@ impl Exchange {
             if at > now {
                 break;
             }
-            self.core.set_now(at);
+            let is_live = market.is_some() && self.source.is_live();
+            self.core.set_now(if is_live { now } else { at });
             if market.is_some() {
                 self.source.step(&mut self.core);
                 self.core.publish_changed_books();

@@ -128,7 +128,7 @@ impl Core {
         let free = self.collateral_free(account, self.listing(symbol).quote, 0).max(0);
         let mut out = Vec::new();
         let limits = [least, (position.collateral + free).max(least)];
-        push_list(&mut out, limits.into_iter(), |out, limit| push_wide(out, limit));
+        push_list(&mut out, limits.into_iter(), push_wide);
         Ok(out)
     }
     /// The DATA of a transfer's answer: `[MTS,FROM,TO,_,CURRENCY,CURRENCY_TO,_,AMOUNT]`.

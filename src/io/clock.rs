@@ -6,10 +6,11 @@
     reason = "the edge: deadlines and clocks of real sockets and disks"
 )]
 
-use crate::base::time::{MonoNs, Tsc, WallNs};
+use crate::base::time::{MonoNs, SpanNs, Tsc, WallNs};
 use crate::io::syscall;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where `Clock::tsc` comes from.
@@ -62,6 +63,8 @@ pub struct Clock {
     counter: quanta::Clock,
     source: Source,
     started: Instant,
+    /// What drills have stepped the wall by, ns; 0 but for them.
+    stepped_ns: Arc<AtomicI64>,
 }
 
 impl Clock {
@@ -81,7 +84,7 @@ impl Clock {
                 }
             }
         };
-        Clock { counter, source, started: Instant::now() }
+        Clock { counter, source, started: Instant::now(), stepped_ns: Arc::default() }
     }
     /// Without the comparison of cores: for tests and short commands.
     pub fn start_unchecked() -> Clock {
@@ -89,7 +92,8 @@ impl Clock {
             Ok(()) => Source::Tsc,
             Err(doubt) => Source::Monotonic(doubt),
         };
-        Clock { counter: quanta::Clock::new(), source, started: Instant::now() }
+        let counter = quanta::Clock::new();
+        Clock { counter, source, started: Instant::now(), stepped_ns: Arc::default() }
     }
     pub fn source(&self) -> Source {
         self.source
@@ -110,10 +114,17 @@ impl Clock {
     /// UTC. May be stepped by the operator or NTP; the sequencer deals with that.
     #[inline(always)]
     pub fn wall(&self) -> WallNs {
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => WallNs(since.as_nanos() as i64),
-            Err(before) => WallNs(-(before.duration().as_nanos() as i64)),
-        }
+        let ns = match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => since.as_nanos() as i64,
+            Err(before) => -(before.duration().as_nanos() as i64),
+        };
+        // Relaxed: a step has no moment of its own that others could be ordered by.
+        WallNs(ns + self.stepped_ns.load(Ordering::Relaxed))
+    }
+    /// Steps the wall of this clock and of its clones, as an operator or NTP may step the host's.
+    /// For drills: the host's own clock is everybody's.
+    pub fn step_wall(&self, by: SpanNs) {
+        self.stepped_ns.fetch_add(by.0, Ordering::Relaxed);
     }
     /// Nanoseconds from one stamp to a later one; `None` where one is missing or they run
     /// backwards.

@@ -135,10 +135,18 @@ impl InputLogWriter {
     /// # Errors
     /// The disk's; the log is then incomplete from here on.
     pub fn poll(&mut self, count_max: u32) -> io::Result<u32> {
+        self.poll_with(count_max, |_| {})
+    }
+    /// The same; `take` sees each event that is written.
+    ///
+    /// # Errors
+    /// As with `poll`.
+    pub fn poll_with(&mut self, count_max: u32, mut take: impl FnMut(&Event)) -> io::Result<u32> {
         let mut count = 0;
         while count < count_max
             && let Some(event) = self.rx.pop()
         {
+            take(&event);
             self.sink.frame(&Frame::Event(event))?;
             self.events += 1;
             count += 1;

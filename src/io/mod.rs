@@ -13,6 +13,7 @@ pub mod capture;
 pub mod capture_writer;
 pub mod clock;
 pub mod files;
+pub mod history;
 pub mod http1;
 pub mod input_log;
 pub mod map;
@@ -21,6 +22,7 @@ pub mod secret;
 pub mod slots;
 pub mod syscall;
 pub mod wal;
+pub mod wal_copy;
 
 #[cfg(feature = "net")]
 pub mod dial;

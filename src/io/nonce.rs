@@ -13,7 +13,7 @@
 //! flight: the network may swap them.
 
 use crate::base::limits::NONCE_MAX;
-use crate::base::nonce::{NONCE_CLOCK_MAX, nonce_after};
+use crate::base::nonce::{nonce_after, nonce_past};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha384};
 use std::fmt;
@@ -28,8 +28,6 @@ const MAGIC: &[u8; 8] = b"gnonce01";
 /// How far the synced mark is ahead, microseconds: nonces follow the clock, so that it is synced
 /// about once in so long.
 const AHEAD_US: u64 = 5_000_000;
-/// How far to go when the venue calls a nonce small: another program may run ahead of this clock.
-const STEP_PAST_US: u64 = 10_000_000;
 
 /// Why a nonce cannot be given out.
 #[derive(Debug)]
@@ -195,11 +193,29 @@ impl NonceStore {
     /// # Errors
     /// As `next`.
     pub fn step_past(&self) -> Result<(), NonceError> {
-        self.update(|last| {
-            let far = last.saturating_add(STEP_PAST_US);
-            if far <= NONCE_CLOCK_MAX { Some(far) } else { nonce_after(last, 0) }
-        })
-        .map(drop)
+        self.update(nonce_past).map(drop)
+    }
+    /// Syncs the mark ahead, so that nonces of the next `AHEAD_US` / 2 need no disk.
+    ///
+    /// # Errors
+    /// As `next`.
+    pub fn prepare(&self, now_us: u64) -> Result<(), NonceError> {
+        let file = self.file.lock();
+        file.lock().map_err(|error| self.wrap(error))?;
+        let result = self.prepare_locked(&file, now_us);
+        let unlocked = file.unlock().map_err(|error| self.wrap(error));
+        result.and(unlocked)
+    }
+    fn prepare_locked(&self, file: &File, now_us: u64) -> Result<(), NonceError> {
+        let mark = read_mark(file).map_err(|error| self.wrap(error))?;
+        let mut mark = mark.ok_or_else(|| NonceError::Damaged { path: self.path.clone() })?;
+        let wanted = now_us.max(mark.last).saturating_add(AHEAD_US / 2);
+        if wanted <= mark.ahead || wanted > NONCE_MAX {
+            return Ok(());
+        }
+        mark.ahead = wanted.saturating_add(AHEAD_US / 2).min(NONCE_MAX);
+        file.write_all_at(&mark.encode(), 0).map_err(|error| self.wrap(error))?;
+        file.sync_data().map_err(|error| self.wrap(error))
     }
     /// The highest nonce given out so far, 0 for none.
     ///
@@ -298,6 +314,7 @@ impl Drop for CallPass<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::nonce::STEP_PAST_US;
     use crate::io::files::TestDir;
     use std::os::unix::fs::PermissionsExt;
 

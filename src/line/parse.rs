@@ -84,6 +84,9 @@ pub struct ParseLine {
     sockets: Vec<Socket>,
     front: Front,
     mask: crate::base::rng::Rng,
+    /// What a session says next, unmasked. Kept, because zeros for it would cost each frame more
+    /// than the question whether there is anything to say.
+    text: Box<[u8; CONTROL_TEXT_MAX]>,
 }
 
 /// What is shared by all sockets, apart so that a session and the front can be borrowed together.
@@ -169,6 +172,7 @@ impl ParseLine {
                 market: MarketClock { read_to: [None; SOCKETS_MAX], told: WallNs(0) },
             },
             mask: crate::base::rng::Rng::new(mask_seed),
+            text: Box::new([0; CONTROL_TEXT_MAX]),
         }
     }
 
@@ -436,16 +440,17 @@ impl ParseLine {
     /// Next websocket frame to write on `conn`, complete and masked, into `frame`; its length.
     pub fn poll_transmit(&mut self, conn: ConnId, now: MonoNs, frame: &mut [u8]) -> Option<usize> {
         let socket = self.sockets.get_mut(conn.index()).filter(|socket| socket.open)?;
-        let mask = (self.mask.next_u64() as u32).to_le_bytes();
+        let rng = &mut self.mask;
+        let mut mask = || (rng.next_u64() as u32).to_le_bytes();
         if let Some((opcode, payload, len)) = socket.owed.take() {
-            return encode_frame(opcode, &payload[..len], mask, frame);
+            return encode_frame(opcode, &payload[..len], mask(), frame);
         }
-        let mut text = [0; CONTROL_TEXT_MAX];
+        let text = &mut self.text[..];
         let len = match &mut socket.protocol {
-            Protocol::Public(session) => session.poll_transmit(now, &mut text)?,
-            Protocol::Private(session) => session.poll_transmit(now, &mut text)?,
+            Protocol::Public(session) => session.poll_transmit(now, text)?,
+            Protocol::Private(session) => session.poll_transmit(now, text)?,
         };
-        encode_frame(Opcode::Text, &text[..len], mask, frame)
+        encode_frame(Opcode::Text, &text[..len], mask(), frame)
     }
 
     /// Whether `conn` must be closed and opened again; told once.

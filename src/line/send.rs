@@ -1,7 +1,10 @@
 //! The end of the line: a command becomes a write-ahead record and then bytes, or is refused at the
 //! door.
 
+use crate::base::ids::{Cid, OrderId};
 use crate::base::rng::Rng;
+use crate::base::time::WallNs;
+use crate::base::units::{Px, Qty};
 use crate::engine::send::{DecisionHash, Gate};
 use crate::model::{Action, Class, Command, NewOrder, SendOutcome};
 use crate::venue::encode;
@@ -206,4 +209,136 @@ pub fn wal_record(command: &Command) -> [u8; WAL_RECORD_SIZE] {
         Action::CancelMulti { ids } => put.u8(ids.iter().filter(|id| !id.is_none()).count() as u8),
     }
     bytes
+}
+
+/// What a write-ahead record says, for people and for the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalCommand {
+    /// `new`, `amend`, `cancel`, `replace`, `cancel_multi`.
+    pub what: &'static str,
+    pub class: &'static str,
+    /// Number of the `Reason`.
+    pub reason: u8,
+    pub strategy: u8,
+    pub symbol: u16,
+    pub seq: u64,
+    pub wall: WallNs,
+    /// Of the order that is made, changed or cancelled; `NONE` for a group.
+    pub cid: Cid,
+    pub cid_day: WallNs,
+    /// Of the order that is changed, replaced or cancelled.
+    pub id: OrderId,
+    /// Signed; zero where nothing is asked for.
+    pub qty: Qty,
+    pub px: Px,
+}
+impl WalCommand {
+    /// A new client id leaves with it.
+    pub fn makes_an_order(&self) -> bool {
+        matches!(self.what, "new" | "replace")
+    }
+}
+
+/// `None` where the record is of another layout.
+pub fn read_wal_record(bytes: &[u8]) -> Option<WalCommand> {
+    let bytes: &[u8; WAL_RECORD_SIZE] = bytes.try_into().ok()?;
+    let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let u64_at = |at: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&bytes[at..at + 8]);
+        u64::from_le_bytes(word)
+    };
+    let i64_at = |at: usize| u64_at(at) as i64;
+    if bytes[0] != 1 {
+        return None;
+    }
+    let mut command = WalCommand {
+        what: ["new", "amend", "cancel", "replace", "cancel_multi"]
+            .get(usize::from(bytes[1]).checked_sub(1)?)?,
+        class: ["entry", "close", "cancel"].get(usize::from(bytes[2]))?,
+        reason: bytes[3],
+        strategy: bytes[4],
+        symbol: u16_at(5),
+        seq: u64_at(7),
+        wall: WallNs(i64_at(15)),
+        cid: Cid::NONE,
+        cid_day: WallNs(0),
+        id: OrderId::NONE,
+        qty: Qty::ZERO,
+        px: Px::ZERO,
+    };
+    match command.what {
+        "new" | "replace" => {
+            command.cid = Cid(u64_at(23));
+            command.cid_day = WallNs(i64_at(31));
+            command.qty = Qty::from_raw(i64_at(41));
+            command.px = Px::from_raw(i64_at(49));
+            if command.what == "replace" {
+                command.id = OrderId(u64_at(71));
+            }
+        }
+        "amend" => {
+            (command.cid, command.id) = (Cid(u64_at(23)), OrderId(u64_at(31)));
+            (command.px, command.qty) = (Px::from_raw(i64_at(39)), Qty::from_raw(i64_at(47)));
+        }
+        "cancel" => {
+            (command.cid, command.id) = (Cid(u64_at(23)), OrderId(u64_at(31)));
+            command.cid_day = WallNs(i64_at(39));
+        }
+        _ => {}
+    }
+    Some(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::{StrategyId, SymbolId};
+    use crate::model::{OrderFlags, OrderKind, Reason, Stamp, Trace, WalletKind};
+
+    #[test]
+    fn a_record_says_what_was_asked() {
+        let new = NewOrder {
+            cid: Cid(77),
+            cid_day: WallNs(5),
+            kind: OrderKind::Limit,
+            wallet: WalletKind::Margin,
+            qty: Qty::from_raw(-12),
+            px: Px::from_raw(34),
+            px_aux: Px::from_raw(9),
+            flags: OrderFlags::POST_ONLY,
+            leverage: 3,
+        };
+        let (id, cid, day) = (OrderId(8), Cid(6), WallNs(4));
+        for (action, what, expected) in [
+            (Action::New(new), "new", (77, 0, -12, 34)),
+            (Action::Replace { id, cid, cid_day: day, new }, "replace", (77, 8, -12, 34)),
+            (
+                Action::Amend { id, cid, px: Px::from_raw(3), qty: Qty::from_raw(2) },
+                "amend",
+                (6, 8, 2, 3),
+            ),
+            (Action::Cancel { id, cid, cid_day: day }, "cancel", (6, 8, 0, 0)),
+            (Action::CancelMulti { ids: [id; 16] }, "cancel_multi", (0, 0, 0, 0)),
+        ] {
+            let command = Command {
+                stamp: Stamp { seq: 21, recv: Default::default(), wall: WallNs(99) },
+                trace: Trace::default(),
+                strategy: StrategyId(2),
+                symbol: SymbolId(513),
+                class: Class::Close,
+                reason: Reason::Killed,
+                action,
+            };
+            let mut bytes = wal_record(&command);
+            let told = read_wal_record(&bytes).unwrap();
+            let got = (told.cid.0, told.id.0, told.qty.raw(), told.px.raw());
+            assert_eq!((told.what, got), (what, expected));
+            assert_eq!((told.class, told.symbol, told.strategy), ("close", 513, 2));
+            assert_eq!((told.seq, told.wall, told.reason), (21, WallNs(99), Reason::Killed as u8));
+            bytes[0] = 2;
+            assert_eq!(read_wal_record(&bytes), None);
+        }
+        assert_eq!(read_wal_record(&[1; 5]), None);
+    }
 }

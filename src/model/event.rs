@@ -46,6 +46,8 @@ pub enum Body {
     Snapshot(SnapshotMark),
     Report(SendReport),
     Operator(OperatorCommand),
+    /// Something about the venue that decides what may be sent, learned beside the sockets.
+    Venue(VenueFact),
 }
 
 impl Body {
@@ -252,6 +254,25 @@ pub struct LinkEvent {
     pub state: LinkState,
     /// Venue code or close reason number, 0 if none.
     pub code: i32,
+}
+
+/// What REST learned of the venue, for the risk stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VenueFact {
+    /// Orders and cancels by REST do not get through: the second way out is gone, so no new order
+    /// goes in by the first.
+    OrderEntryDown,
+    OrderEntryUp,
+    /// No longer tradable: what is held may be closed, nothing new is opened.
+    Delisted(SymbolId),
+    /// Tradable again.
+    Listed(SymbolId),
+    /// Orders from so small to so large from now on.
+    Sizes {
+        symbol: SymbolId,
+        qty_min: Qty,
+        qty_max: Qty,
+    },
 }
 
 /// Where a private fact was learned.

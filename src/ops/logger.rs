@@ -74,6 +74,21 @@ impl LogFile {
     }
 }
 
+/// One write is one line, its end included.
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        if LogFile::write(self, text.trim_end_matches('\n')) {
+            Ok(bytes.len())
+        } else {
+            Err(io::Error::other("the file does not take the line"))
+        }
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The process's logger.
 pub struct Logger {
     state: Mutex<State>,

@@ -1,13 +1,12 @@
 //! REST calls as people look at them: latencies and failures by endpoint, over the run and over the
 //! latest minute, and one line of JSON for each call.
 
-use super::text::{grouped, span_ns};
-use crate::base::time::WallNs;
+use super::metrics::Percentiles;
+use super::status::{EndpointStatus, TokenStatus};
+use crate::base::time::{SpanNs, WallNs};
 use crate::line::rest::{CallRecord, RecordSink};
 use hdrhistogram::Histogram;
-use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write;
 
 /// Length of the window, ms. Between one and two of them are looked at.
@@ -15,59 +14,35 @@ const WINDOW_MS: i64 = 60_000;
 /// Largest latency kept apart, µs: two minutes.
 const US_MAX: u64 = 120_000_000;
 
-/// Percentiles of total times in ms; absent without samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct CallPercentiles {
-    pub count: u64,
-    pub p50_ms: Option<f64>,
-    pub p95_ms: Option<f64>,
-    pub p99_ms: Option<f64>,
-    pub max_ms: Option<f64>,
-}
-
-/// What is said of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct EndpointRow {
-    pub endpoint: String,
-    /// Tries, repeats counted.
-    pub calls: u64,
-    /// Without an answer, or with an error.
-    pub failures: u64,
-    pub rate_limit_hits: u64,
-    pub retries: u64,
-    /// On a kept connection.
-    pub pooled: u64,
-    pub bytes_out: u64,
-    pub bytes_in: u64,
-    /// Call to last byte, answers only.
-    pub total: CallPercentiles,
-    /// Call to first byte, answers only.
-    pub first_byte: CallPercentiles,
-    /// Call to last byte over the latest one to two minutes.
-    pub window: CallPercentiles,
-}
-
 /// Two significant digits are enough beside the network; 40 kB instead of half a megabyte.
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, US_MAX, 2).expect("constant bounds that hdrhistogram accepts")
 }
-fn percentiles(histogram: &Histogram<u64>) -> CallPercentiles {
+/// In ms, of a histogram of µs.
+fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
     let count = histogram.len();
     let ms = |us: u64| us as f64 / 1e3;
     let at = |quantile| (count > 0).then(|| ms(histogram.value_at_quantile(quantile)));
-    CallPercentiles {
+    Percentiles {
         count,
-        p50_ms: at(0.5),
-        p95_ms: at(0.95),
-        p99_ms: at(0.99),
-        max_ms: (count > 0).then(|| ms(histogram.max())),
+        p50: at(0.5),
+        p95: at(0.95),
+        p99: at(0.99),
+        p999: at(0.999),
+        max: (count > 0).then(|| ms(histogram.max())),
     }
 }
 
 struct Endpoint {
-    row: EndpointRow,
+    row: EndpointStatus,
+    /// Call to last byte, answers only.
     total: Histogram<u64>,
+    /// Call to first byte, answers only.
     first_byte: Histogram<u64>,
+    wait: Histogram<u64>,
+    /// Of calls that opened a connection.
+    connect: Histogram<u64>,
+    tls: Histogram<u64>,
     /// The window that runs, and the one before it.
     now: Histogram<u64>,
     before: Histogram<u64>,
@@ -77,9 +52,12 @@ struct Endpoint {
 impl Endpoint {
     fn new(name: &str) -> Self {
         Self {
-            row: EndpointRow { endpoint: name.to_owned(), ..EndpointRow::default() },
+            row: EndpointStatus { name: name.to_owned(), ..EndpointStatus::default() },
             total: histogram(),
             first_byte: histogram(),
+            wait: histogram(),
+            connect: histogram(),
+            tls: histogram(),
             now: histogram(),
             before: histogram(),
             window_number: i64::MIN,
@@ -110,20 +88,24 @@ pub struct RestStats {
 
 impl RestStats {
     /// Writes every record to `log`, one JSON object a line.
-    pub fn with_log(log: Box<dyn Write + Send>) -> Self {
-        Self { log: Some(log), ..Self::default() }
+    pub fn log_to(&mut self, log: Box<dyn Write + Send>) {
+        self.log = Some(log);
     }
-    /// By endpoint, sorted.
-    pub fn rows(&mut self, now: WallNs) -> Vec<EndpointRow> {
+    /// By endpoint, sorted; limits are not known here.
+    pub fn rows(&mut self, now: WallNs) -> Vec<EndpointStatus> {
         let row = |endpoint: &mut Endpoint| {
             endpoint.turn(now);
             let mut window = endpoint.now.clone();
             // Same bounds, so nothing can be lost.
             window.add(&endpoint.before).unwrap_or_default();
-            EndpointRow {
-                total: percentiles(&endpoint.total),
-                first_byte: percentiles(&endpoint.first_byte),
-                window: percentiles(&window),
+            EndpointStatus {
+                latency_ms: percentiles(&endpoint.total),
+                window_ms: percentiles(&window),
+                wait_ms: percentiles(&endpoint.wait),
+                connect_ms: percentiles(&endpoint.connect),
+                tls_ms: percentiles(&endpoint.tls),
+                first_byte_ms: percentiles(&endpoint.first_byte),
+                limit: TokenStatus::default(),
                 ..endpoint.row.clone()
             }
         };
@@ -136,42 +118,6 @@ impl RestStats {
     /// True where a record could not be written; figures go on.
     pub fn log_failed(&self) -> bool {
         self.log_failed
-    }
-    /// A table for people.
-    pub fn table(&mut self, now: WallNs) -> String {
-        let mut out = String::new();
-        let _ = writeln!(
-            out,
-            "{:<26} {:>7} {:>6} {:>5} {:>7} {:>9} {:>9} {:>9} {:>9} {:>10}",
-            "endpoint",
-            "calls",
-            "failed",
-            "429",
-            "retries",
-            "p50",
-            "p95",
-            "p99",
-            "max",
-            "p99 (1 m)"
-        );
-        for row in self.rows(now) {
-            let text = |ms: Option<f64>| span_ns(ms.map(|ms| ms * 1e6));
-            let name = if row.endpoint.is_empty() { "(other)" } else { &row.endpoint };
-            let _ = writeln!(
-                out,
-                "{name:<26} {:>7} {:>6} {:>5} {:>7} {:>9} {:>9} {:>9} {:>9} {:>10}",
-                grouped(row.calls),
-                row.failures,
-                row.rate_limit_hits,
-                row.retries,
-                text(row.total.p50_ms),
-                text(row.total.p95_ms),
-                text(row.total.p99_ms),
-                text(row.total.max_ms),
-                text(row.window.p99_ms),
-            );
-        }
-        out
     }
 }
 
@@ -193,15 +139,24 @@ impl RecordSink for RestStats {
         row.pooled += u64::from(record.pooled);
         row.bytes_out += record.bytes_out;
         row.bytes_in += record.bytes_in;
+        row.last_status = record.status;
+        if let Some(after) = record.retry_after {
+            row.retry_after_s = Some((after.as_ms().max(0).unsigned_abs()).div_ceil(1_000));
+        }
+        let us = |span: SpanNs| (span.0 / 1_000).max(1) as u64;
+        endpoint.wait.saturating_record(us(record.wait));
+        if record.connect > SpanNs::ZERO {
+            endpoint.connect.saturating_record(us(SpanNs(record.resolve.0 + record.connect.0)));
+            endpoint.tls.saturating_record(us(record.tls));
+        }
         if record.status != 0 {
-            let us = |ns: i64| (ns / 1_000).max(1) as u64;
-            endpoint.total.saturating_record(us(record.total.0));
-            endpoint.first_byte.saturating_record(us(record.first_byte.0));
-            endpoint.now.saturating_record(us(record.total.0));
+            endpoint.total.saturating_record(us(record.total));
+            endpoint.first_byte.saturating_record(us(record.first_byte));
+            endpoint.now.saturating_record(us(record.total));
         }
         *self.by_reason.entry(record.reason.name()).or_default() += 1;
         if let Some(log) = &mut self.log
-            && writeln!(log, "{}", json_line(record)).is_err()
+            && log.write_all(format!("{}\n", json_line(record)).as_bytes()).is_err()
         {
             self.log_failed = true;
         }
@@ -211,7 +166,6 @@ impl RecordSink for RestStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::time::SpanNs;
     use crate::line::rest::{KeyRole, Priority, Reason, Side};
 
     fn record(at_ms: i64, total_ms: i64, status: u16) -> CallRecord {
@@ -256,20 +210,21 @@ mod tests {
         stats.record(&record(1_000, 50, 429));
         let row = stats.rows(WallNs::from_ms(2_000)).remove(0);
         assert_eq!((row.calls, row.failures, row.rate_limit_hits, row.retries), (102, 2, 1, 1));
-        assert_eq!(row.total.count, 101);
+        assert_eq!(row.latency_ms.count, 101);
         for (got, expected) in
-            [(row.total.p50_ms, 50.0), (row.total.p95_ms, 95.0), (row.total.p99_ms, 99.0)]
+            [(row.latency_ms.p50, 50.0), (row.latency_ms.p95, 95.0), (row.latency_ms.p99, 99.0)]
         {
             let got: f64 = got.unwrap();
             assert!((got / expected - 1.0).abs() < 0.03, "{got} {expected}");
         }
-        assert_eq!(row.window.count, 101);
+        assert_eq!(row.window_ms.count, 101);
         // One window later it is still seen, two later not; the whole run stays.
-        let count = |stats: &mut RestStats, ms| stats.rows(WallNs::from_ms(ms))[0].window.count;
+        let count = |stats: &mut RestStats, ms| stats.rows(WallNs::from_ms(ms))[0].window_ms.count;
         assert_eq!(count(&mut stats, 61_000), 101);
         assert_eq!(count(&mut stats, 121_000), 0);
-        assert_eq!(stats.rows(WallNs::from_ms(121_000))[0].total.count, 101);
-        assert!(stats.table(WallNs::from_ms(121_000)).contains("auth/r/wallets"));
+        assert_eq!(stats.rows(WallNs::from_ms(121_000))[0].latency_ms.count, 101);
+        assert_eq!((row.last_status, row.retry_after_s), (429, Some(5)));
+        assert_eq!((row.wait_ms.count, row.connect_ms.count), (102, 0), "pooled");
         assert_eq!(stats.by_reason()["confirm"], 102);
     }
 

@@ -37,6 +37,8 @@ impl Places {
 const LATEST: &str = "latest";
 /// Waterfalls of a run's orders, one JSON object a line.
 pub const ORDERS_FILE: &str = "orders.jsonl";
+/// REST calls of a run, one JSON object a line.
+pub const REST_FILE: &str = "rest.jsonl";
 /// The run's report.
 pub const REPORT_FILE: &str = "report.json";
 /// The resolved config of the run.

@@ -106,6 +106,12 @@ pub struct LimitRow {
     pub symbol: String,
     pub used: f64,
     pub max: f64,
+    /// What both are counted in: `quote`, `count`, `s`, `bps`, `ms`.
+    #[serde(default)]
+    pub unit: String,
+    /// Its guard refuses entries now.
+    #[serde(default)]
+    pub objects: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -133,6 +139,9 @@ pub struct SymbolStatus {
     pub orders_alive: u64,
     /// An order of unknown fate.
     pub is_frozen: bool,
+    /// No longer tradable: nothing new is opened in it.
+    #[serde(default)]
+    pub delisted: bool,
     pub is_flattening: bool,
     pub flatten_stuck: bool,
     /// Times its book was not tradable after it had been.
@@ -257,6 +266,9 @@ pub struct Counts {
     pub refused: u64,
     pub intents: u64,
     pub journal_failures: u64,
+    /// Log lines that the disk refused.
+    #[serde(default)]
+    pub log_lines_lost: u64,
 }
 
 /// Names that operators know; per endpoint below.
@@ -272,6 +284,87 @@ pub struct RestStatus {
     pub nonce_recoveries: u64,
     pub reconciles: u64,
     pub endpoints: Vec<EndpointStatus>,
+    /// Orders and cancels by REST do not get through.
+    #[serde(default)]
+    pub order_entry_down: bool,
+    /// `public`, `account`, `orders`.
+    #[serde(default)]
+    pub breakers: Vec<BreakerStatus>,
+    /// By who goes first.
+    #[serde(default)]
+    pub waits: Vec<WaitStatus>,
+    #[serde(default)]
+    pub reasons: Vec<ReasonStatus>,
+    /// All endpoints of a host together: `public`, `private`.
+    #[serde(default)]
+    pub hosts: Vec<TokenStatus>,
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Not taken: too old, too many, blocked.
+    #[serde(default)]
+    pub refused: u64,
+    /// Taken, and dropped because they could not start in time.
+    #[serde(default)]
+    pub dropped_stale: u64,
+    /// Repeats that the budget forbade.
+    #[serde(default)]
+    pub retry_refused: u64,
+    /// Cancels that went past an open breaker or a block.
+    #[serde(default)]
+    pub cancel_probes: u64,
+    /// Wishes to read the account that another read answered.
+    #[serde(default)]
+    pub reconciles_merged: u64,
+    #[serde(default)]
+    pub registry: RegistryStatus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakerStatus {
+    pub name: String,
+    /// `closed`, `open`, `half-open`.
+    pub state: String,
+}
+
+/// Waits of one priority, from the request (or the end of its last try) to the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WaitStatus {
+    pub name: String,
+    pub calls: u64,
+    pub mean_ms: f64,
+    pub max_ms: f64,
+    /// Wait now.
+    pub waiting: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonStatus {
+    pub name: String,
+    pub calls: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    pub name: String,
+    /// Calls that may start now.
+    pub tokens: u64,
+    pub tokens_max: u64,
+    /// Believed to be allowed in a minute.
+    pub window_calls: u64,
+    /// Left alone for so long still.
+    pub blocked_ms: u64,
+}
+
+/// The list of pairs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryStatus {
+    pub pairs: u64,
+    /// Since the venue last said so.
+    pub age_s: u64,
+    pub not_modified: u64,
+    pub failures: u64,
+    /// Pairs of this run that are not tradable any more.
+    pub delisted: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -285,6 +378,31 @@ pub struct EndpointStatus {
     pub last_status: u16,
     /// What the venue last asked us to wait, s.
     pub retry_after_s: Option<u64>,
+    #[serde(default)]
+    pub retries: u64,
+    /// On a kept connection.
+    #[serde(default)]
+    pub pooled: u64,
+    #[serde(default)]
+    pub bytes_out: u64,
+    #[serde(default)]
+    pub bytes_in: u64,
+    /// Call to last byte over the latest one to two minutes.
+    #[serde(default)]
+    pub window_ms: Percentiles,
+    /// In the queue.
+    #[serde(default)]
+    pub wait_ms: Percentiles,
+    /// Name and TCP, of calls that opened a connection.
+    #[serde(default)]
+    pub connect_ms: Percentiles,
+    #[serde(default)]
+    pub tls_ms: Percentiles,
+    /// Call to first byte.
+    #[serde(default)]
+    pub first_byte_ms: Percentiles,
+    #[serde(default)]
+    pub limit: TokenStatus,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -295,6 +413,9 @@ pub struct GuardStatus {
     pub blocked: u64,
     /// Would have blocked.
     pub shadowed: u64,
+    /// Times it tripped: its limit was reached, and entries stay closed until it is over.
+    #[serde(default)]
+    pub trips: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

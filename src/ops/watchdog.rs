@@ -16,6 +16,14 @@ pub enum OnHang {
     Tell,
 }
 
+/// What is done where the journal cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnJournal {
+    /// Latch: no entry and no close leaves, cancels do.
+    CancelOnly,
+    Tell,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchdogConfig {
     pub enabled: bool,
@@ -25,6 +33,7 @@ pub struct WatchdogConfig {
     pub act_after: Duration,
     pub data_after: Duration,
     pub on_hang: OnHang,
+    pub on_journal: OnJournal,
     pub watch_threads: bool,
     pub watch_data: bool,
     pub watch_journal: bool,
@@ -39,6 +48,7 @@ impl Default for WatchdogConfig {
             act_after: Duration::from_millis(3_000),
             data_after: Duration::from_secs(30),
             on_hang: OnHang::Halt,
+            on_journal: OnJournal::CancelOnly,
             watch_threads: true,
             watch_data: true,
             watch_journal: true,
@@ -58,6 +68,8 @@ pub struct ThreadSeen {
     pub is_hot: bool,
     /// What its panic said.
     pub panic: Option<String>,
+    /// It wants to run and the machine does not let it: no fault of its own.
+    pub is_starved: bool,
 }
 
 /// One look.
@@ -78,6 +90,7 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     BlockEntries,
+    CancelOnly,
     /// Latch to the strictest rank that still lets cancels pass, and end the run.
     Halt {
         why: String,
@@ -99,13 +112,17 @@ pub struct Watchdog {
     pulses: Vec<Pulse>,
     frames: (u64, MonoNs),
     data_told: bool,
-    journal_failures: u64,
+    /// As last told, and when.
+    journal: (u64, Option<MonoNs>),
     looked_at: Option<MonoNs>,
+    is_paused: bool,
 }
 
 /// Between two looks; after more than that this thread itself was not run (a stopped process, a
 /// suspended machine), and the others' silence proves nothing.
 const LOOK_GAP_MAX: SpanNs = SpanNs::from_ms(500);
+/// A full disk refuses every write of the next hours: it is told once a minute.
+const JOURNAL_AGAIN: SpanNs = SpanNs::from_s(60);
 
 fn span(span: Duration) -> SpanNs {
     SpanNs(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
@@ -118,14 +135,21 @@ impl Watchdog {
             pulses: Vec::new(),
             frames: (0, MonoNs(0)),
             data_told: false,
-            journal_failures: 0,
+            journal: (0, None),
             looked_at: None,
+            is_paused: false,
         }
     }
 
-    /// Since each thread's heartbeat last moved, in the order they were first seen.
-    pub fn ages(&self, now: MonoNs) -> impl Iterator<Item = (&str, SpanNs)> {
-        self.pulses.iter().map(move |pulse| (pulse.name.as_str(), now - pulse.moved_at))
+    /// Since a thread's heartbeat was last seen to move; `None`: not seen yet.
+    pub fn age_of(&self, name: &str, now: MonoNs) -> Option<SpanNs> {
+        let pulse = self.pulses.iter().find(|pulse| pulse.name == name)?;
+        Some(now - pulse.moved_at)
+    }
+
+    /// Nobody is watched for a moment: what stands still meanwhile is not counted.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
     }
 
     /// Looks once; new incidents, and what is to be done.
@@ -134,7 +158,8 @@ impl Watchdog {
         if !self.config.enabled {
             return (incidents, actions);
         }
-        if self.looked_at.is_some_and(|at| seen.now - at > LOOK_GAP_MAX) {
+        let was_away = self.looked_at.is_some_and(|at| seen.now - at > LOOK_GAP_MAX);
+        if std::mem::take(&mut self.is_paused) || was_away {
             for pulse in self.pulses.iter_mut().filter(|pulse| !pulse.is_told) {
                 pulse.moved_at = seen.now;
             }
@@ -184,14 +209,18 @@ impl Watchdog {
                 }
                 let still = seen.now - pulse.moved_at;
                 // Beside the line a second is no hang: disks and terminals take that long.
-                if still >= span(self.config.hang_after) && !pulse.is_told && thread.is_hot {
+                let is_hung = still >= span(self.config.hang_after) && !thread.is_starved;
+                if is_hung && !pulse.is_told && thread.is_hot {
                     pulse.is_told = true;
                     let text = format!("has not finished a round for {} ms", still.as_ms());
                     tell(what.clone(), text, "watched");
                 }
                 if still >= span(self.config.act_after) && !pulse.is_acted {
                     pulse.is_acted = true;
-                    let text = format!("hangs for {} ms", still.as_ms());
+                    let text = match thread.is_starved {
+                        true => format!("was not run by the machine for {} ms", still.as_ms()),
+                        false => format!("hangs for {} ms", still.as_ms()),
+                    };
                     match self.config.on_hang {
                         _ if !thread.is_hot => tell(what, text, "none: the line goes on without"),
                         OnHang::Tell => tell(what, text, "none, as watchdog.on_hang says"),
@@ -228,10 +257,22 @@ impl Watchdog {
             }
             _ => self.frames = (0, MonoNs(0)),
         }
-        if self.config.watch_journal && seen.journal_failures > self.journal_failures {
-            self.journal_failures = seen.journal_failures;
+        let (failures, told_at) = self.journal;
+        if self.config.watch_journal
+            && seen.journal_failures > failures
+            && told_at.is_none_or(|at| seen.now - at >= JOURNAL_AGAIN)
+        {
+            self.journal = (seen.journal_failures, Some(seen.now));
             let text = format!("{} writes failed", seen.journal_failures);
-            tell("journal".to_owned(), text, "trading goes on, the input log is incomplete");
+            match self.config.on_journal {
+                OnJournal::CancelOnly => {
+                    tell("journal".to_owned(), text, "cancels only until a person resets");
+                    actions.push(Action::CancelOnly);
+                }
+                OnJournal::Tell => {
+                    tell("journal".to_owned(), text, "trading goes on, the log is incomplete");
+                }
+            }
         }
         let bound = self.config.clock_step_max.as_millis() as f64;
         if self.config.watch_clock && seen.clock_step_ms.abs() > bound {
@@ -256,6 +297,7 @@ mod tests {
             has_ended: false,
             is_hot: true,
             panic: None,
+            is_starved: false,
         };
         Seen { now: at(ms), threads: vec![thread], frames: Some(ms as u64), ..Seen::default() }
     }
@@ -295,6 +337,22 @@ mod tests {
         assert!(all[3].contains("moves again"), "{all:?}");
     }
 
+    /// A machine that is too busy is no hang of ours; but three seconds without a round are three
+    /// seconds without care for orders, whoever is to blame.
+    #[test]
+    fn one_that_the_machine_does_not_run_is_acted_on_and_not_told_before() {
+        let mut dog = Watchdog::new(WatchdogConfig::default());
+        let mut told = Vec::new();
+        for ms in (0..5_000).step_by(10) {
+            let mut one = seen(ms, 1);
+            one.threads[0].is_starved = true;
+            let (incidents, actions) = dog.look(&one);
+            told.extend(incidents.into_iter().map(|one| (ms, one.text)));
+            assert!(actions.is_empty() || ms == 3_000, "{ms}");
+        }
+        assert_eq!(told, [(3_000, "was not run by the machine for 3000 ms".to_owned())]);
+    }
+
     /// A stopped process or a suspended machine: all stood still, and nobody is to blame.
     #[test]
     fn when_the_watchdog_itself_was_not_run_nobody_hangs() {
@@ -302,6 +360,12 @@ mod tests {
         let _ = dog.look(&seen(0, 1));
         assert_eq!(dog.look(&seen(60_000, 1)), (vec![], vec![]));
         assert_eq!(dog.look(&seen(60_400, 1)), (vec![], vec![]));
+        // Nor while it was told not to look.
+        dog.pause();
+        assert_eq!(dog.look(&seen(60_800, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_200, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_600, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_900, 1)).0.len(), 1, "a second after the pause");
     }
 
     #[test]
@@ -361,9 +425,16 @@ mod tests {
         let mut dog = Watchdog::new(WatchdogConfig::default());
         let (incidents, actions) = dog.look(&faulty);
         let what: Vec<&str> = incidents.iter().map(|one| one.what.as_str()).collect();
-        assert_eq!((what, actions), (vec!["journal", "clock"], vec![]));
+        assert_eq!((what, actions), (vec!["journal", "clock"], vec![Action::CancelOnly]));
         faulty.clock_step_ms = 0.0;
+        faulty.journal_failures = 400;
         assert_eq!(dog.look(&faulty).0, [], "known already");
+        (faulty.now, faulty.frames) = (at(60_011), Some(11));
+        let (incidents, actions) = dog.look(&faulty);
+        assert!(incidents.iter().any(|one| one.text.contains("400")), "{incidents:?}");
+        assert_eq!(actions, [Action::CancelOnly]);
+        let config = WatchdogConfig { on_journal: OnJournal::Tell, ..WatchdogConfig::default() };
+        assert_eq!(Watchdog::new(config).look(&faulty).1, []);
         let off = WatchdogConfig { enabled: false, ..WatchdogConfig::default() };
         faulty.clock_step_ms = -900.0;
         assert_eq!(Watchdog::new(off).look(&faulty), (vec![], vec![]));

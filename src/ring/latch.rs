@@ -2,7 +2,7 @@
 //! leave. It can only forbid.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 #[derive(Debug, Default)]
 struct Cells {
@@ -12,6 +12,9 @@ struct Cells {
     outside: AtomicU8,
     /// Somebody pulled the kill switch, and the line has not been told yet.
     kill: Arc<AtomicBool>,
+    /// Counter of the clock (TSC) when it was pulled first and not reset since; 0 = not, or by a
+    /// signal handler, which has no clock.
+    killed_at: AtomicU64,
 }
 
 /// A shared rank: the stricter of what the risk stage says and what anybody else says.
@@ -44,6 +47,16 @@ impl Latch {
         self.raise(rank);
         self.0.kill.store(true, Ordering::Release);
     }
+    /// The same, by somebody who knows what time it is: for the record of the kill.
+    pub fn kill_at(&self, rank: u8, tsc: u64) {
+        // Somebody was first: his time stays.
+        let _ = self.0.killed_at.compare_exchange(0, tsc, Ordering::AcqRel, Ordering::Acquire);
+        self.kill(rank);
+    }
+    /// When `kill_at` was called first since the last reset; 0 = never.
+    pub fn killed_at(&self) -> u64 {
+        self.0.killed_at.load(Ordering::Acquire)
+    }
     /// The switch itself, for a signal handler, which may do no more than store.
     pub fn kill_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0.kill)
@@ -56,6 +69,7 @@ impl Latch {
     /// A person has reset what was raised from outside.
     pub fn clear_raised(&self) {
         self.0.outside.store(0, Ordering::Release);
+        self.0.killed_at.store(0, Ordering::Release);
     }
 }
 
@@ -87,5 +101,11 @@ mod tests {
         assert!(!latch.take_kill());
         latch.kill_flag().store(true, Ordering::Release);
         assert!(latch.clone().take_kill());
+        assert_eq!(latch.killed_at(), 0);
+        latch.kill_at(2, 17);
+        latch.kill_at(2, 19);
+        assert_eq!(latch.killed_at(), 17, "the first pull counts");
+        latch.clear_raised();
+        assert_eq!(latch.killed_at(), 0);
     }
 }

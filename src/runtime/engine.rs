@@ -3,7 +3,7 @@
 //! is data.
 
 use super::cold::dial::{DialRoute, DialStats, Dialler};
-use super::cold::rest::{RestStats, RestThread};
+use super::cold::rest::{RestPlan, RestStats, RestThread};
 use super::cold::{self, ColdThread};
 use super::duties::parse::{Delivery, ParseDuty, SocketSide};
 use super::duties::read::ReadDuty;
@@ -14,6 +14,7 @@ use super::duty::{Duty, ThreadState};
 use super::link::{Chunk, FromSocket, Halt, RestWant, ToSocket};
 use super::observe::{GapBoard, GapSwap, GapTap, Observer, ParseRow};
 use super::placement::{self, SpawnSpec, ThreadEnd, ThreadHandle};
+use super::plane::NonceSource;
 use super::socket::{DialRequest, SocketSlot};
 use super::taps::{RiskRow, SignalRow, TapTx};
 use super::topology::{LinkKind, OnFull, ThreadPlan, Topology};
@@ -29,10 +30,8 @@ use crate::engine::signal::SignalStage;
 use crate::io::clock::{Clock, TurnClock};
 use crate::io::dial::{DialSpec, Dialed};
 use crate::io::input_log::InputTap;
-use crate::io::rest::RestTransport;
 use crate::io::wal::WalWriter;
 use crate::line::connect::ConnectConfig;
-use crate::line::nonce::NonceAllocator;
 use crate::line::parse::ParseLine;
 use crate::line::send::{SendLine, WAL_RECORD_SIZE, WriteAhead};
 use crate::model::{
@@ -59,11 +58,9 @@ pub struct TradingPlan {
     pub target: DialSpec,
     pub session: PrivateConfig,
     pub key: ApiKey,
-    pub rest_key: ApiKey,
-    pub nonces: NonceAllocator,
-    pub rest: RestTransport,
-    pub rest_url: String,
-    pub rest_retries_max: u32,
+    /// Shared with every other user of this key.
+    pub nonces: NonceSource,
+    pub rest: RestPlan,
     pub connect: ConnectConfig,
 }
 
@@ -197,7 +194,7 @@ impl EnginePlan {
             let conn = line.add_public(session);
             let (owner, dialed) = bounded::<Dialed>(1);
             let target = self.market_target.clone();
-            routes.push(DialRoute { conn, target, owner, trading: false });
+            routes.push(DialRoute { conn, target, owner, nonces: None });
             slots.push((conn, SocketSlot::new(conn, request_tx.clone(), dialed)));
         }
         let trading = self.trading;
@@ -206,7 +203,8 @@ impl EnginePlan {
         let trading_conn = line.add_private(session);
         let (owner, dialed) = bounded::<Dialed>(1);
         let target = trading.target.clone();
-        routes.push(DialRoute { conn: trading_conn, target, owner, trading: true });
+        let nonces = Some(trading.nonces.clone());
+        routes.push(DialRoute { conn: trading_conn, target, owner, nonces });
         let trading_slot = SocketSlot::new(trading_conn, request_tx, dialed);
 
         let rows = |ring: Tx<ParseRow>| TapTx::new(self.is_watched.then_some(ring), clock.clone());
@@ -247,7 +245,7 @@ impl EnginePlan {
             clock: clock.clone(),
             turns: TurnClock::new(&clock),
             time_at: MonoNs(0),
-            nonce: Box::new(move || nonces.next((nonce_clock.wall().0 / 1_000) as u64)),
+            nonce: Box::new(move || sign_in_nonce(&nonces, &nonce_clock)),
             trading_conn: Some(trading_conn),
             told_ready: false,
             latch: self.latch.clone(),
@@ -259,6 +257,7 @@ impl EnginePlan {
             clock: clock.clone(),
             tap: TapTx::new(self.is_watched.then_some(signal_row_tx), clock.clone()),
             data_age: new_age_board(),
+            age_waiting: None,
             halt: halt(LinkKind::SignalRisk),
         };
         let risk = RiskDuty::new(
@@ -306,10 +305,7 @@ impl EnginePlan {
             seed: self.seed.wrapping_add(2),
         };
         let rest = RestThread {
-            transport: trading.rest,
-            base_url: trading.rest_url,
-            key: trading.rest_key,
-            nonces: trading.nonces,
+            plan: trading.rest,
             table,
             wants: risk_rest_rx,
             answers: rest_parse_tx,
@@ -317,7 +313,6 @@ impl EnginePlan {
             clock: clock.clone(),
             stop: Arc::clone(&cold_stop),
             stats: Arc::clone(&rest_stats),
-            retries_max: trading.rest_retries_max,
         };
         let cpus = &self.topology.cold_cpus;
         let cold = vec![
@@ -357,6 +352,14 @@ impl EnginePlan {
             cold_stop,
         })
     }
+}
+
+/// A nonce for signing in. Without one the venue refuses, and the socket is dialled again.
+fn sign_in_nonce(nonces: &NonceSource, clock: &Clock) -> u64 {
+    nonces.next((clock.wall().0 / 1_000).max(0) as u64).unwrap_or_else(|error| {
+        log::error!("signing in: {error}");
+        0
+    })
 }
 
 /// Takes a thread's duties out of the table, in the order of the line.

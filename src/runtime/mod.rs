@@ -22,9 +22,12 @@ pub mod link;
 pub mod listing;
 #[cfg(feature = "net")]
 pub mod observe;
+#[cfg(feature = "net")]
+pub mod paper_feed;
 pub mod placement;
 #[cfg(feature = "net")]
 pub mod plane;
+pub mod probe;
 #[cfg(feature = "net")]
 pub mod recorder;
 #[cfg(feature = "net")]
@@ -37,3 +40,7 @@ pub mod socket;
 pub mod taps;
 pub mod topology;
 pub mod wait;
+#[cfg(feature = "net")]
+mod ws_bytes;
+#[cfg(feature = "net")]
+mod ws_text;

@@ -7,6 +7,7 @@
     reason = "the edge: deadlines and clocks of real sockets and disks"
 )]
 
+use super::ws_bytes::Wire;
 use crate::base::time::WallNs;
 use crate::io::capture_writer::{CaptureWriter, Way};
 use crate::io::clock::Clock;
@@ -15,7 +16,7 @@ use crate::io::socket::{HotStream, WriteError};
 use crate::io::syscall::SocketSet;
 use crossbeam_channel::{Receiver, TryRecvError};
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -88,29 +89,6 @@ impl fmt::Display for RecorderError {
     }
 }
 impl std::error::Error for RecorderError {}
-
-/// Bytes in, bytes out, for tungstenite.
-struct Wire<'a> {
-    input: &'a [u8],
-    output: &'a mut Vec<u8>,
-}
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.input.read(buffer)
-    }
-}
-impl Write for Wire<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// One connection and its file.
 struct Part {

@@ -119,6 +119,7 @@ impl ReplayPlan {
             clock: clock.clone(),
             tap: TapTx::new(None, clock.clone()),
             data_age: new_age_board(),
+            age_waiting: None,
             halt: Halt::default(),
         };
         let links = RiskLinks {

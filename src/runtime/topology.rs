@@ -645,7 +645,14 @@ fn resolve_links(
         if given.next().is_some() {
             problems.push(Problem::LinkTwice { link });
         }
-        let depth = spec.and_then(|spec| spec.depth).unwrap_or(link.depth_default());
+        let (source, target) = link.ends();
+        let same_thread = match (thread_of(source), thread_of(target)) {
+            (Some(source), Some(target)) => source == target,
+            _ => false,
+        };
+        // On one thread a ring never holds more than a batch, and its slots stay in the cache.
+        let usual = if same_thread { RING_DEPTH_MIN } else { link.depth_default() };
+        let depth = spec.and_then(|spec| spec.depth).unwrap_or(usual);
         let in_range = (RING_DEPTH_MIN..=RING_DEPTH_MAX).contains(&depth);
         if !in_range || !depth.is_power_of_two() {
             problems.push(Problem::DepthBad { link, depth });
@@ -654,11 +661,6 @@ fn resolve_links(
         if !link.may(on_full) {
             problems.push(Problem::OnFullBad { link, on_full });
         }
-        let (source, target) = link.ends();
-        let same_thread = match (thread_of(source), thread_of(target)) {
-            (Some(source), Some(target)) => source == target,
-            _ => false,
-        };
         plans.push(LinkPlan { link, depth, on_full, same_thread });
     }
     plans

@@ -13,7 +13,15 @@ pub enum Fate {
     /// Text to send now.
     Now(Vec<u8>),
     /// Content to be told so many ns later.
-    Later(Vec<u8>, u64),
+    Later(Held, u64),
+}
+
+/// A message that is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    text: Vec<u8>,
+    /// Its public number is given when it is told; an answer has none, and is told as it was.
+    numbered: bool,
 }
 
 /// Message faults of one socket.
@@ -31,6 +39,38 @@ pub struct Mangler {
 /// Start of the `count`-th comma from the end.
 fn comma_from_end(text: &[u8], count: usize) -> Option<usize> {
     text.iter().enumerate().rev().filter(|(_, byte)| **byte == b',').nth(count - 1).map(|x| x.0)
+}
+/// Numbers behind the payload of an account's message, whose payload is an array.
+fn numbers_behind(text: &[u8]) -> usize {
+    let Some((_, inside)) = text.split_last() else { return 0 };
+    inside.iter().rev().take_while(|byte| **byte != b']').filter(|byte| **byte == b',').count()
+}
+/// Counts a fault that happens now.
+fn hit(coverage: &mut Coverage, ppm: u32, kind: Kind, rng: &mut Rng) -> bool {
+    let hit = ppm > 0 && rng.chance(u64::from(ppm), 1_000_000);
+    if hit {
+        coverage.hit(kind);
+    }
+    hit
+}
+/// What keeps a message of the account back.
+enum Wait {
+    Lost,
+    /// ns.
+    For(u64),
+}
+fn held_for(faults: &Faults, rng: &mut Rng, coverage: &mut Coverage) -> Option<Wait> {
+    if hit(coverage, faults.private_lost_ppm, Kind::PrivateLost, rng) {
+        return Some(Wait::Lost);
+    }
+    if hit(coverage, faults.private_late_ppm, Kind::PrivateLate, rng) {
+        let most = u64::from(faults.private_late_max_ms.max(1)) * 1_000_000;
+        return Some(Wait::For(rng.below(most)));
+    }
+    if hit(coverage, faults.private_swap_ppm, Kind::PrivateSwapped, rng) {
+        return Some(Wait::For(rng.below(300_000_000)));
+    }
+    None
 }
 /// Value of a member of a flat JSON object, as text.
 fn member<'a>(text: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
@@ -70,6 +110,11 @@ impl Mangler {
         }
         let is_beat = text.windows(4).take(24).any(|window| window == b"\"hb\"");
         let tail = if self.is_private && !is_beat { 3 } else { 2 };
+        // Answers to requests carry no public number.
+        if self.is_private && !is_beat && numbers_behind(text) < tail {
+            self.answer(text, faults, rng, coverage, out);
+            return;
+        }
         let Some(end) = comma_from_end(text, tail) else {
             out.push(Fate::Now(text.to_vec()));
             return;
@@ -107,9 +152,34 @@ impl Mangler {
         text
     }
     /// A message that was held back, told at last.
-    pub fn late(&mut self, content: &[u8], now_ms: i64) -> Vec<u8> {
+    pub fn late(&mut self, held: &Held, now_ms: i64) -> Vec<u8> {
+        if !held.numbered {
+            return held.text.clone();
+        }
         let behind = format!(",0,{now_ms}]");
-        self.tailed(content, behind.as_bytes())
+        self.tailed(&held.text, behind.as_bytes())
+    }
+    /// The answer to a request: lost, late or twice, but never a gap.
+    fn answer(
+        &mut self,
+        text: &[u8],
+        faults: &Faults,
+        rng: &mut Rng,
+        coverage: &mut Coverage,
+        out: &mut Vec<Fate>,
+    ) {
+        match held_for(faults, rng, coverage) {
+            Some(Wait::Lost) => {}
+            Some(Wait::For(wait)) => {
+                out.push(Fate::Later(Held { text: text.to_vec(), numbered: false }, wait));
+            }
+            None => {
+                out.push(Fate::Now(text.to_vec()));
+                if hit(coverage, faults.private_twice_ppm, Kind::PrivateTwice, rng) {
+                    out.push(Fate::Now(text.to_vec()));
+                }
+            }
+        }
     }
 
     #[allow(clippy::too_many_arguments)] // the message in its parts, and what decides on it
@@ -123,13 +193,7 @@ impl Mangler {
         coverage: &mut Coverage,
         out: &mut Vec<Fate>,
     ) {
-        let mut hit = |ppm: u32, kind: Kind, rng: &mut Rng| {
-            let hit = ppm > 0 && rng.chance(u64::from(ppm), 1_000_000);
-            if hit {
-                coverage.hit(kind);
-            }
-            hit
-        };
+        let mut hit = |ppm: u32, kind: Kind, rng: &mut Rng| hit(coverage, ppm, kind, rng);
         let comma = content.iter().position(|byte| *byte == b',').unwrap_or(0);
         let (chan, body) = (&content[1..comma.max(1)], &content[(comma + 1).min(content.len())..]);
         let mut changed: Option<Vec<u8>> = None;
@@ -185,38 +249,28 @@ impl Mangler {
         coverage: &mut Coverage,
         out: &mut Vec<Fate>,
     ) {
-        let mut hit = |ppm: u32, kind: Kind, rng: &mut Rng| {
-            let hit = ppm > 0 && rng.chance(u64::from(ppm), 1_000_000);
-            if hit {
-                coverage.hit(kind);
-            }
-            hit
-        };
         // The lists of a log-in are the session's foundation: they come whole or not at all.
         let is_list = [&b"[0,\"os\""[..], b"[0,\"ps\"", b"[0,\"ws\""]
             .iter()
             .any(|head| content.starts_with(head));
         if !is_beat && !is_list {
-            if hit(faults.private_lost_ppm, Kind::PrivateLost, rng) {
-                return;
-            }
-            if hit(faults.private_late_ppm, Kind::PrivateLate, rng) {
-                let most = u64::from(faults.private_late_max_ms.max(1)) * 1_000_000;
-                out.push(Fate::Later(content.to_vec(), rng.below(most)));
-                return;
-            }
-            if hit(faults.private_swap_ppm, Kind::PrivateSwapped, rng) {
-                out.push(Fate::Later(content.to_vec(), rng.below(300_000_000)));
-                return;
+            match held_for(faults, rng, coverage) {
+                Some(Wait::Lost) => return,
+                Some(Wait::For(wait)) => {
+                    out.push(Fate::Later(Held { text: content.to_vec(), numbered: true }, wait));
+                    return;
+                }
+                None => {}
             }
         }
-        if !is_beat && hit(faults.private_gap_ppm, Kind::PrivateGap, rng) {
+        if !is_beat && hit(coverage, faults.private_gap_ppm, Kind::PrivateGap, rng) {
             self.seq += 1;
             return;
         }
         let text = self.tailed(content, behind);
         out.push(Fate::Now(text));
-        if !is_beat && !is_list && hit(faults.private_twice_ppm, Kind::PrivateTwice, rng) {
+        let twice = faults.private_twice_ppm;
+        if !is_beat && !is_list && hit(coverage, twice, Kind::PrivateTwice, rng) {
             let again = self.tailed(content, behind);
             out.push(Fate::Now(again));
         }
@@ -234,7 +288,7 @@ mod tests {
         out.iter()
             .map(|fate| match fate {
                 Fate::Now(text) => String::from_utf8(text.clone()).unwrap(),
-                Fate::Later(text, _) => format!("later {}", String::from_utf8_lossy(text)),
+                Fate::Later(held, _) => format!("later {}", String::from_utf8_lossy(&held.text)),
             })
             .collect()
     }
@@ -266,6 +320,18 @@ mod tests {
         assert_eq!(next, ["[0,\"on\",[1],1,2,1000]"]);
         let late = Faults { private_late_ppm: 1_000_000, ..Faults::none() };
         assert_eq!(pass(&mut private, "[0,\"on\",[1],3,3,1000]", &late), ["later [0,\"on\",[1]"]);
-        assert_eq!(private.late(b"[0,\"on\",[1]", 5), b"[0,\"on\",[1],2,0,5]");
+        let held = Held { text: b"[0,\"on\",[1]".to_vec(), numbered: true };
+        assert_eq!(private.late(&held, 5), b"[0,\"on\",[1],2,0,5]");
+        // Answers have one number or none before the time, and keep what they have.
+        for answer in ["[0,\"n\",[5,[7,null],\"OK\"],4,1000]", "[0,\"n\",[5,\"no.\"],1000]"] {
+            assert_eq!(pass(&mut private, answer, &Faults::none()), [answer]);
+            assert_eq!(pass(&mut private, answer, &late), [format!("later {answer}")]);
+            let held = Held { text: answer.into(), numbered: false };
+            assert_eq!(private.late(&held, 5), answer.as_bytes());
+        }
+        assert_eq!(
+            pass(&mut private, "[0,\"on\",[1],2,2,9]", &Faults::none()),
+            ["[0,\"on\",[1],3,2,9]"]
+        );
     }
 }

@@ -8,7 +8,7 @@ use super::disk::Disk;
 use super::engine::{Engine, VirtualTsc, Watch};
 use super::faults::{Coverage, Faults, Kind};
 use super::log::Log;
-use super::mangle::Fate;
+use super::mangle::{Fate, Held};
 use super::net::{Segment, Slot, State, push_server_frame, take_client_frame};
 use super::plane::{Plane, RestAsk};
 use super::setup::{self, KEY, SOCKETS, SYMBOLS, TRADING};
@@ -97,7 +97,7 @@ pub(super) enum Ev {
     Late {
         slot: usize,
         epoch: u32,
-        content: Vec<u8>,
+        held: Held,
     },
     RestArrives(RestAsk),
     RestReply {
@@ -213,7 +213,7 @@ struct Pump<'a> {
     rng: &'a mut Rng,
     coverage: &'a mut Coverage,
     fates: Vec<Fate>,
-    late: Vec<(usize, Vec<u8>, u64)>,
+    late: Vec<(usize, Held, u64)>,
 }
 impl Outgoing for Pump<'_> {
     fn text(&mut self, conn: u64, payload: &[u8]) {
@@ -227,7 +227,7 @@ impl Outgoing for Pump<'_> {
         for fate in self.fates.drain(..) {
             match fate {
                 Fate::Now(text) => push_server_frame(&mut slot.building, &text),
-                Fate::Later(content, wait) => self.late.push((index, content, wait)),
+                Fate::Later(held, wait) => self.late.push((index, held, wait)),
             }
         }
     }
@@ -428,13 +428,13 @@ impl World {
                 self.exchange.disconnect(conn, self.true_wall());
                 self.pump();
             }
-            Ev::Late { slot, epoch, content } => {
+            Ev::Late { slot, epoch, held } => {
                 self.late_under_way -= 1;
                 self.lost_at = self.now_ns;
                 let now_ms = self.true_wall().as_ms();
                 let it = &mut self.slots[slot];
                 if it.epoch == epoch {
-                    let text = it.mangler.late(&content, now_ms);
+                    let text = it.mangler.late(&held, now_ms);
                     push_server_frame(&mut it.building, &text);
                     self.ship(slot);
                 }
@@ -473,10 +473,10 @@ impl World {
             (self.lossy, self.lost_at) = (true, self.now_ns);
         }
         let late = std::mem::take(&mut pump.late);
-        for (slot, content, wait) in late {
+        for (slot, held, wait) in late {
             self.late_under_way += 1;
             let epoch = self.slots[slot].epoch;
-            self.after(wait, Ev::Late { slot, epoch, content });
+            self.after(wait, Ev::Late { slot, epoch, held });
         }
         for slot in 0..SOCKETS {
             if !self.slots[slot].building.is_empty() || self.slots[slot].closing {

@@ -4,16 +4,9 @@
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
 use crate::run_support::{Attached, Dir, VenueProcess, count, genesis, output, report_of, signal};
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// By the clock, like the engine's: a higher one would lock the engine out of its own key.
-fn nonce() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    now.as_micros() as u64
-}
 
 /// The kill's record of a run, once it is there.
 fn kill_record(dir: &Path, within: Duration) -> serde_json::Value {
@@ -31,15 +24,15 @@ fn kill_record(dir: &Path, within: Duration) -> serde_json::Value {
 
 /// Asks the venue: no own order, no position.
 fn assert_flat(venue: &VenueProcess) {
-    assert!(venue.read("auth/r/orders", nonce()).is_empty());
-    let positions = venue.read("auth/r/positions", nonce());
+    assert!(venue.read("auth/r/orders").is_empty());
+    let positions = venue.read("auth/r/positions");
     let held: Vec<_> =
         positions.iter().filter(|row| row[2].as_f64().is_some_and(|qty| qty != 0.0)).collect();
     assert!(held.is_empty(), "{held:?}");
 }
 
 /// Takes at once, so that a position is there.
-const TAKER: [&str; 6] = [
+pub const TAKER: [&str; 6] = [
     "--set",
     "symbols=[\"tBTCUSD\",\"tETHUSD\"]",
     "--set",
@@ -104,61 +97,16 @@ fn a_dead_engine_is_killed_from_a_second_process_and_the_next_one_stays_halted()
     assert_eq!((code, &record["flat"]), (0, &true.into()), "{record}");
     assert_eq!(record["by"], "direct");
     assert_flat(&venue);
-    let sent_before = venue.read("auth/r/orders/hist", nonce()).len();
+    let sent_before = venue.read("auth/r/orders/hist").len();
     let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
     engine.wait_for("the halt", |_, line| line.contains(" halted |"));
-    assert_eq!(venue.read("auth/r/orders/hist", nonce()).len(), sent_before);
+    assert_eq!(venue.read("auth/r/orders/hist").len(), sent_before);
     engine.kill();
     // Without the file, too: the risk state remembers.
     std::fs::remove_file(dir.path().join("kill-embedded")).unwrap();
     let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
     engine.wait_for("the halt", |_, line| line.contains(" halted |"));
     engine.stop();
-}
-
-/// Goal: `kill -9` at any moment doubles no order, loses no position and loosens nothing. Method:
-/// the engine is killed again and again; the venue is asked what it saw. `scripts/kill-loop` does
-/// the same 200 times.
-#[test]
-fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
-    let rounds: u64 =
-        std::env::var("GENESIS_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
-    let dir = Dir::new("sigkill");
-    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
-    let seed = u64::from(std::process::id());
-    let mut rng = genesis::base::rng::Rng::new(seed);
-    let mut before: BTreeMap<String, f64> = BTreeMap::new();
-    for round in 0..rounds {
-        let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
-        engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
-        // What the day has cost and counted only grows.
-        let (code, out, err) = output(&["guards", "--json", "--dir", dir.text()]);
-        assert_eq!(code, 0, "{err}");
-        let guards: serde_json::Value = serde_json::from_str(&out).unwrap();
-        for row in guards["guards"].as_array().unwrap() {
-            let name = row["guard"].as_str().unwrap().to_owned();
-            if name == "daily_trade_limit_reached" {
-                let used: f64 = row["used"].as_str().unwrap().parse().unwrap();
-                let known = before.insert(name.clone(), used).unwrap_or(0.0);
-                assert!(used >= known, "seed {seed}, round {round}: {name} {known} -> {used}");
-            }
-        }
-        std::thread::sleep(Duration::from_millis(rng.below(1_500)));
-        engine.kill();
-    }
-    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
-    engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
-    let report = engine.stop();
-    for (symbol, position) in report["positions"].as_object().unwrap() {
-        assert_eq!(position["matches_venue"], true, "seed {seed}, {symbol}: {position}");
-    }
-    assert_eq!(count(&report, "/orders/unknown"), 0, "seed {seed}");
-    assert!(venue.read("auth/r/orders", nonce()).is_empty(), "seed {seed}");
-    let ended = venue.read("auth/r/orders/hist", nonce());
-    let cids: BTreeSet<u64> = ended.iter().map(|row| row[2].as_u64().unwrap()).collect();
-    assert_eq!(cids.len(), ended.len(), "seed {seed}: a client id came twice");
-    assert!(before["daily_trade_limit_reached"] > 0.0, "the probe has traded");
-    eprintln!("{rounds} kills, {} orders, seed {seed}", ended.len());
 }
 
 /// What one limit refuses, through the whole program: config, wiring, stage, report.
@@ -207,6 +155,98 @@ fn every_guard_that_remembers_refuses_through_the_running_program() {
     for (reason, _) in cases {
         assert!(plain["refusals"][reason].is_null(), "{reason} without its limit: {plain}");
     }
+}
+
+#[test]
+fn every_limit_of_an_order_refuses_through_the_running_program() {
+    let dir = Dir::new("faulty");
+    let faults = dir.path().join("faults.toml");
+    std::fs::write(&faults, "[[fault]]\nkind = \"cancel_only\"\nfrom_s = 20\n").unwrap();
+    let faults = format!("exchange.faults={faults:?}");
+    let small = "risk.order_notional_max=1";
+    let no_notional = "risk.guards.order_notional=\"off\"";
+    let no_position = "risk.guards.position=\"off\"";
+    let cases: [(&str, &[&str]); 8] = [
+        ("order_notional", &[small]),
+        ("max_position", &[small, no_notional, "risk.position_notional_max=1"]),
+        (
+            "total_exposure",
+            &[
+                small,
+                no_notional,
+                no_position,
+                "risk.position_notional_max=1",
+                "risk.exposure_max=1",
+            ],
+        ),
+        ("open_orders", &["risk.orders_open_max=1"]),
+        ("order_rate", &["risk.order_rate_max=1"]),
+        ("repeat", &["risk.account.repeat_max=1", "risk.account.repeat_window_ms=3600000"]),
+        ("reject_streak", &[&faults, "risk.account.reject_streak_max=1"]),
+        (
+            "above_maximum_size",
+            &["strategy=[{kind=\"probe\",symbols=[\"tBTCUSD\"],qty=\"100000\",style=\"take\",\
+             every_changes=7}]"],
+        ),
+    ];
+    let plain = refusals_with(&[]);
+    for (reason, set) in cases {
+        assert!(plain["refusals"][reason].is_null(), "{reason} without its limit: {plain}");
+        let report = refusals_with(set);
+        let refused = report["refusals"][reason].as_u64().unwrap_or(0);
+        assert!(refused > 0, "{reason}: {}", report["refusals"]);
+    }
+}
+
+/// Somebody else's order and trade on the account: seen, told, and entries wait.
+#[test]
+fn somebody_else_on_the_account_is_told_and_entries_wait() {
+    let dir = Dir::new("foreign");
+    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    engine.wait_for("trading", |sent, line| sent >= 2 && line.contains(" running |"));
+    let order = serde_json::json!({"type": "MARKET", "symbol": "tBTCUSD", "amount": "0.3"});
+    let login = ("embedded-key", "embedded-secret");
+    venue.call_as(login, "auth/w/order/submit", &order).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut open = ["foreign_activity", "position_mismatch"].to_vec();
+    while !open.is_empty() {
+        assert!(Instant::now() < deadline, "{open:?} never objected");
+        let (_, out, _) = output(&["guards", "--json", "--dir", dir.text()]);
+        let guards: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let rows = guards["guards"].as_array().unwrap();
+        open.retain(|name| {
+            !rows.iter().any(|row| row["guard"] == **name && row["objects"] == true)
+        });
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let report = engine.stop();
+    let refused = |name: &str| report["refusals"][name].as_u64().unwrap_or(0);
+    assert!(refused("foreign_activity") + refused("position_mismatch") > 0, "{report}");
+    // What is not ours is not touched.
+    let position = venue.read("auth/r/positions");
+    let btc = position.iter().find(|row| row[0] == "tBTCUSD").unwrap();
+    assert!(btc[2].as_f64().unwrap() >= 0.25, "{btc}");
+}
+
+/// What only the engine knows is not sold without it, and is written down.
+#[test]
+fn a_direct_kill_of_a_spot_wallet_says_what_it_leaves() {
+    let dir = Dir::new("spot");
+    let venue = VenueProcess::start("127.0.0.1:0", &dir.path().join("venue.state"));
+    let mut set = TAKER.to_vec();
+    set.extend(["--set", "trading.wallet=\"exchange\""]);
+    let mut engine = Attached::start(&venue.address(), dir.path(), &set);
+    engine.wait_for("trading", |sent, line| sent >= 3 && line.contains(" running |"));
+    engine.kill();
+    let args = ["kill", "--direct", "--reason", "engine is dead", "--dir", dir.text()];
+    let (code, out, err) = output(&args);
+    let record: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    assert_eq!((code, &record["flat"]), (4, &false.into()), "{record}");
+    let left = record["leftovers"].as_array().unwrap();
+    assert!(left.iter().any(|row| row["kind"] == "balance" && row["symbol"] == "tBTCUSD"));
+    assert!(left.iter().all(|row| row["kind"] != "order"), "{record}");
+    assert!(venue.read("auth/r/orders").is_empty());
 }
 
 #[test]

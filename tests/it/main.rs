@@ -1,5 +1,9 @@
 //! One integration binary; modules by phenomenon.
 
+#[cfg(feature = "net")]
+mod alerts_in_time;
+#[cfg(feature = "net")]
+mod bitfinex;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
@@ -7,8 +11,16 @@ mod exchange_round_trip;
 mod exchange_support;
 #[cfg(feature = "net")]
 mod fault_table;
+#[cfg(feature = "http2")]
+mod http2_front;
 #[cfg(feature = "net")]
 mod kill_and_restart;
+#[cfg(feature = "net")]
+mod kill_loop;
+#[cfg(feature = "net")]
+mod kill_matrix;
+#[cfg(feature = "net")]
+mod loss_limit;
 mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;
@@ -21,6 +33,8 @@ mod run_embedded;
 #[cfg(feature = "net")]
 mod run_operated;
 #[cfg(feature = "net")]
+mod run_rest;
+#[cfg(feature = "net")]
 mod run_support;
 #[cfg(feature = "net")]
 mod symbols_and_keys;
@@ -31,3 +45,5 @@ mod venue_command;
 mod venue_crowd;
 #[cfg(feature = "net")]
 mod venue_process;
+#[cfg(feature = "net")]
+mod watchdog_in_time;

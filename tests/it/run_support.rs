@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
 use genesis::io::rest::{Method, RestConfig, RestRequest, RestTransport};
+use genesis::io::tls::Trust;
 use genesis::venue::sign::ApiKey;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -39,8 +40,11 @@ impl Drop for Dir {
     }
 }
 
+/// The program under test: cargo's, or the one that `$GENESIS_BIN` names, for a build that must not
+/// change under a long run.
 pub fn genesis(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_genesis"));
+    let chosen = std::env::var_os("GENESIS_BIN");
+    let mut command = Command::new(chosen.unwrap_or(env!("CARGO_BIN_EXE_genesis").into()));
     command.args(args).stdin(Stdio::null());
     command
 }
@@ -80,7 +84,11 @@ pub struct VenueProcess {
 impl VenueProcess {
     /// On a port of its choice, or on the one it had.
     pub fn start(listen: &str, state: &Path) -> VenueProcess {
-        let args = [
+        VenueProcess::start_with(listen, state, &[])
+    }
+    /// The same with more options.
+    pub fn start_with(listen: &str, state: &Path, more: &[&str]) -> VenueProcess {
+        let mut args = vec![
             "venue",
             "--listen",
             listen,
@@ -91,6 +99,7 @@ impl VenueProcess {
             "--symbols",
             "tBTCUSD,tETHUSD,tADAUSD,tDOTUSD",
         ];
+        args.extend_from_slice(more);
         let mut child =
             genesis(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -106,32 +115,66 @@ impl VenueProcess {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
-    /// A private read of the account, as rows.
-    pub fn read(&self, path: &str, nonce: u64) -> Vec<serde_json::Value> {
-        let account = &self.hello["accounts"][0];
-        let (id, secret) = (account["key"].as_str().unwrap(), account["secret"].as_str().unwrap());
+    /// A private call as somebody, by key and secret.
+    pub fn call_as(
+        &self,
+        (id, secret): (&str, &str),
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<serde_json::Value, String> {
         let key = ApiKey::new(id, secret.as_bytes()).unwrap();
-        let config = RestConfig { loopback_only: true, ..RestConfig::default() };
-        let mut rest = RestTransport::new(&config).unwrap();
-        let body = b"{\"limit\":2500}";
-        let signature = key.sign_rest(path, nonce, body);
-        let (url, nonce) = (format!("http://{}/v2/{path}", self.address()), nonce.to_string());
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let nonce = now.as_micros() as u64;
+        let body = body.to_string();
+        let signature = key.sign_rest(path, nonce, body.as_bytes());
+        let nonce = nonce.to_string();
         let headers = [
             ("content-type", "application/json"),
             ("bfx-nonce", nonce.as_str()),
             ("bfx-apikey", key.id()),
             ("bfx-signature", signature.as_str()),
         ];
-        let request = RestRequest {
-            method: Method::Post,
-            url: &url,
-            headers: &headers,
-            body,
-            total_max: None,
+        let url = format!("{}/v2/{path}", self.hello["rest"].as_str().unwrap());
+        self.ask(Method::Post, &url, &headers, body.as_bytes())
+    }
+    /// Last price of a pair, by the public ticker.
+    pub fn last_px(&self, symbol: &str) -> f64 {
+        let url = format!("{}/v2/ticker/{symbol}", self.hello["rest"].as_str().unwrap());
+        self.ask(Method::Get, &url, &[], &[]).unwrap()[6].as_f64().unwrap()
+    }
+    fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<serde_json::Value, String> {
+        let trust = match self.hello["ca"].as_str() {
+            Some(ca) => Trust::CaFile(ca.into()),
+            None => Trust::WebRoots,
         };
-        let reply = rest.call(&request).unwrap();
-        assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.body));
-        serde_json::from_slice(&reply.body).unwrap()
+        let config = RestConfig { loopback_only: true, trust, ..RestConfig::default() };
+        let mut rest = RestTransport::new(&config).unwrap();
+        let request = RestRequest { method, url, headers, body, total_max: None };
+        let reply = rest.call(&request).map_err(|error| error.to_string())?;
+        let text = || format!("HTTP {}: {}", reply.status, String::from_utf8_lossy(&reply.body));
+        serde_json::from_slice(&reply.body).ok().filter(|_| reply.status == 200).ok_or_else(text)
+    }
+    /// `ws://…/ws/2` or `wss://…`, the REST address, the CA's file.
+    pub fn places(&self) -> (String, String, Option<String>) {
+        let text = |name: &str| self.hello[name].as_str().map(str::to_owned);
+        (text("ws").unwrap(), text("rest").unwrap(), text("ca"))
+    }
+    /// A private read of the account, as rows.
+    pub fn read(&self, path: &str) -> Vec<serde_json::Value> {
+        self.try_read(path).unwrap_or_else(|words| panic!("{words}"))
+    }
+    /// The same, where the venue may refuse.
+    pub fn try_read(&self, path: &str) -> Result<Vec<serde_json::Value>, String> {
+        let account = &self.hello["accounts"][0];
+        let login = (account["key"].as_str().unwrap(), account["secret"].as_str().unwrap());
+        let reply = self.call_as(login, path, &serde_json::json!({"limit": 2500}))?;
+        reply.as_array().cloned().ok_or_else(|| reply.to_string())
     }
 }
 impl Drop for VenueProcess {
@@ -177,6 +220,10 @@ impl Attached {
                 return;
             }
         }
+    }
+    /// True while the process lives.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
     /// SIGKILL.
     pub fn kill(&mut self) {

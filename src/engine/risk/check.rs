@@ -47,6 +47,8 @@ impl RiskStage {
         let entry = draft.class == Class::Entry;
         let (row, goal) = (self.marks[index], self.goals[index]);
         let sums = self.ledger.symbol(symbol);
+        // Not in the venue's table any more.
+        guards.ask(Guard::Instrument, entry && self.delisted[index])?;
         guards.ask(Guard::NotReady, !ready)?;
         if !rank.allows(draft.class) {
             return self.refuse_by_rank();
@@ -115,7 +117,8 @@ impl RiskStage {
         let limits = self.limits[symbol.index()];
         let sums = self.ledger.symbol(symbol);
         let window = SpanNs::from_ms(i64::from(self.config.repeat_window_ms));
-        let repeats = self.repeats.count(draft.key(), now, window);
+        let repeat_max = usize::from(self.config.repeat_max);
+        let repeats = self.repeats.count(draft.key(), now, window, repeat_max);
         let (mut long, mut short) = self.worst(symbol);
         let before = long.max(short);
         let side_after = match draft.side {
@@ -143,7 +146,7 @@ impl RiskStage {
         let of_symbol = u64::from(sums.alive + new_orders)
             + u64::from(self.account.symbol_trades_day(symbol.index()));
         let guards = &mut self.guards;
-        if repeats >= usize::from(self.config.repeat_max) {
+        if repeats >= repeat_max {
             self.account.on_repeat(symbol.index());
             guards.ask(Guard::Repeat, true)?;
         }

@@ -15,6 +15,8 @@ mod config;
 mod decide;
 #[cfg(test)]
 mod drill;
+#[cfg(test)]
+mod edge_tests;
 mod guards;
 mod levels;
 mod memory;

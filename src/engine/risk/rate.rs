@@ -40,33 +40,83 @@ impl RateWindow {
     }
 }
 
-/// The last orders, to notice one that repeats itself.
+/// One remembered order.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    key: u64,
+    at: MonoNs,
+    /// Number of the order before it that had the same key; `NEVER` = none.
+    before: u64,
+}
+
+/// The last orders, to notice one that repeats itself. Those of one key are a chain, newest first,
+/// so that an order costs a look at the tags and as many steps as it was repeated.
 #[derive(Clone, Debug)]
 pub(super) struct Repeats {
-    /// The lower half of each key below, apart: eight of them are compared at once, and an order
-    /// that is no repeat, the usual one, is known by them alone.
+    /// Lower half of the key of each order that is the newest of its key; `NO_TAG` for the others.
     tags: [u32; Repeats::REMEMBERED],
-    last: [(u64, MonoNs); Repeats::REMEMBERED],
-    next: usize,
+    last: [Sent; Repeats::REMEMBERED],
+    /// Orders so far; order n lies in place n % `REMEMBERED`.
+    count: u64,
 }
 impl Repeats {
     const REMEMBERED: usize = 64;
+    /// Tags compared at once.
+    const BLOCK: usize = 8;
+    /// No key's lower half: those are odd.
+    const NO_TAG: u32 = 0;
+    const NEVER: u64 = u64::MAX;
     pub(super) fn new() -> Self {
-        Self { tags: [0; Self::REMEMBERED], last: [(0, MonoNs(0)); Self::REMEMBERED], next: 0 }
+        let never = Sent { key: 0, at: MonoNs(0), before: Self::NEVER };
+        Self { tags: [Self::NO_TAG; Self::REMEMBERED], last: [never; Self::REMEMBERED], count: 0 }
     }
-    /// How often this order was sent within `window`, as far as remembered.
+    /// Place of the newest order with this key.
     #[inline]
-    pub(super) fn count(&self, key: u64, now: MonoNs, window: SpanNs) -> usize {
+    fn find(&self, key: u64) -> Option<usize> {
         let tag = key as u32;
-        if !self.tags.iter().fold(false, |found, known| found | (*known == tag)) {
-            return 0;
+        for (block, tags) in self.tags.chunks_exact(Self::BLOCK).enumerate() {
+            if tags.iter().fold(false, |found, known| found | (*known == tag)) {
+                let from = block * Self::BLOCK;
+                let places = from..from + Self::BLOCK;
+                let mut same =
+                    places.filter(|at| self.tags[*at] == tag && self.last[*at].key == key);
+                if let Some(place) = same.next() {
+                    return Some(place);
+                }
+            }
         }
-        self.last.iter().filter(|(k, at)| *k == key && now - *at < window).count()
+        None
     }
+    /// The order of this number, unless it is forgotten.
+    #[inline]
+    fn numbered(&self, number: u64) -> Option<&Sent> {
+        let remembered = number < self.count && self.count - number <= Self::REMEMBERED as u64;
+        remembered.then(|| &self.last[number as usize % Self::REMEMBERED])
+    }
+    /// How often this order was sent within `window`, as far as remembered; counted up to `most`.
+    #[inline]
+    pub(super) fn count(&self, key: u64, now: MonoNs, window: SpanNs, most: usize) -> usize {
+        let mut sent = self.find(key).map(|place| &self.last[place]);
+        let mut times = 0;
+        while times < most
+            && let Some(order) = sent.filter(|order| now - order.at < window)
+        {
+            times += 1;
+            sent = self.numbered(order.before);
+        }
+        times
+    }
+    /// `key` is odd.
     pub(super) fn note(&mut self, key: u64, now: MonoNs) {
-        self.tags[self.next] = key as u32;
-        self.last[self.next] = (key, now);
-        self.next = (self.next + 1) % Self::REMEMBERED;
+        let before = self.find(key).map_or(Self::NEVER, |place| {
+            self.tags[place] = Self::NO_TAG;
+            let turns = (self.count - 1 - place as u64) / Self::REMEMBERED as u64;
+            place as u64 + turns * Self::REMEMBERED as u64
+        });
+        let place = self.count as usize % Self::REMEMBERED;
+        self.tags[place] = key as u32;
+        self.last[place] = Sent { key, at: now, before };
+        self.count += 1;
     }
 }
 
@@ -92,5 +142,29 @@ mod tests {
         }
         assert!(sent.len() > 5_000, "and it is not stricter than it says");
         assert!(!RateWindow::new(0, SpanNs(1)).allows(now));
+    }
+
+    /// Against the plain way: look at the last 64 orders one by one.
+    #[test]
+    fn repeats_are_counted_as_a_look_at_each_of_the_last_orders_would() {
+        let mut rng = Rng::new(5);
+        let (mut repeats, mut all) = (Repeats::new(), Vec::new());
+        let (mut now, mut most) = (MonoNs(0), 0);
+        for _ in 0..50_000 {
+            now = now + SpanNs(rng.below(4) as i64);
+            // Some keys differ above their tag only.
+            let key = (rng.below(3) << 40) | (rng.below(12) << 1) | 1;
+            let window = SpanNs(rng.below(200) as i64);
+            let recent = all.iter().rev().take(Repeats::REMEMBERED);
+            let plain = recent.filter(|(known, at)| *known == key && now - *at < window).count();
+            assert_eq!(repeats.count(key, now, window, usize::MAX), plain);
+            assert_eq!(repeats.count(key, now, window, 3), plain.min(3));
+            most = most.max(plain);
+            if rng.below(3) > 0 {
+                repeats.note(key, now);
+                all.push((key, now));
+            }
+        }
+        assert!(most > 5, "{most}");
     }
 }

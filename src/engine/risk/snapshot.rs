@@ -18,6 +18,8 @@ pub struct RiskSnapshot {
     pub ready: bool,
     pub quiesced: bool,
     pub wants_reconcile: bool,
+    /// Orders by REST do not get through: cancel-only until they do.
+    pub order_entry_down: bool,
     pub counters: RiskCounters,
     pub orders: LedgerCounters,
     pub orders_alive: usize,
@@ -55,6 +57,8 @@ pub struct SymbolRisk {
     /// A flatten gave up with this position left.
     pub flatten_stuck: bool,
     pub matches_venue: bool,
+    /// No longer tradable: nothing new is opened in it.
+    pub delisted: bool,
     /// What the venue says is held, where it says it.
     pub venue_position: Option<Qty>,
 }
@@ -68,6 +72,7 @@ impl RiskStage {
             ready: self.is_ready(),
             quiesced: self.is_quiesced(),
             wants_reconcile: self.wants_reconcile(),
+            order_entry_down: self.is_order_entry_down(),
             counters: self.counters,
             orders: *self.ledger.counters(),
             orders_alive: self.ledger.alive(),
@@ -115,6 +120,7 @@ impl RiskStage {
             flattening: goal.active,
             flatten_stuck: goal.stuck,
             matches_venue: self.positions.matches_venue(symbol, self.now, grace),
+            delisted: self.delisted.get(symbol.index()).copied().unwrap_or(false),
             venue_position: position.venue_qty,
         }
     }

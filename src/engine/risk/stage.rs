@@ -14,7 +14,8 @@ use crate::engine::positions::Positions;
 use crate::engine::stage::{Outbox, Stage};
 use crate::model::{
     Body, ChannelKind, Command, Event, Instrument, Intent, LinkEvent, LinkState, Mark,
-    OperatorCommand, OperatorVerb, Rank, Signal, SnapshotOf, Stamp, SyncState, Trace, WalletUpdate,
+    OperatorCommand, OperatorVerb, Rank, Signal, SnapshotOf, Stamp, SyncState, Trace, VenueFact,
+    WalletUpdate,
 };
 
 /// What the stage did with intents and operator commands.
@@ -106,6 +107,10 @@ pub struct RiskStage {
     /// A position that differs is a reason for the next reconcile from then on.
     differs_next: MonoNs,
     maintenance: bool,
+    /// Orders and cancels by REST do not get through.
+    order_entry_down: bool,
+    /// No longer tradable at the venue, by symbol.
+    pub(super) delisted: Box<[bool]>,
     pub(super) paused: bool,
     pub(super) killed: bool,
     pub(super) halted: bool,
@@ -166,6 +171,8 @@ impl RiskStage {
             reconciled: false,
             differs_next: MonoNs(0),
             maintenance: false,
+            order_entry_down: false,
+            delisted: vec![false; symbols].into_boxed_slice(),
             paused: false,
             killed: false,
             halted: false,
@@ -195,7 +202,8 @@ impl RiskStage {
             Rank::Halted
         } else if self.killed {
             Rank::ReduceOnly
-        } else if self.stopping {
+        } else if self.stopping || self.order_entry_down {
+            // A flatten under way is still let through.
             if self.goals_active > 0 { Rank::ReduceOnly } else { Rank::CancelOnly }
         } else if self.paused || self.maintenance || self.account.is_tripped() {
             Rank::EntriesBlocked
@@ -215,6 +223,10 @@ impl RiskStage {
         let differs =
             || self.now >= self.differs_next && self.positions.any_differs(self.now, grace);
         self.link_up && (!self.reconciled || self.ledger.wants_reconcile() || differs())
+    }
+    /// Orders by REST do not get through: nothing new is opened meanwhile.
+    pub fn is_order_entry_down(&self) -> bool {
+        self.order_entry_down
     }
     /// After a stop or kill: no own order is alive or in doubt, and no flatten is still at work.
     pub fn is_quiesced(&self) -> bool {
@@ -286,6 +298,7 @@ impl RiskStage {
                 }
             }
             Body::Operator(command) => self.on_operator(command),
+            Body::Venue(fact) => self.on_venue(fact),
             Body::Quiet(_)
             | Body::Book(_)
             | Body::Trades(_)
@@ -315,6 +328,29 @@ impl RiskStage {
             LinkState::MaintenanceStarted => self.maintenance = true,
             LinkState::MaintenanceEnded => self.maintenance = false,
             _ => {}
+        }
+    }
+    fn on_venue(&mut self, fact: &VenueFact) {
+        match *fact {
+            VenueFact::OrderEntryDown => self.order_entry_down = true,
+            VenueFact::OrderEntryUp => self.order_entry_down = false,
+            VenueFact::Delisted(symbol) => self.list(symbol, false),
+            VenueFact::Listed(symbol) => self.list(symbol, true),
+            VenueFact::Sizes { symbol, qty_min, qty_max } => {
+                if let Some(row) = self.instruments.get_mut(symbol.index()) {
+                    (row.qty_min, row.qty_max) = (qty_min, qty_max);
+                }
+            }
+        }
+    }
+    /// A pair that is not tradable any more: entries that rest are taken out of its book.
+    fn list(&mut self, symbol: SymbolId, listed: bool) {
+        if let Some(row) = self.delisted.get_mut(symbol.index()) {
+            *row = !listed;
+        }
+        if !listed {
+            let entry = |class| class == crate::model::Class::Entry;
+            self.cancel_where(|order| order.symbol == symbol && entry(order.class));
         }
     }
     fn on_operator(&mut self, command: &OperatorCommand) {

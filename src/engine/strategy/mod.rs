@@ -19,7 +19,7 @@ mod template;
 mod view;
 
 pub use classic::{Classic, ClassicConfig, Preset, Weights, score};
-pub use custom::{custom, custom_names};
+pub use custom::{HANGS, custom, custom_names};
 pub use intents::{INTENTS_MAX, INTENTS_PER_CALL_MAX, Intents, StrategyCounters};
 pub use maker::{Maker, MakerConfig};
 pub use probe::{Probe, ProbeConfig, ProbeStyle};

@@ -22,6 +22,8 @@ pub(in crate::engine) struct SymbolState {
     pub stale: bool,
     /// An operator paused this symbol.
     pub paused: bool,
+    /// No longer tradable at the venue.
+    pub delisted: bool,
     /// A book was seen.
     pub seen: bool,
     /// A look at the book's age is due some time: see `SignalStage`.
@@ -52,6 +54,7 @@ impl SymbolState {
             sync: SyncState::Synced,
             stale: false,
             paused: false,
+            delisted: false,
             seen: false,
             age_armed: false,
         }
@@ -149,7 +152,7 @@ impl<'a> MarketView<'a> {
         if let Some(reason) = self.closed {
             return Err(reason);
         }
-        if self.state.paused {
+        if self.state.paused || self.state.delisted {
             return Err(Refused::TradingPaused);
         }
         if !self.state.is_synced() {

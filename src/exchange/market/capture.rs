@@ -193,7 +193,7 @@ fn second_number(row: &[u8]) -> Option<i64> {
 }
 
 /// What a `subscribed` event says, for trading symbols and channels that can be played.
-fn read_channel(event: &Json<'_>) -> Option<RecordedChannel> {
+pub(super) fn read_channel(event: &Json<'_>) -> Option<RecordedChannel> {
     let text = |key: &str| event.get(key).and_then(Json::text);
     let symbol_of = |name: &str| Instrument::split_name(name).map(|_| name.to_owned());
     let (symbol, key) = match text("channel")? {

@@ -1,6 +1,7 @@
-//! Where a market's life comes from: a seeded generator, or a recording.
+//! Where a market's life comes from: a seeded generator, a recording, or another venue's stream.
 
 pub mod capture;
+pub mod live;
 pub mod synthetic;
 
 use super::hub::FeedKey;
@@ -31,6 +32,10 @@ pub trait MarketSource: Send {
     fn symbols(&self) -> Vec<String>;
     /// True where books and trades are played back and our orders are ghosts.
     fn is_recording(&self) -> bool {
+        false
+    }
+    /// True where steps happen when they come: at the time of whoever asks for them.
+    fn is_live(&self) -> bool {
         false
     }
     /// Channels of a recording.

@@ -14,8 +14,9 @@ pub use saved::SavedError;
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
 use crate::base::units::Qty;
+use crate::base::words::edits;
 use crate::model::{Currency, Instrument, SymbolName};
-use names::{distance, parts_of};
+use names::parts_of;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -243,7 +244,7 @@ impl Registry {
         let mut found: Vec<(usize, SymbolName)> = Vec::new();
         for pair in self.pairs.iter().filter(|pair| pair.is_test == is_test) {
             let names = [plain(&pair.name.as_str()[1..]), plain(pair.canonical.as_str())];
-            let best = names.iter().map(|name| distance(&wanted, name)).min();
+            let best = names.iter().map(|name| edits(&wanted, name)).min();
             if let Some(best) = best.filter(|best| *best <= close) {
                 found.push((best, pair.name));
             }

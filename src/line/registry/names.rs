@@ -3,9 +3,6 @@
 use crate::base::bounded::Text;
 use crate::model::Currency;
 
-/// Longest name that is compared, characters.
-const LEN_MAX: usize = 40;
-
 /// Base and quote around `/`, `-`, `_` or `:`, else three and three letters. `BTC-PERP/USDT` has
 /// its separator where the slash is.
 pub(super) fn parts_of(text: &str) -> Option<(&str, &str)> {
@@ -34,29 +31,6 @@ pub(super) fn canonical(
         _ => format!("{}/{}", known(base), known(quote)),
     };
     Text::new(&name)
-}
-
-/// Edits between two words, a swap of neighbours counting as one (optimal string alignment). Words
-/// longer than any name are far from everything.
-pub(super) fn distance(left: &str, right: &str) -> usize {
-    let (a, b) = (left.as_bytes(), right.as_bytes());
-    if a.len() > LEN_MAX || b.len() > LEN_MAX {
-        return usize::MAX;
-    }
-    let mut older = [0usize; LEN_MAX + 1];
-    let mut before: [usize; LEN_MAX + 1] = std::array::from_fn(|index| index);
-    for i in 1..=a.len() {
-        let mut row = [i; LEN_MAX + 1];
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            row[j] = (before[j] + 1).min(row[j - 1] + 1).min(before[j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(older[j - 2] + 1);
-            }
-        }
-        older = std::mem::replace(&mut before, row);
-    }
-    before[b.len()]
 }
 
 #[cfg(test)]
@@ -98,19 +72,5 @@ mod tests {
         ] {
             assert_eq!(canonical(base, quote, symbols).unwrap().as_str(), expected);
         }
-    }
-
-    #[test]
-    fn distances_count_edits() {
-        for (a, b, edits) in [
-            ("BTCUSD", "BTCUSD", 0),
-            ("BTCUSD", "BCTUSD", 1),
-            ("BTCUSD", "BTUSD", 1),
-            ("", "AB", 2),
-        ] {
-            assert_eq!(distance(a, b), edits, "{a} {b}");
-            assert_eq!(distance(b, a), edits, "{b} {a}");
-        }
-        assert_eq!(distance(&"A".repeat(41), "A"), usize::MAX);
     }
 }

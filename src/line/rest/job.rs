@@ -192,9 +192,10 @@ impl Reason {
             Reason::Operator => "operator",
         }
     }
-    /// Prices, books and trades come by websocket; these may read them by REST all the same.
+    /// Prices, books and trades come by websocket; these may read them by REST all the same. A kill
+    /// must price its closes with the engine dead.
     pub const fn may_read_market(self) -> bool {
-        matches!(self, Reason::WarmUp | Reason::Operator)
+        matches!(self, Reason::WarmUp | Reason::Kill | Reason::Operator)
     }
 }
 
@@ -218,6 +219,8 @@ impl<T> Request<T> {
     }
     pub const fn upstream(&self) -> Upstream {
         match (self.role, self.priority) {
+            // It is kept for orders: where it fails, they would.
+            (None, _) if matches!(self.reason, Reason::KeepWarm) => Upstream::Orders,
             (None, _) => Upstream::Public,
             (Some(_), Priority::Cancel | Priority::Entry) => Upstream::Orders,
             (Some(_), _) => Upstream::Account,
@@ -238,8 +241,11 @@ pub const fn rules_of(call: &RestCall, reason: Reason) -> (Priority, Option<KeyR
             let priority = if is_kill { Priority::Cancel } else { Priority::Entry };
             (priority, Some(key), Repeat::Never)
         }
+        _ if matches!(reason, Reason::Kill) => {
+            let key = if call.is_private() { Some(key) } else { None };
+            (Priority::Cancel, key, Repeat::Freely)
+        }
         _ if !call.is_private() => (Priority::Metadata, None, Repeat::Freely),
-        _ if matches!(reason, Reason::Kill) => (Priority::Cancel, Some(key), Repeat::Freely),
         RestCall::Orders | RestCall::OrdersHist { .. } | RestCall::TradesHist { .. } => {
             let is_look_up =
                 matches!(reason, Reason::UnknownOrder | Reason::Reconcile | Reason::Start);

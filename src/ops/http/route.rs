@@ -185,12 +185,14 @@ pub(super) fn answer(
             let body = hub.status_json().as_bytes().to_vec();
             Answer::Reply(Reply { status: 200, kind: JSON, body, is_page: false })
         }
+        (Method::Get, "/api/v1/rest") => json(&status().rest),
         (Method::Get, "/api/v1/orders") => json(&status().orders),
         (Method::Get, "/api/v1/fills") => json(&status().fills),
         (Method::Get, "/api/v1/positions") => json(&status().symbols),
         (Method::Get, "/api/v1/guards") => json(&status().guards),
         (Method::Get, "/api/v1/alerts") => json(&status().alerts),
         (Method::Get, "/api/v1/incidents") => json(&status().incidents),
+        (Method::Get, "/api/v1/latency") => json(&hub.orders()),
         (Method::Get, "/api/v1/history") => json(&hub.history()),
         (Method::Get, "/api/v1/events") => Answer::Follow,
         (Method::Post, "/api/v1/command") => command(scope, content_type, body),

@@ -5,7 +5,7 @@
 //! Percentiles are exported as summaries: of the last minute by `quantile`, `_count` of the run.
 
 use super::Percentiles;
-use crate::ops::status::{Spread, Status};
+use crate::ops::status::{EndpointStatus, Spread, Status};
 use std::fmt::Write as _;
 
 /// Content type of the text format.
@@ -207,6 +207,7 @@ fn counters(w: &mut Writer, status: &Status) {
         ("fills_foreign_total", "Trades of orders that are not ours.", c.fills_foreign),
         ("overfills_total", "Orders that filled more than they could.", c.overfills),
         ("journal_failures_total", "Writes of the journal the disk refused.", c.journal_failures),
+        ("log_lines_lost_total", "Log lines the disk refused.", c.log_lines_lost),
     ] {
         w.counter(name, help, value);
     }
@@ -314,12 +315,53 @@ fn rest(w: &mut Writer, status: &Status) {
     let failures = rows().map(|row| (row.name.as_str(), row.failures as f64));
     let help = "REST calls without a good answer.";
     w.family("rest_failures_total", "counter", help, "endpoint", failures);
-    let name = "rest_call_seconds";
-    w.head(name, "summary", "REST calls from first to last byte, of the whole run.");
-    for row in rows() {
-        let spread = Spread { total: row.latency_ms, window: row.latency_ms };
-        w.summary(name, &[("endpoint", &row.name)], &spread, 1e-3);
+    for (name, help, of) in [
+        (
+            "rest_call_seconds",
+            "REST calls from first to last byte, of the whole run.",
+            (|row| row.latency_ms) as fn(&EndpointStatus) -> Percentiles,
+        ),
+        ("rest_wait_seconds", "REST calls in the queue.", |row| row.wait_ms),
+        ("rest_first_byte_seconds", "REST calls to the answer's first byte.", |row| {
+            row.first_byte_ms
+        }),
+        ("rest_connect_seconds", "Name and TCP of REST calls that opened a connection.", |row| {
+            row.connect_ms
+        }),
+        ("rest_tls_seconds", "TLS of REST calls that opened a connection.", |row| row.tls_ms),
+    ] {
+        w.head(name, "summary", help);
+        for row in rows() {
+            let spread = Spread { total: of(row), window: of(row) };
+            w.summary(name, &[("endpoint", &row.name)], &spread, 1e-3);
+        }
     }
+    let tokens = rows().map(|row| (row.name.as_str(), row.limit.tokens as f64));
+    let help = "REST calls that may start now.";
+    w.family("rest_tokens", "gauge", help, "endpoint", tokens);
+    let limits = rows().map(|row| (row.name.as_str(), row.limit.window_calls as f64));
+    let help = "REST calls believed to be allowed in a minute.";
+    w.family("rest_limit_per_minute", "gauge", help, "endpoint", limits);
+    let reasons = rest.reasons.iter().map(|row| (row.name.as_str(), row.calls as f64));
+    w.family("rest_calls_by_reason_total", "counter", "REST calls by reason.", "reason", reasons);
+    let states = rest.breakers.iter().map(|row| {
+        let state = match row.state.as_str() {
+            "closed" => 0.0,
+            "half-open" => 1.0,
+            _ => 2.0,
+        };
+        (row.name.as_str(), state)
+    });
+    let help = "0: closed, 1: half-open, 2: open.";
+    w.family("rest_breaker_state", "gauge", help, "upstream", states);
+    let down = f64::from(u8::from(rest.order_entry_down));
+    w.gauge("rest_order_entry_down", "1: orders and cancels by REST do not get through.", down);
+    let help = "REST calls dropped because they could not start in time.";
+    w.counter("rest_dropped_stale_total", help, rest.dropped_stale);
+    w.counter("rest_refused_total", "REST calls not taken.", rest.refused);
+    w.gauge("rest_in_flight", "REST calls in flight.", rest.in_flight as f64);
+    let help = "Since the venue last told its list of pairs.";
+    w.gauge("registry_age_seconds", help, rest.registry.age_s as f64);
 }
 
 fn host(w: &mut Writer, status: &Status) {

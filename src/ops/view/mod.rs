@@ -1,10 +1,12 @@
 //! What a run shows while it runs: one calm picture on a terminal, plain lines elsewhere.
 
+mod frame;
 mod model;
 mod plain;
 #[cfg(feature = "net")]
 mod terminal;
 
+pub use frame::frame;
 pub use model::*;
 pub use plain::{lines, status_line};
 

@@ -6,6 +6,7 @@ use crate::base::time::MonoNs;
 use crate::io::clock::Clock;
 use crate::io::dial::{DialSpec, Dialed, dial};
 use crate::line::connect::{ConnectConfig, ConnectPlanner};
+use crate::runtime::plane::NonceSource;
 use crate::runtime::socket::DialRequest;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
@@ -17,8 +18,14 @@ pub struct DialRoute {
     pub conn: ConnId,
     pub target: DialSpec,
     pub owner: Sender<Dialed>,
-    /// Public and private hosts have budgets of their own.
-    pub trading: bool,
+    /// Of the account's socket; its host has a budget of its own.
+    pub nonces: Option<NonceSource>,
+}
+
+impl DialRoute {
+    fn is_trading(&self) -> bool {
+        self.nonces.is_some()
+    }
 }
 
 /// Counters of the dialler, read by the cold side.
@@ -58,8 +65,11 @@ impl Dialler {
                 Ok(request) => {
                     let route = self.routes.iter().position(|r| r.conn == request.conn);
                     if let Some(index) = route {
-                        let planner =
-                            if self.routes[index].trading { &mut private } else { &mut public };
+                        let planner = if self.routes[index].is_trading() {
+                            &mut private
+                        } else {
+                            &mut public
+                        };
                         let at = planner.schedule(request.conn.index(), self.clock.mono());
                         waiting.push((at, index));
                     }
@@ -72,8 +82,12 @@ impl Dialler {
             let Some(place) = due else { continue };
             let (_, index) = waiting.swap_remove(place);
             let route = &self.routes[index];
-            let planner = if route.trading { &mut private } else { &mut public };
+            let planner = if route.is_trading() { &mut private } else { &mut public };
             self.stats.attempts.fetch_add(1, Ordering::Relaxed);
+            if let Some(nonces) = &route.nonces {
+                // So that the thread that signs in meets no disk.
+                nonces.prepare((self.clock.wall().0 / 1_000).max(0) as u64);
+            }
             match dial(&route.target) {
                 Ok(dialed) => {
                     planner.opened(route.conn.index(), self.clock.mono());

@@ -1,7 +1,9 @@
 //! Threads that may block. They never touch the line but by its rings.
 
 pub mod dial;
+pub mod history;
 pub mod journal;
+pub mod listing;
 pub mod rest;
 
 use crate::io::syscall;

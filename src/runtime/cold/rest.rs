@@ -1,69 +1,54 @@
-//! The REST thread: reads the account when the line asks for a reconcile, and pushes what it
-//! learned back through the front, item by item. Orders and prices never come from here.
+//! The REST thread: reads the account when the line asks for a reconcile, keeps the list of pairs
+//! fresh, and pushes what it learned back through the front, item by item. Every call goes through
+//! the plane. Orders and prices never come from here.
 
-use crate::base::time::WallNs;
+use super::listing::{Listing, ListingFacts};
+use crate::base::time::{MonoNs, SpanNs, WallNs};
 use crate::io::clock::Clock;
-use crate::io::rest::{Method, RestRequest, RestTransport};
-use crate::line::nonce::NonceAllocator;
+use crate::line::Now;
 use crate::line::reconcile::{NO_ANSWER, ReconcileReads, UNREADABLE};
-use crate::model::Body;
+use crate::line::rest::flight::{Ask, Flight, FlightConfig};
+use crate::line::rest::{Reason, RestEvent};
+use crate::model::{Body, VenueFact};
 use crate::ring::{Rx, Tx};
 use crate::runtime::link::RestWant;
+use crate::runtime::plane::{PlaneCall, PlaneError, RestPlane};
 use crate::venue::rest::{RestCall, RestSink, parse_reply};
-use crate::venue::sign::ApiKey;
 use crate::venue::symbols::SymbolTable;
-use hdrhistogram::Histogram;
+use crossbeam_channel::RecvTimeoutError;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Longest path and body of a call, bytes.
-const CALL_TEXT_MAX: usize = 1_024;
 /// Between two looks at the wishes, and between two tries to push an answer into a full ring.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// Calls by reason, for the report.
+/// A read of the account that could not start within this time is not made.
+const FRESH_FOR: Duration = Duration::from_secs(10);
+
+/// What the thread did, for the status and the report.
 #[derive(Debug, Default)]
 pub struct RestStats {
-    pub calls: AtomicU64,
-    pub failures: AtomicU64,
     pub reconciles: AtomicU64,
-    pub retries: AtomicU64,
-    /// Refusals for the rate.
-    pub rate_limited: AtomicU64,
-    /// By endpoint, in the order of their names.
-    pub endpoints: Mutex<BTreeMap<&'static str, EndpointCount>>,
+    pub reconciles_failed: AtomicU64,
+    /// Wishes for a reconcile that another answered.
+    pub reconciles_merged: AtomicU64,
+    pub listing: Mutex<ListingFacts>,
 }
 
-/// What one endpoint did.
-#[derive(Clone, Debug)]
-pub struct EndpointCount {
-    pub calls: u64,
-    pub failures: u64,
-    pub rate_limited: u64,
-    /// HTTP status or the venue's code of the newest answer; 0 = good, negative = none.
-    pub last_code: i32,
-    /// µs, failures included.
-    pub latency_us: Histogram<u64>,
+/// What a REST thread is set up with.
+pub struct RestPlan {
+    pub plane: RestPlane,
+    /// Reads of the account begin at least so far apart.
+    pub account_apart: SpanNs,
+    /// While orders by REST do not get through, the line opens nothing new.
+    pub cancel_only_when_down: bool,
+    /// `None`: the list of pairs is never asked for again.
+    pub listing: Option<Listing>,
 }
-impl Default for EndpointCount {
-    fn default() -> Self {
-        let made = Histogram::new_with_bounds(1, 600_000_000, 2);
-        let latency_us = made.expect("constant bounds that hdrhistogram accepts");
-        Self { calls: 0, failures: 0, rate_limited: 0, last_code: 0, latency_us }
-    }
-}
-
-/// HTTP's code, and the venue's own.
-const RATE_LIMIT_CODES: [i32; 2] = [429, 11_010];
 
 pub struct RestThread {
-    pub transport: RestTransport,
-    /// `http://…` or `https://…`, without a path.
-    pub base_url: String,
-    pub key: ApiKey,
-    pub nonces: NonceAllocator,
+    pub plan: RestPlan,
     pub table: SymbolTable,
     pub wants: Rx<RestWant>,
     pub answers: Tx<Body>,
@@ -72,8 +57,6 @@ pub struct RestThread {
     pub clock: Clock,
     pub stop: Arc<AtomicBool>,
     pub stats: Arc<RestStats>,
-    /// Tries of one read before the reconcile is reported as failed.
-    pub retries_max: u32,
 }
 
 /// Items of one reply, in order.
@@ -85,34 +68,79 @@ impl RestSink for Collected {
     }
 }
 
+/// What changes while it runs.
+struct State {
+    account: Flight,
+    /// Not asked again before.
+    account_at: MonoNs,
+    /// Since when histories are wanted; the earliest of all wishes.
+    wanted: Option<WallNs>,
+    is_first: bool,
+    /// What the line was told last.
+    is_entry_allowed: bool,
+}
+
 impl RestThread {
     /// Runs until told to stop.
     pub fn run(mut self) {
         for body in std::mem::take(&mut self.warm_up) {
             self.answer(body);
         }
+        let apart = self.plan.account_apart;
+        let mut state = State {
+            account: Flight::new(FlightConfig { fresh_for: SpanNs::ZERO, apart }),
+            account_at: MonoNs(0),
+            wanted: None,
+            is_first: true,
+            is_entry_allowed: true,
+        };
         while !self.stop.load(Ordering::Acquire) {
-            let mut wanted = None;
-            while let Some(want) = self.wants.pop() {
-                wanted = Some(want); // several wishes, one answer
+            self.beside(&mut state);
+            while let Some(RestWant::Reconcile { since }) = self.wants.pop() {
+                if let Some(other) = state.wanted {
+                    self.stats.reconciles_merged.fetch_add(1, Ordering::Relaxed);
+                    state.wanted = Some(other.min(since));
+                } else {
+                    state.wanted = Some(since);
+                }
             }
-            match wanted {
-                Some(RestWant::Reconcile { since }) => self.reconcile(since),
-                None => std::thread::park_timeout(LOOK_EVERY),
+            let now = self.now().mono;
+            match state.wanted {
+                Some(since) if now >= state.account_at => match state.account.ask(now) {
+                    Ask::Later(at) => state.account_at = at,
+                    Ask::Fetch | Ask::Join | Ask::Fresh { .. } => {
+                        state.wanted = None;
+                        self.reconcile(since, &mut state);
+                    }
+                },
+                _ => std::thread::park_timeout(LOOK_EVERY),
             }
         }
     }
 
-    fn reconcile(&mut self, since: WallNs) {
+    fn now(&self) -> Now {
+        Now { mono: self.clock.mono(), wall: self.clock.wall() }
+    }
+
+    fn reconcile(&mut self, since: WallNs, state: &mut State) {
         self.stats.reconciles.fetch_add(1, Ordering::Relaxed);
+        let reason = if state.is_first { Reason::Start } else { Reason::Reconcile };
         let mut reads = ReconcileReads::new(since);
         let mut done = Ok(());
         while let (Ok(()), Some(call)) = (done, reads.call()) {
-            done = self.read(&call).and_then(|items| {
+            done = self.read(&call, reason, state).and_then(|items| {
                 let next = reads.on_reply(&items);
                 items.into_iter().for_each(|item| self.answer(item));
                 next
             });
+        }
+        let now = self.now().mono;
+        if done.is_ok() {
+            state.account.on_answer(now);
+            state.is_first = false;
+        } else {
+            state.account.on_failure();
+            self.stats.reconciles_failed.fetch_add(1, Ordering::Relaxed);
         }
         self.answer(ReconcileReads::verdict(done));
     }
@@ -130,77 +158,88 @@ impl RestThread {
         }
     }
 
-    /// One private read, tried again where that is harmless. The error is the venue's or HTTP's
-    /// code.
-    fn read(&mut self, call: &RestCall) -> Result<Vec<Body>, i32> {
-        let mut code = 0;
-        for attempt in 0..self.retries_max.max(1) {
-            if self.stop.load(Ordering::Acquire) {
-                break;
-            }
-            if attempt > 0 {
-                std::thread::park_timeout(Duration::from_millis(100 << attempt.min(5)));
-            }
-            self.stats.calls.fetch_add(1, Ordering::Relaxed);
-            self.stats.retries.fetch_add(u64::from(attempt > 0), Ordering::Relaxed);
-            let begun = self.clock.mono();
-            let answer = self.read_once(call);
-            self.book(call, (self.clock.mono() - begun).0, answer.as_ref().err().map(|e| e.0));
-            match answer {
-                Ok(items) => return Ok(items),
-                Err((failure, words)) => {
-                    log::warn!("rest {}: {words}", call.endpoint());
-                    code = failure;
+    /// One private read; the plane repeats it where that is harmless. The error is the venue's or
+    /// HTTP's code.
+    fn read(
+        &mut self,
+        call: &RestCall,
+        reason: Reason,
+        state: &mut State,
+    ) -> Result<Vec<Body>, i32> {
+        let failed = |words: &dyn std::fmt::Display, code: i32| {
+            log::warn!("rest {}: {words}", call.endpoint());
+            code
+        };
+        let asked = PlaneCall::of(call, reason, &self.table, FRESH_FOR)
+            .map_err(|error| failed(&format!("it cannot be written: {error:?}"), UNREADABLE))?;
+        let waits = self.plan.plane.ask(asked).map_err(|error| failed(&error, NO_ANSWER))?;
+        let answer = loop {
+            match waits.recv_timeout(LOOK_EVERY) {
+                Ok(answer) => break answer,
+                Err(RecvTimeoutError::Disconnected) => break Err(PlaneError::Stopped),
+                Err(RecvTimeoutError::Timeout) => {
+                    if self.stop.load(Ordering::Acquire) {
+                        break Err(PlaneError::Stopped);
+                    }
+                    self.beside(state);
                 }
             }
-            self.stats.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        Err(code)
-    }
-
-    fn book(&self, call: &RestCall, took_ns: i64, failure: Option<i32>) {
-        let limited = failure.is_some_and(|code| RATE_LIMIT_CODES.contains(&code));
-        self.stats.rate_limited.fetch_add(u64::from(limited), Ordering::Relaxed);
-        let mut endpoints = self.stats.endpoints.lock();
-        let row = endpoints.entry(call.endpoint()).or_default();
-        row.calls += 1;
-        row.failures += u64::from(failure.is_some());
-        row.rate_limited += u64::from(limited);
-        row.last_code = failure.unwrap_or(0);
-        row.latency_us.saturating_record((took_ns.max(0).unsigned_abs() / 1_000).max(1));
-    }
-
-    fn read_once(&mut self, call: &RestCall) -> Result<Vec<Body>, (i32, String)> {
-        let (mut path, mut body) = ([0; CALL_TEXT_MAX], [0; CALL_TEXT_MAX]);
-        let unspeakable = |error| (UNREADABLE, format!("the call cannot be written: {error:?}"));
-        let len = call.write_path(&self.table, &mut path).map_err(unspeakable)?;
-        let path = std::str::from_utf8(&path[..len]).unwrap_or_default();
-        let len = call.write_body(&self.table, &mut body).map_err(unspeakable)?;
-        let body = &body[..len];
-        let nonce = self.nonces.next((self.clock.wall().0 / 1_000) as u64);
-        let signature = self.key.sign_rest(path, nonce, body);
-        let (url, nonce) = (format!("{}/v2/{path}", self.base_url), nonce.to_string());
-        let headers = [
-            ("content-type", "application/json"),
-            ("bfx-nonce", nonce.as_str()),
-            ("bfx-apikey", self.key.id()),
-            ("bfx-signature", signature.as_str()),
-        ];
-        let request = RestRequest {
-            method: Method::Post,
-            url: &url,
-            headers: &headers,
-            body,
-            total_max: None,
         };
-        let reply = self.transport.call(&request).map_err(|e| (NO_ANSWER, e.to_string()))?;
+        let reply = answer.map_err(|error| {
+            let code = match &error {
+                PlaneError::Venue(error) if error.code != 0 => error.code,
+                PlaneError::Venue(error) => i32::from(error.status),
+                _ => NO_ANSWER,
+            };
+            failed(&error, code)
+        })?;
         let mut items = Collected::default();
         match parse_reply(call, reply.status, &reply.body, &self.table, &mut items) {
             Ok(_) => Ok(items.0),
             Err(error) => {
                 let code = if error.code != 0 { error.code } else { i32::from(error.status) };
-                Err((code, format!("HTTP {}, {:?}: {}", error.status, error.kind, error.text)))
+                Err(failed(&format!("HTTP {}, {:?}", error.status, error.kind), code))
             }
+        }
+    }
+
+    /// What goes on beside a reconcile, too: the plane's news, and the list of pairs.
+    fn beside(&mut self, state: &mut State) {
+        while let Some(event) = self.plan.plane.poll_event() {
+            tell(&event);
+        }
+        let allowed = self.plan.plane.is_entry_allowed() || !self.plan.cancel_only_when_down;
+        if allowed != state.is_entry_allowed {
+            state.is_entry_allowed = allowed;
+            let fact = if allowed { VenueFact::OrderEntryUp } else { VenueFact::OrderEntryDown };
+            match allowed {
+                true => log::warn!("REST order entry is back: entries are free again"),
+                false => log::error!("REST order entry does not get through: cancel-only"),
+            }
+            self.answer(Body::Venue(fact));
+        }
+        let now = self.now();
+        let Some(listing) = &mut self.plan.listing else { return };
+        let Some(facts) = listing.round(&self.plan.plane, now) else { return };
+        *self.stats.listing.lock() = listing.facts(now);
+        facts.into_iter().for_each(|fact| self.answer(Body::Venue(fact)));
+    }
+}
+
+/// The lines an operator reads.
+fn tell(event: &RestEvent) {
+    match event {
+        RestEvent::Breaker(event) => log::warn!(
+            "REST {}: breaker {} → {}",
+            event.upstream.name(),
+            event.from.name(),
+            event.to.name()
+        ),
+        RestEvent::Learned { window_calls, .. } => {
+            log::warn!("REST: the venue allows less than believed: {window_calls} calls a minute");
+        }
+        RestEvent::Blocked { side, .. } => {
+            log::warn!("REST: the {} host refuses for the rate; it is left alone", side.name());
         }
     }
 }

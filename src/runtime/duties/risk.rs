@@ -110,6 +110,8 @@ impl Duty for RiskDuty {
             let (stage, clock, is_first) =
                 (&mut self.stage, &self.clock, self.reconcile.is_fresh());
             let mut emitted = 0;
+            // Copied only where it is meant for this duty, once in a thousand times.
+            let mut word: Option<Event> = None;
             let taken = input.take_with(|signal| {
                 stage.on_input(
                     signal,
@@ -120,12 +122,15 @@ impl Duty for RiskDuty {
                         assert!(pushed.is_ok(), "room for the worst burst was checked");
                     }),
                 );
-                match signal {
-                    Signal::Event(event) if is_first || is_word(&event.body) => Some(*event),
-                    _ => None,
+                if let Signal::Event(event) = signal
+                    && (is_first || is_word(&event.body))
+                {
+                    word = Some(*event);
                 }
             });
-            let Some(word) = taken else { break };
+            if taken.is_none() {
+                break;
+            }
             if let Some(event) = word {
                 self.look_at(&event);
             }

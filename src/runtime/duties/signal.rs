@@ -1,7 +1,7 @@
 //! `signal`: one ring in, one ring out.
 
 use crate::base::limits::BATCH_MAX;
-use crate::base::time::Tsc;
+use crate::base::time::{Tsc, WallNs};
 use crate::engine::signal::SignalStage;
 use crate::engine::stage::{Direct, Stage};
 use crate::io::clock::Clock;
@@ -28,17 +28,48 @@ pub struct SignalDuty {
     pub tap: TapTx<SignalRow>,
     /// From the venue's time of the newest book change to the decision made on it.
     pub data_age: Histogram<u64>,
+    /// The newest age, not noted yet: that is done when the order has gone on.
+    pub age_waiting: Option<DecisionAge>,
     pub halt: Halt,
 }
 
-/// How old the data is that a decision is made on.
-fn note_age(data_age: &mut Histogram<u64>, clock: &Clock, event: &Event, signalled: Tsc) {
-    let Body::Book(view) = &event.body else { return };
-    if view.venue_at.0 > 0 {
-        let on_the_way = (event.stamp.wall - view.venue_at).0.max(0) as u64;
-        let here = clock.span_ns(event.trace.recv, signalled);
-        let age_ns = on_the_way + here.unwrap_or(0);
-        data_age.saturating_record((age_ns / 1_000).max(1));
+/// The times that tell how old the data was that a decision was made on.
+#[derive(Clone, Copy, Debug)]
+pub struct DecisionAge {
+    venue_at: WallNs,
+    wall: WallNs,
+    recv: Tsc,
+    signalled: Tsc,
+}
+impl DecisionAge {
+    /// `None` where the decision was not made on a book of known time.
+    #[inline(always)]
+    fn of(event: &Event, signalled: Tsc) -> Option<DecisionAge> {
+        let Body::Book(view) = &event.body else { return None };
+        let (wall, recv) = (event.stamp.wall, event.trace.recv);
+        (view.venue_at.0 > 0).then_some(DecisionAge {
+            venue_at: view.venue_at,
+            wall,
+            recv,
+            signalled,
+        })
+    }
+    /// Microseconds, at least one.
+    fn us(&self, clock: &Clock) -> u64 {
+        let on_the_way = (self.wall - self.venue_at).0.max(0) as u64;
+        let here = clock.span_ns(self.recv, self.signalled).unwrap_or(0);
+        ((on_the_way + here) / 1_000).max(1)
+    }
+}
+
+impl SignalDuty {
+    /// Notes the age that waits, if any.
+    #[cold]
+    #[inline(never)]
+    fn note_age(&mut self) {
+        if let Some(age) = self.age_waiting.take() {
+            self.data_age.saturating_record(age.us(&self.clock));
+        }
     }
 }
 
@@ -47,10 +78,13 @@ impl Duty for SignalDuty {
         "signal"
     }
     fn turn(&mut self) -> u32 {
+        if self.age_waiting.is_some() {
+            self.note_age();
+        }
         let mut handled = 0;
         let mut room = self.output.free();
         while handled < BATCH_MAX && room >= SignalStage::BURST_MAX {
-            let SignalDuty { stage, input, output, clock, data_age, .. } = self;
+            let SignalDuty { stage, input, output, clock, data_age, age_waiting, .. } = self;
             let mut emitted = 0;
             // Where it lies: an event copied out of the ring costs as much as the stage itself.
             let taken = input.take_with(|event| {
@@ -59,7 +93,10 @@ impl Duty for SignalDuty {
                     &mut Direct(|mut signal: Signal| {
                         if let Signal::Intent(intent) = &mut signal {
                             intent.trace.signalled = clock.tsc();
-                            note_age(data_age, clock, event, intent.trace.signalled);
+                            let age = DecisionAge::of(event, intent.trace.signalled);
+                            if let Some(older) = std::mem::replace(age_waiting, age) {
+                                data_age.saturating_record(older.us(clock));
+                            }
                         }
                         emitted += 1;
                         let pushed = output.push(signal);

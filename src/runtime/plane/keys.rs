@@ -26,10 +26,22 @@ impl NonceSource {
             NonceSource::Store(store, _) => store.next(now_us),
         }
     }
-    /// The venue called one small.
-    pub(super) fn step_past(&self) {
+    /// The venue called one small: the next is far enough ahead of whoever else uses the key.
+    pub fn step_past(&self) {
+        match self {
+            NonceSource::Memory(allocator) => allocator.step_past(),
+            NonceSource::Store(store, path) => {
+                if let Err(error) = store.step_past() {
+                    log::error!("{}: {error}", path.display());
+                }
+            }
+        }
+    }
+    /// Does the slow part of the next few seconds' nonces ahead of time: for a thread that must not
+    /// wait for a disk.
+    pub fn prepare(&self, now_us: u64) {
         if let NonceSource::Store(store, path) = self
-            && let Err(error) = store.step_past()
+            && let Err(error) = store.prepare(now_us)
         {
             log::error!("{}: {error}", path.display());
         }

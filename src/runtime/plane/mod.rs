@@ -140,6 +140,7 @@ impl RestPlane {
         // for everyday cancels. Kills have their own.
         scheduler.in_flight_max = lanes;
         scheduler.in_flight_reserved = usize::from(lanes > 1);
+        scheduler.probes = work::probes(&scheduler.table, &config.keys);
         let state = State {
             scheduler: Scheduler::new(scheduler),
             waiting: Vec::new(),

@@ -1,6 +1,6 @@
 //! What a lane does: ask what may start, make the call, tell how it ended.
 
-use super::keys::Gates;
+use super::keys::{Gates, PlaneKey};
 use super::{Lane, PlaneCall, PlaneError, PlaneReply, RestPlane, State, Ticket};
 use crate::base::retry::RetryAfter;
 use crate::base::time::{MonoNs, SpanNs};
@@ -9,7 +9,8 @@ use crate::io::nonce::CallGate;
 use crate::line::Now;
 use crate::line::rest::record::safe_text;
 use crate::line::rest::{
-    Action, CallRecord, Done, Ended, JobId, KeyRole, Outcome, Priority, Reason, Repeat, Side, Start,
+    Action, CallRecord, Done, Ended, JobId, KeyRole, LimitTable, Outcome, Priority, Reason, Repeat,
+    Side, Start, Upstream,
 };
 use crate::venue::errors::{RestError as VenueError, classify};
 use std::sync::Arc;
@@ -373,6 +374,33 @@ fn answer(state: &mut State, job: JobId, ticket: Ticket, result: Result<PlaneRep
 
 fn warm_call() -> PlaneCall {
     PlaneCall::public("platform/status", Reason::KeepWarm, WARM_FRESH_FOR)
+}
+
+/// The harmless calls that ask upstreams whether they are back.
+pub(super) fn probes(
+    table: &LimitTable,
+    keys: &[Option<PlaneKey>; KeyRole::ALL.len()],
+) -> [Option<super::Request<Ticket>>; Upstream::ALL.len()] {
+    let has = |role: KeyRole| keys[role.index()].is_some().then_some(role);
+    let probe = |path: &str, role: Option<KeyRole>, priority: Priority| super::Request {
+        endpoint: table.find(path),
+        priority,
+        role,
+        repeat: Repeat::Never,
+        reason: Reason::Probe,
+        deadline: MonoNs(0),
+        payload: Ticket::NOBODY,
+    };
+    let signed = |role: Option<KeyRole>, priority: Priority| match role {
+        Some(role) => probe("auth/r/orders", Some(role), priority),
+        None => probe("platform/status", None, Priority::Metadata),
+    };
+    let rest = has(KeyRole::Rest);
+    [
+        Some(probe("platform/status", None, Priority::Metadata)),
+        Some(signed(rest, Priority::Account)),
+        Some(signed(has(KeyRole::Kill).or(rest), Priority::LookUp)),
+    ]
 }
 
 /// The call of a breaker's probe, by the endpoint that the config named.

@@ -1,6 +1,7 @@
 //! One client socket: plain or TLS, HTTP until it asks for a websocket, and what waits to be
 //! written to it. Nothing here blocks; nothing here grows without a bound that the caller checks.
 
+use super::super::ws_bytes::Wire;
 use super::http::{self, Bodies, Head, HttpError};
 use super::port::Pace;
 use mio::net::TcpStream;
@@ -102,29 +103,6 @@ struct Held {
     from: Instant,
     bytes_per_s: u32,
     keep_alive: bool,
-}
-
-/// Bytes in, bytes out, for tungstenite: it never sees the socket.
-struct Wire<'a> {
-    input: &'a [u8],
-    output: &'a mut Vec<u8>,
-}
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.input.read(buffer)
-    }
-}
-impl Write for Wire<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.output.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Conn {

@@ -361,6 +361,11 @@ impl<E: ExchangePort> ServerHandle<E> {
     pub fn counters(&self) -> ServerCounters {
         *self.shared.counters.lock()
     }
+    /// Wakes the server, for whoever feeds its market.
+    pub fn waker(&self) -> Box<dyn Fn() + Send> {
+        let waker = Arc::clone(&self.waker);
+        Box::new(move || drop(waker.wake()))
+    }
     /// Drill: every connection breaks at once, without goodbye. The server goes on.
     pub fn kill_connections(&self) {
         self.send(Command::KillConnections);
