@@ -41,6 +41,7 @@ mod order_tests;
 mod publish;
 mod recorded;
 mod rest;
+mod rest_beside;
 mod rest_private;
 mod rest_public;
 #[cfg(test)]
@@ -77,7 +78,7 @@ pub use ghost::GhostStats;
 pub use hub::{FeedKey, Outgoing};
 pub use journal::Replayed;
 pub use market::capture::{CaptureError, CaptureSource, RecordedMessage};
-pub use market::live::{LiveFeed, LiveSource};
+pub use market::live::{LiveInbox, LiveMessage, LiveSource};
 pub use market::synthetic::{Synthetic, SyntheticConfig};
 pub use market::{Floor, MarketSource, RecordedChannel, SourceState};
 pub use rest::{HttpReply, HttpRequest};

@@ -272,6 +272,13 @@ pub fn set_not_dumpable() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether this process may leave a core dump.
+pub fn is_dumpable() -> bool {
+    // SAFETY: PR_GET_DUMPABLE takes nothing more and touches no memory of ours.
+    let result = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+    result != 0
+}
+
 /// The user this process acts as.
 pub fn effective_user() -> u32 {
     // SAFETY: geteuid takes no arguments and cannot fail.

@@ -231,7 +231,7 @@ mod tests {
     fn a_thread_that_sleeps_is_not_starved_and_one_that_is_gone_neither() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let sleeper = std::thread::Builder::new().name("sleeper".to_owned());
-        let sleeper = sleeper.spawn(move || drop(stopped.recv())).unwrap();
+        let sleeper = sleeper.spawn(move || stopped.recv().is_ok()).unwrap();
         let mut host = Host::new(Path::new("."));
         while thread_run("sleeper").is_none_or(|(is_runnable, _)| is_runnable) {
             std::thread::yield_now(); // it has not come to its wait yet

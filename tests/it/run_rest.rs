@@ -216,17 +216,18 @@ fn no_secret_leaves_by_any_error_path() {
     // begins with the end of every socket, so that the account is read again.
     let mut faults = String::new();
     for (index, fault) in [
-        "kind = \"rest_error\"\nstatus = 500\nfor_s = 3",
-        "kind = \"rest_error\"\nstatus = 429\nretry_after_s = 1\nfor_s = 2",
-        "kind = \"rest_error\"\nstatus = 502\napplied = true\nfor_s = 3",
-        "kind = \"slow_body\"\nwait_ms = 1500\nbytes_per_s = 400\nfor_s = 3",
-        "kind = \"nonce_refused\"\ntimes = 4\nfor_s = 3",
-        "kind = \"maintenance\"\nfor_s = 3",
+        "kind = \"rest_error\"\nstatus = 500\nfor_s = 6",
+        "kind = \"rest_error\"\nstatus = 429\nretry_after_s = 1\nfor_s = 6",
+        "kind = \"rest_error\"\nstatus = 502\napplied = true\nfor_s = 6",
+        "kind = \"slow_body\"\nwait_ms = 1500\nbytes_per_s = 400\nfor_s = 6",
+        "kind = \"broken_body\"\nfor_s = 6",
+        "kind = \"nonce_refused\"\ntimes = 4\nfor_s = 6",
+        "kind = \"maintenance\"\nfor_s = 4",
     ]
     .iter()
     .enumerate()
     {
-        let from_s = 12 + 5 * index;
+        let from_s = 12 + 9 * index;
         faults.push_str(&format!("[[fault]]\nkind = \"hang_up\"\nfrom_s = {from_s}\nfor_s = 1\n"));
         faults.push_str(&format!("[[fault]]\n{fault}\nfrom_s = {from_s}\n"));
     }
@@ -234,7 +235,7 @@ fn no_secret_leaves_by_any_error_path() {
     let level = ["--set", "log.level=debug", "--set", "rest.total_timeout_ms=3000"];
     let run = engine(&dir, &address, &level);
     let seen = wait_for(&dir, "the end of the script", |status| {
-        status["elapsed_s"].as_u64() > Some(48) && rank(status) == "running"
+        status["elapsed_s"].as_u64() > Some(80) && rank(status) == "running"
     });
     assert!(seen["rest"]["failures"].as_u64().unwrap() > 3, "{}", seen["rest"]);
     // The last trouble: nobody answers any more.
@@ -257,4 +258,42 @@ fn no_secret_leaves_by_any_error_path() {
         assert!(kinds.iter().any(|kind| kind == status), "{status} in {kinds:?}");
     }
     assert_eq!(leaked(dir.path()), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_unlisted_symbol_is_skipped_where_the_config_says_so() {
+    let dir = Dir::new("rest-unlisted");
+    let (_venue, address, _out) = venue(&dir, "");
+    let base = ["run", "--for", "2s", "--json", "--dir", dir.text(), "--attach", &address];
+    let symbols = ["--set", "symbols=[\"tBTCUSD\",\"tXRPUSD\"]", "--set", "strategy=[]"];
+    let (code, _, err) = output(&[&base[..], &symbols].concat());
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("tXRPUSD") && err.contains("rest.unlisted"), "{err}");
+    let skip = ["--set", "rest.unlisted=skip"];
+    let report = report_of(&[&base[..], &symbols, &skip].concat());
+    assert_eq!(report["symbols"], serde_json::json!(["tBTCUSD"]));
+}
+
+#[test]
+fn a_list_that_cannot_be_read_at_start_is_the_saved_one() {
+    let dir = Dir::new("rest-saved");
+    let script = "kind = \"rest_error\"\nstatus = 503\npath = \"conf/\"\n";
+    let (_venue, address, _out) = venue(&dir, &format!("[[fault]]\n{script}from_s = 20\n"));
+    let args = ["run", "--json", "--dir", dir.text(), "--attach", &address, "--for"];
+    report_of(&[&args[..], &["3s"]].concat());
+    // The market's clock of the exchange runs on; the list is refused from then on.
+    std::thread::sleep(Duration::from_secs(20));
+    let (code, out, err) = output(&[&args[..], &["8s"]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("using the saved list"), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert!(report["orders"]["sent"].as_u64().unwrap() > 0, "it trades on: {}", report["orders"]);
+    let refused = calls(dir.path());
+    assert!(refused.iter().any(|call| call["endpoint"] == "conf" && call["status"] == 503));
+    // Neither a list nor a copy: one message.
+    let other = Dir::new("rest-no-list");
+    let args = ["run", "--for", "2s", "--dir", other.text(), "--attach", &address];
+    let (code, _, err) = output(&args);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("is the venue there?"), "{err}");
 }

@@ -704,7 +704,7 @@ fn a_busy_book_that_falls_silent_is_asked_for_again_and_a_calm_one_is_not() {
         let pass = |bench: &mut Bench, ms: u64| {
             for _ in 0..ms / 10 {
                 bench.pass(10 * MS);
-                if bench.now.0 / MS % 15_000 == 0 {
+                if (bench.now.0 / MS).is_multiple_of(15_000) {
                     bench.say(r#"[7,"hb"]"#);
                 }
             }
