@@ -8,6 +8,8 @@ mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
 #[cfg(feature = "net")]
+mod journal_and_history;
+#[cfg(feature = "net")]
 mod kill_and_restart;
 #[cfg(feature = "net")]
 mod kill_loop;
