@@ -129,6 +129,16 @@ impl Ledger {
     }
 }
 
+/// Pauses that would outlast the test: its probe loses by its fees each time, and faults refuse a
+/// dozen orders in a row.
+const PATIENT: [&str; 5] = [
+    "risk.account.loss_streak_max=100000",
+    "risk.account.reject_streak_max=100000",
+    "risk.account.daily_loss_max=1000000",
+    "risk.account.drawdown_max=1000000",
+    "risk.account.foreign_pause_s=1",
+];
+
 /// Rounds until the exchange is killed, too.
 const VENUE_LIVES_FOR: u64 = 50;
 
@@ -161,6 +171,8 @@ fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
         limits: BTreeMap::new(),
         trades_today: 0,
     };
+    let mut set = TAKER.to_vec();
+    PATIENT.iter().for_each(|one| set.extend(["--set", one]));
     let mut left = Left::Free;
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for round in 0..rounds {
@@ -171,7 +183,7 @@ fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
             venue = VenueProcess::start_with(&address, &state, &options);
             *counts.entry("lives of the venue").or_default() += 1;
         }
-        let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+        let mut engine = Attached::start(&venue.address(), dir.path(), &set);
         match left {
             Left::Free => {}
             Left::Paused => {
@@ -234,7 +246,7 @@ fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
         ledger.end_of_life(&venue, round);
     }
     // The last life ends in peace.
-    let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);
+    let mut engine = Attached::start(&venue.address(), dir.path(), &set);
     if left != Left::Free {
         engine.wait_for("what was left", |_, line| !line.contains(" running |"));
         std::thread::sleep(Duration::from_secs(3));
