@@ -26,7 +26,8 @@ pub fn storms(cycles: u32) -> String {
         (25.0, 1.5, "maintenance", ""),
         (29.0, 2.0, "nonce_refused", "times = 2"),
         (29.0, 0.2, "hang_up", ""),
-        (33.0, 1.5, "rest_error", "status = 429\nretry_after_s = 1"),
+        // No 429: after one the venue is left alone for a minute, which is right, and no test.
+        (33.0, 1.5, "rest_error", "status = 503\npath = \"/auth/r/\""),
         (36.0, 1.5, "silence", "frames = \"account\"\ndeaf = true"),
         (38.0, 0.5, "duplicate", "frames = \"account\""),
         (39.0, 0.5, "duplicate", "frames = \"trades\""),
