@@ -201,3 +201,54 @@ class Observers:
         self.stop.set()
         for thread in self.threads:
             thread.join()
+
+
+# Enough orders a second for a median of some seconds, none of them refused for its rate.
+PROBES = """
+[risk]
+order_rate_max = {rate}
+
+[risk.account]
+repeat_max = 64
+trades_day_max = 1000000
+symbol_trades_day_max = 1000000
+daily_loss_max = 1000000
+drawdown_max = 1000000
+
+""" + "\n".join(f"""[[strategy]]
+kind = "probe"
+symbols = ["{symbol}"]
+qty = {qty}
+every_changes = 2
+style = "rest"
+distance_bps = 50
+hold_ms = 200
+""" for symbol, qty in (("tBTCUSD", 0.002), ("tETHUSD", 0.02), ("tADAUSD", 40), ("tDOTUSD", 10)))
+
+
+def probing(binary, activity, work=None):
+    """A pair whose engine sends many orders, so that short spans have a median."""
+    place = work or tempfile.mkdtemp(prefix="genesis-probing-")
+    os.makedirs(place, exist_ok=True)
+    path = os.path.join(place, "probes.toml")
+    with open(path, "w") as file:
+        file.write(PROBES.format(rate=100000))
+    return Pair(binary, ["--market", "synthetic:7", "--activity", str(activity)],
+                ["--config", path], place)
+
+
+class OrderTimes:
+    """The waterfalls of orders that ended since the last look."""
+
+    def __init__(self, pair):
+        self.path, self.at = os.path.join(pair.dir, "orders.jsonl"), 0
+        self.take()
+
+    def take(self):
+        with open(self.path, "rb") as file:
+            file.seek(self.at)
+            data = file.read()
+        whole = data.rfind(b"\n") + 1
+        self.at += whole
+        rows = [json.loads(line) for line in data[:whole].splitlines() if line]
+        return [row for row in rows if row.get("written") is not None]

@@ -1,7 +1,7 @@
 //! What a run's stages counted, put into the report.
 
 use super::assemble::utc_text;
-use super::engine::{Ending, hash_text};
+use super::request::{Ending, hash_text};
 use super::watch::{Watch, currency_of};
 use crate::base::ids::SymbolId;
 use crate::base::time::WallNs;
@@ -33,6 +33,8 @@ pub(super) struct Facts<'a> {
     pub started_at: WallNs,
     pub elapsed_s: f64,
     pub ending: &'a Ending,
+    /// By reason.
+    pub rest_calls: &'a BTreeMap<String, u64>,
 }
 
 pub(super) fn report(facts: &Facts) -> Report {
@@ -66,6 +68,7 @@ pub(super) fn report(facts: &Facts) -> Report {
         reconnects: facts.watch.reconnects(),
         conflated: mouth.book_conflated + mouth.trade_conflated,
         orders,
+        rest_calls: facts.rest_calls.clone(),
         position: positions.iter().map(|(name, row)| (name.clone(), row.qty)).collect(),
         pnl: Money {
             total: account.realised.saturating_add(account.unrealised),
@@ -113,6 +116,7 @@ fn sum(all: impl Iterator<Item = PublicCounters>) -> PublicCounters {
         sum.malformed += one.malformed;
         sum.rounded += one.rounded;
         sum.resyncs += one.resyncs;
+        sum.hushes += one.hushes;
         sum.events += one.events;
         sum.errors += one.errors;
         sum.infos += one.infos;
@@ -142,6 +146,7 @@ fn messages(facts: &Facts, public: &PublicCounters) -> BTreeMap<String, u64> {
         ("malformed", public.malformed),
         ("rounded", public.rounded),
         ("resync", public.resyncs),
+        ("hush", public.hushes),
     ]);
     if let Some(private) = facts.stopped.parse.line.private().map(|session| session.counters()) {
         kinds.extend([

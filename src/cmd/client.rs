@@ -2,7 +2,7 @@
 //! `dashboard`, `alerts`. Each is one request to the control port of the newest run, with the token
 //! of its directory. What acts on the engine is in `control`.
 
-use super::control::WordArgs;
+use super::options::WordArgs;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
 use crate::io::history::Ask;
@@ -333,7 +333,7 @@ fn alerts(args: &AlertsArgs) -> u8 {
         AlertsCommand::List(show) => look(Look::Alerts, show),
         AlertsCommand::Test { config, set } => {
             let sources = crate::config::Sources { file: config.clone(), overrides: set.clone() };
-            let Some(config) = super::run::load(&sources) else { return exit::BAD_INPUT };
+            let Some(config) = super::options::load(&sources) else { return exit::BAD_INPUT };
             test_alerts(&config)
         }
     }
@@ -456,6 +456,9 @@ fn words(what: Look, status: &Status) -> String {
                     ]
                 })
                 .collect();
+            if rows.is_empty() {
+                return "no alert stands".to_owned();
+            }
             table(&["severity", "alert", "about", "text", "what to do"], &rows)
         }
     }

@@ -1,7 +1,8 @@
 //! `genesis config check | show | explain | schema | manual`.
 
-use super::engine::{self, RunError};
-use super::run::load;
+use super::engine;
+use super::options::load;
+use super::request::RunError;
 use super::{complain, say};
 use crate::config::{
     self, Config, Environment, MarketSource, Override, Sources, StrategyKind, TradingMode,

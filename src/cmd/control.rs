@@ -3,6 +3,7 @@
 //! line of JSON each way. Whoever else takes such words uses [`control`], too.
 
 use super::kill::{self, KillWatch, VENUE_FILE, VenuePlace, json_text};
+use super::options::WordArgs;
 use super::{complain, places, say};
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
@@ -293,22 +294,6 @@ fn serve(
 }
 
 // ---- the asking side ----
-
-#[derive(Args, Debug, Clone)]
-pub(super) struct WordArgs {
-    /// One symbol; without it all.
-    #[arg(long, value_name = "SYMBOL")]
-    pub symbol: Option<String>,
-    /// Why; kept with the risk state. At most 48 bytes; `reset` needs one.
-    #[arg(long, value_name = "WORDS", default_value = "")]
-    pub reason: String,
-    /// A run's directory, or the directory that holds the runs: then the newest.
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// The answer as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
 
 #[derive(Args, Debug, Clone)]
 pub(super) struct GuardsArgs {

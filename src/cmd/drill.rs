@@ -34,7 +34,7 @@ const ALERT_MAX: Duration = Duration::from_secs(5);
 const SETTLED_S: u64 = 12;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Largest file of the disk-full drill: above the write-ahead segments made at start.
-const FILE_KIB_MAX: u64 = 3_072;
+const FILE_KIB_MAX: u64 = 8_192;
 
 #[derive(Args, Debug)]
 pub(super) struct DrillArgs {
@@ -147,7 +147,9 @@ impl Drop for Stage {
 
 /// Asks it to end, and sees to it.
 fn end(mut child: Child) {
-    let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    if matches!(child.try_wait(), Ok(None)) {
+        let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    }
     let begun = now();
     while matches!(child.try_wait(), Ok(None)) {
         if begun.elapsed() > Duration::from_secs(20) {
@@ -381,7 +383,8 @@ impl Stage {
         let mut child = self.engine.take()?;
         let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
         self.begin();
-        self.step("start-stop-restart", "it stops by itself, nothing left", None, |_| {
+        let claim = "it stops by itself, nothing left";
+        let done = self.step("start-stop-restart", claim, None, |_| {
             match child.try_wait() {
                 Ok(Some(code)) if code.success() => Ok(()),
                 // Said once more by the next look, until patience ends.
@@ -389,7 +392,9 @@ impl Stage {
                 Ok(None) => Err("it runs still".to_owned()),
                 Err(error) => Err(error.to_string()),
             }
-        })
+        });
+        end(child);
+        done
     }
 
     fn close(&mut self) {
@@ -570,12 +575,15 @@ fn disk_full(stage: &mut Stage) -> Option<()> {
     let mut child = stage.engine.take()?;
     let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     stage.begin();
-    stage.step(SECTION, "it stops by itself, no crash", None, |_| match child.try_wait() {
-        // Its report finds no room either: that is a failure told in words, never a signal.
-        Ok(Some(code)) if code.code().is_some() => Ok(()),
-        Ok(Some(code)) => Err(code.to_string()),
-        _ => Err("it runs still".to_owned()),
-    })
+    let done =
+        stage.step(SECTION, "it stops by itself, no crash", None, |_| match child.try_wait() {
+            // Its report finds no room either: that is a failure told in words, never a signal.
+            Ok(Some(code)) if code.code().is_some() => Ok(()),
+            Ok(Some(code)) => Err(code.to_string()),
+            _ => Err("it runs still".to_owned()),
+        });
+    end(child);
+    done
 }
 
 fn clock_step(stage: &mut Stage) -> Option<()> {

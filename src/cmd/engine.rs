@@ -2,69 +2,19 @@
 //! the two ways a line is driven, live and from its input log.
 
 use super::assemble::{self, Context};
+use super::request::{RunError, RunRequest, bad_input, failed, hash_text, resolve_topology};
 use crate::config::{Config, Sources};
 use crate::io::input_log::InputLogReader;
 use crate::line::chain::Chain;
 use crate::line::send::SendLine;
 use crate::model::Event;
 use crate::ops::report::Report;
-use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE, Places};
-use crate::ops::view::ViewMode;
-use crate::runtime::cpu::CpuMap;
-use crate::runtime::topology::{self, Layout, Topology, TopologySpec};
+use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE};
+use crate::runtime::topology::Layout;
+#[cfg(feature = "net")]
+use crate::runtime::topology::TopologySpec;
 use crate::venue::symbols::SymbolTable;
 use std::path::Path;
-use std::time::Duration;
-
-/// What a supervisor tells a service; read from the environment by `cmd` alone.
-#[derive(Clone, Debug, Default)]
-pub struct Service {
-    /// `$NOTIFY_SOCKET`.
-    pub notify_socket: Option<String>,
-    /// `$WATCHDOG_USEC`.
-    pub watchdog_usec: Option<String>,
-}
-
-/// What the command line adds to a config.
-#[derive(Clone, Debug)]
-pub struct RunRequest {
-    /// Stop by itself after this long.
-    pub run_for: Option<Duration>,
-    pub view: ViewMode,
-    /// The name behind `--arm`: the second switch of live trading.
-    pub armed: Option<String>,
-    /// Where run directories go.
-    pub places: Places,
-    /// An exchange of ours in another process (`genesis venue`), instead of an embedded one.
-    pub attach: Option<String>,
-    /// What the environment says to a service.
-    pub service: Service,
-    /// A drill: the wall clock of the run is stepped once, by so many ms, after so long.
-    pub clock_step: Option<(i64, Duration)>,
-}
-
-/// Why a run did not come to a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunError {
-    /// A file that is broken, a port in use: exit code 2.
-    BadInput(String),
-    /// Exit code 1.
-    Failed(String),
-}
-
-pub(super) fn failed(error: impl std::fmt::Display) -> RunError {
-    RunError::Failed(error.to_string())
-}
-pub(super) fn bad_input(error: impl std::fmt::Display) -> RunError {
-    RunError::BadInput(error.to_string())
-}
-
-/// Why a run ends.
-#[cfg(feature = "net")]
-pub(super) struct Ending {
-    pub(super) reason: String,
-    pub(super) halted: bool,
-}
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -89,11 +39,6 @@ pub fn runtime_entry(config: Config, request: RunRequest) -> Result<Report, RunE
         let _ = (config, request);
         Err(failed("this build has no sockets: build it with the feature `net`"))
     }
-}
-
-/// A decision hash as reports print it.
-pub(super) fn hash_text(hash: u64) -> String {
-    format!("{hash:016x}")
 }
 
 /// How a replay drives the stages.
@@ -164,7 +109,7 @@ fn over_rings(
         threads: Vec::new(),
         links: assemble::topology(config).links,
     };
-    let mut topology = resolve(&spec)?;
+    let mut topology = super::request::resolve(&spec)?;
     for link in &mut topology.links {
         link.depth = depth.unwrap_or(link.depth);
     }
@@ -193,21 +138,6 @@ fn chain(config: &Config, context: &Context) -> Result<Chain, RunError> {
     let gate = assemble::gate(config, true);
     let send = SendLine::new(gate, table, Some(assemble::ENGINE_GID), 0);
     Ok(Chain { signal: stages.signal, risk: stages.risk, send })
-}
-
-/// The thread table of this config on this machine.
-///
-/// # Errors
-/// Every problem of the table.
-pub(super) fn resolve_topology(config: &Config) -> Result<Topology, RunError> {
-    resolve(&assemble::topology(config))
-}
-
-fn resolve(spec: &TopologySpec) -> Result<Topology, RunError> {
-    topology::resolve(spec, &CpuMap::of_this_machine()).map_err(|problems| {
-        let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        bad_input(words.join("\n"))
-    })
 }
 
 /// The resolved core map of this machine, as text.

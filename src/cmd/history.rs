@@ -1,6 +1,6 @@
 //! The history of an account: kept beside a run, read by `genesis orders|fills|guards --history`.
 
-use super::engine::hash_text;
+use super::request::hash_text;
 use super::{complain, places, say};
 use crate::base::time::WallNs;
 use crate::config::Config;

@@ -38,6 +38,7 @@ mod latency;
 mod memory;
 #[cfg(feature = "net")]
 mod operate;
+mod options;
 #[cfg(feature = "net")]
 mod outside;
 #[cfg(feature = "net")]
@@ -47,6 +48,7 @@ mod reach;
 #[cfg(feature = "net")]
 mod record;
 mod replay;
+mod request;
 #[cfg(feature = "net")]
 mod rest;
 mod run;
@@ -64,7 +66,7 @@ mod venue;
 #[cfg(feature = "net")]
 mod watch;
 
-pub use engine::{RunError, RunRequest};
+pub use request::{RunError, RunRequest};
 
 use crate::ops::rundir::Places;
 use clap::{Parser, Subcommand};
@@ -119,23 +121,23 @@ enum Command {
     Record(Box<record::RecordArgs>),
     /// No new entries; exits go on.
     #[cfg(feature = "net")]
-    Pause(control::WordArgs),
+    Pause(options::WordArgs),
     /// Take a pause back.
     #[cfg(feature = "net")]
-    Resume(control::WordArgs),
+    Resume(options::WordArgs),
     /// Cancel own orders.
     #[cfg(feature = "net")]
-    Cancel(control::WordArgs),
+    Cancel(options::WordArgs),
     /// Close positions; entries are paused first.
     #[cfg(feature = "net")]
-    Flatten(control::WordArgs),
+    Flatten(options::WordArgs),
     /// Kill switch: no entries, own orders cancelled, positions closed, halted until reset.
     #[cfg(feature = "net")]
     #[command(after_help = EXIT_CODES)]
     Kill(control::KillArgs),
     /// Clear what has tripped, with a reason.
     #[cfg(feature = "net")]
-    Reset(control::WordArgs),
+    Reset(options::WordArgs),
     /// Every guard with what it blocked and how far it is from its limit.
     #[cfg(feature = "net")]
     Guards(control::GuardsArgs),

@@ -6,7 +6,8 @@ use crate::base::ids::SymbolId;
 use crate::base::time::WallNs;
 use crate::base::units::UNIT_SCALE;
 use crate::config::{
-    ChannelPlan, Config, Frequency, HttpVersion, Precision, RecordedChannel as RecordedPlan, Speed,
+    ChannelPlan, Config, Environment, Frequency, HttpVersion, MarketSource, Precision,
+    RecordedChannel as RecordedPlan, Speed,
 };
 use crate::exchange::{
     AccountSpec, CaptureSource, ExchangeConfig, FeedKey, Fees, MarketSource as _, SymbolSpec,
@@ -106,9 +107,16 @@ pub(super) fn public(config: &Config) -> PublicConfig {
     if channels.bulk {
         flags |= conf::BULK;
     }
+    // A recording's gaps are its own, and at full speed nothing is usual.
+    let is_paced = matches!(config.market.speed, Speed::Times(_));
+    let is_live = config.environment == Environment::Bitfinex;
+    let is_made_up = matches!(config.market.source, MarketSource::Synthetic { .. });
+    let hushes = is_live || (is_paced && is_made_up);
     PublicConfig {
         flags,
         hb_silence_ms: channels.silence_ms,
+        hush_factor: if hushes { channels.hush_factor } else { 0 },
+        hush_ms: channels.hush_ms,
         subscribe_timeout_ms: channels.subscribe_timeout_ms,
         ping_interval_ms: channels.ping_interval_ms,
         resync_budget: u8::try_from(channels.resync_max).unwrap_or(8).clamp(1, 8),

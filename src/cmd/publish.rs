@@ -3,10 +3,10 @@
 use super::rest::RestSide;
 use super::watch::Watch;
 use crate::base::time::WallNs;
-use crate::base::units::{Quote, UNIT_SCALE};
+use crate::base::units::UNIT_SCALE;
 use crate::config::Config;
 use crate::engine::orders::OrderState;
-use crate::engine::risk::{Guard, GuardMode};
+use crate::engine::risk::{Guard, GuardLevel, GuardMode, LevelUnit};
 use crate::model::Rank;
 use crate::ops::logger;
 use crate::ops::metrics::Windowed;
@@ -50,6 +50,51 @@ fn spread(histo: &Windowed, divisor: f64) -> Spread {
 /// 1e-8 of something as a decimal.
 fn decimal(raw: i64) -> f64 {
     raw as f64 / UNIT_SCALE as f64
+}
+
+/// The key of the config that a guard's limit stands under; `None` where it has none of its own.
+const fn limit_key(guard: Guard) -> Option<&'static str> {
+    Some(match guard {
+        Guard::DailyLoss => "risk.account.daily_loss_max",
+        Guard::Drawdown => "risk.account.drawdown_max",
+        Guard::LossStreak => "risk.account.loss_streak_max",
+        Guard::RejectStreak => "risk.account.reject_streak_max",
+        Guard::DailyTrades => "risk.account.trades_day_max",
+        Guard::SymbolDailyTrades => "risk.account.symbol_trades_day_max",
+        Guard::Cooldown => "risk.account.cooldown_s",
+        Guard::ForeignActivity => "risk.account.foreign_pause_s",
+        Guard::Volatility => "risk.account.volatility_max_bps",
+        Guard::MaxPosition => "risk.position_notional_max",
+        Guard::TotalExposure => "risk.exposure_max",
+        Guard::OpenOrders => "risk.orders_open_max",
+        Guard::OrderRate => "risk.order_rate_max",
+        Guard::Stale => "risk.book_stale_ms",
+        _ => return None,
+    })
+}
+
+/// How far a guard is from its limit; `None`: it is off, has no limit, or is asked order by order.
+fn limit_row(level: &GuardLevel) -> Option<LimitRow> {
+    // Written by hand in no config: such a limit is none.
+    const NO_LIMIT: i64 = i64::MAX / 2;
+    let name = limit_key(level.guard).filter(|_| level.mode != GuardMode::Off)?;
+    let is_pause = level.unit == LevelUnit::Seconds;
+    if !is_pause && (level.limit <= 0 || level.limit >= NO_LIMIT) {
+        return None;
+    }
+    let scale = |value: i64| match level.unit {
+        LevelUnit::Money => decimal(value),
+        _ => value as f64,
+    };
+    Some(LimitRow {
+        name: name.to_owned(),
+        symbol: String::new(),
+        // A gain is no loss: nothing of the limit is used.
+        used: level.used.map_or(0.0, scale).max(0.0),
+        max: scale(level.limit),
+        unit: level.unit.name().to_owned(),
+        objects: level.objects,
+    })
 }
 
 impl Watch {
@@ -166,25 +211,20 @@ impl Watch {
         }
     }
 
+    /// Every guard that has a limit and is not off, and the position of each symbol.
     fn limits(&self, config: &Config, symbols: &[SymbolStatus]) -> Vec<LimitRow> {
-        let row = |name: &str, symbol: &str, used: f64, max: f64| LimitRow {
-            name: name.to_owned(),
-            symbol: symbol.to_owned(),
-            used,
-            max,
-        };
-        let risk = &config.risk;
-        let account = self.account.as_ref();
-        let exposure = account.map_or(Quote::ZERO, |account| account.exposure).to_f64();
-        let alive = account.map_or(0, |account| account.orders_alive) as f64;
-        let mut rows = vec![
-            row("risk.exposure_max", "", exposure, decimal(risk.exposure_max)),
-            row("risk.orders_open_max", "", alive, risk.orders_open_max as f64),
-        ];
-        let max = decimal(risk.position_notional_max);
+        let mut rows: Vec<LimitRow> = self.levels().iter().filter_map(limit_row).collect();
+        let max = decimal(config.risk.position_notional_max);
         for (symbol, risk) in symbols.iter().zip(&self.symbols) {
-            let value = risk.map_or(0.0, |risk| risk.mark.to_f64() * risk.position.to_f64().abs());
-            rows.push(row("risk.position_notional_max", &symbol.name, value, max));
+            let used = risk.map_or(0.0, |risk| risk.mark.to_f64() * risk.position.to_f64().abs());
+            rows.push(LimitRow {
+                name: "risk.position_notional_max".to_owned(),
+                symbol: symbol.name.clone(),
+                used,
+                max,
+                unit: "quote".to_owned(),
+                objects: used >= max,
+            });
         }
         rows
     }
@@ -335,6 +375,7 @@ impl Watch {
     fn guards(&self) -> Vec<GuardStatus> {
         let Some(account) = &self.account else { return Vec::new() };
         let rows = Guard::ALL.iter().zip(account.guards).zip(account.guard_modes);
+        let trips = |guard: Guard| self.levels().get(guard as usize).map_or(0, |row| row.trips);
         rows.map(|((guard, count), mode)| GuardStatus {
             name: guard.name().to_owned(),
             mode: match mode {
@@ -345,7 +386,59 @@ impl Watch {
             .to_owned(),
             blocked: count.blocked,
             shadowed: count.shadowed,
+            trips: trips(*guard),
         })
         .collect()
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::risk::GuardCount;
+
+    fn level(guard: Guard, unit: LevelUnit, used: Option<i64>, limit: i64) -> GuardLevel {
+        GuardLevel {
+            guard,
+            mode: GuardMode::On,
+            count: GuardCount::default(),
+            trips: 0,
+            objects: false,
+            used,
+            limit,
+            unit,
+        }
+    }
+
+    /// Every key is one that a config can be asked about.
+    #[test]
+    fn limits_carry_the_keys_that_stand_in_the_manual() {
+        let manual = include_str!("../../config/genesis.toml");
+        let mut count = 0;
+        for guard in Guard::ALL {
+            let Some(key) = limit_key(guard) else { continue };
+            let (section, name) = key.rsplit_once('.').unwrap();
+            let rest = manual.split_once(&format!("\n[{section}]")).unwrap().1;
+            let section_text = rest.split("\n[").next().unwrap();
+            assert!(section_text.contains(&format!("\n{name} = ")), "{key}");
+            count += 1;
+        }
+        assert!(count >= 14, "{count}");
+    }
+
+    #[test]
+    fn money_is_scaled_gains_use_nothing_and_what_has_no_limit_has_no_row() {
+        let loss = level(Guard::DailyLoss, LevelUnit::Money, Some(-500_000_000), 250_000_000_000);
+        let row = limit_row(&loss).unwrap();
+        assert_eq!((row.used, row.max, &*row.unit), (0.0, 2_500.0, "quote"));
+        let row = limit_row(&level(Guard::OrderRate, LevelUnit::Count, Some(12), 900)).unwrap();
+        assert_eq!((row.name.as_str(), row.used, row.max), ("risk.order_rate_max", 12.0, 900.0));
+        // A pause counts down to none.
+        let row = limit_row(&level(Guard::Cooldown, LevelUnit::Seconds, Some(40), 0)).unwrap();
+        assert_eq!((row.used, row.max), (40.0, 0.0));
+        assert_eq!(limit_row(&level(Guard::Volatility, LevelUnit::BasisPoints, None, 0)), None);
+        assert_eq!(limit_row(&level(Guard::LossStreak, LevelUnit::Count, None, i64::MAX)), None);
+        let off = GuardLevel { mode: GuardMode::Off, ..loss };
+        assert_eq!(limit_row(&off), None);
+        assert_eq!(limit_row(&level(Guard::Paused, LevelUnit::Flag, Some(1), 1)), None);
     }
 }

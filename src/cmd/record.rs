@@ -72,10 +72,10 @@ pub(super) struct RecordArgs {
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     rotate_mib: u64,
     /// Begin a new file after this long, e.g. 1h.
-    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = super::run::span)]
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = super::options::span)]
     rotate_after: Duration,
     /// Stop by itself after this long, e.g. 60s, 5m.
-    #[arg(long = "for", value_name = "SPAN", value_parser = super::run::span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = super::options::span)]
     run_for: Option<Duration>,
     /// Sign in, and record the account's messages, too: on the first socket, with the key and the
     /// secret in these two environment variables.

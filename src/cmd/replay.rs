@@ -1,6 +1,7 @@
 //! `genesis replay DIR`: the input log of a run, fed through the line by direct calls.
 
-use super::engine::{self, ReplayBy, RunError};
+use super::engine::{self, ReplayBy};
+use super::request::RunError;
 use super::{complain, places, say};
 use crate::base::limits::{BATCH_MAX, BURST_MAX, RING_DEPTH_MAX};
 use crate::ops::report::exit;

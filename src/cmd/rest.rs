@@ -268,7 +268,8 @@ impl RestSide {
             retry_count: counters.retry_count,
             rate_limit_hits: counters.rate_limit_hits,
             circuit_open_count: counters.circuit_open_count,
-            circuit_open: states.iter().any(|(_, state)| *state == BreakerState::Open),
+            // Half-open is not back yet.
+            circuit_open: states.iter().any(|(_, state)| *state != BreakerState::Closed),
             nonce_recoveries: counters.nonce_refused + nonces_refused,
             reconciles: thread.reconciles.load(Ordering::Relaxed),
             endpoints,

@@ -1,7 +1,9 @@
 //! `genesis` and `genesis run`: from arguments to a checked request, and from a report to an exit
 //! code.
 
-use super::engine::{self, RunError, RunRequest, Service};
+use super::engine;
+use super::options::{load, span};
+use super::request::{RunError, RunRequest, Service};
 use super::{complain, places, say};
 use crate::config::{Config, Environment, MarketSource, Override, Sources, TradingMode, ViewKind};
 use crate::ops::report::{Report, exit};
@@ -48,29 +50,12 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// For `genesis drill`: step the wall clock that this run sees, once.
-    #[arg(long, value_name = "MS@SPAN", hide = true, value_parser = clock_step)]
+    #[arg(long, value_name = "MS@SPAN", hide = true, allow_hyphen_values = true)]
+    #[arg(value_parser = clock_step)]
     pub drill_clock_step: Option<(i64, Duration)>,
-}
-
-/// Reads `90s`, `5m`, `2h`, `500ms`, or seconds without a unit.
-pub(super) fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is not a span of time; write e.g. 60s, 5m, 2h or 500ms");
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "ms" => number / 1e3,
-        "" | "s" => number,
-        "m" | "min" => number * 60.0,
-        "h" => number * 3_600.0,
-        "d" => number * 86_400.0,
-        _ => return Err(wrong()),
-    };
-    if seconds > 0.0 && seconds <= 366.0 * 86_400.0 {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err(format!("`{text}` is not above zero and at most a year"))
-    }
+    /// For drills: let one thread do wrong, e.g. parse:wedge@15s; wedge, slow or panic.
+    #[arg(long, value_name = "THREAD:FAULT@SPAN", hide = true, value_parser = thread_fault)]
+    pub drill_thread: Option<(String, String, Duration)>,
 }
 
 /// Reads `-5000@10s`: five seconds back, ten seconds after the start.
@@ -78,6 +63,17 @@ fn clock_step(text: &str) -> Result<(i64, Duration), String> {
     let wrong = || format!("`{text}` is not of the form MS@SPAN, e.g. -5000@10s");
     let (step_ms, after) = text.split_once('@').ok_or_else(wrong)?;
     Ok((step_ms.parse().map_err(|_| wrong())?, span(after)?))
+}
+
+/// Reads `parse:wedge@15s`.
+fn thread_fault(text: &str) -> Result<(String, String, Duration), String> {
+    let wrong = || format!("`{text}` is not of the form THREAD:wedge|slow|panic@SPAN");
+    let (what, after) = text.split_once('@').ok_or_else(wrong)?;
+    let (thread, fault) = what.split_once(':').ok_or_else(wrong)?;
+    match fault {
+        "wedge" | "slow" | "panic" => Ok((thread.to_owned(), fault.to_owned(), span(after)?)),
+        _ => Err(wrong()),
+    }
 }
 
 impl RunArgs {
@@ -93,17 +89,6 @@ impl RunArgs {
             add("market.speed", speed);
         }
         Sources { file: self.config.clone(), overrides }
-    }
-}
-
-/// Loads a config and tells its problems. `None`: told, exit code 2.
-pub(super) fn load(sources: &Sources) -> Option<Config> {
-    match sources.load() {
-        Ok(config) => Some(config),
-        Err(error) => {
-            complain(error);
-            None
-        }
     }
 }
 
@@ -158,10 +143,9 @@ fn check(config: &Config, args: &RunArgs) -> Vec<String> {
         _ => {}
     }
     let is_drill = config.environment == Environment::Embedded && !live;
-    if args.drill_clock_step.is_some() && !is_drill {
+    if (args.drill_clock_step.is_some() || args.drill_thread.is_some()) && !is_drill {
         problems.push(
-            "--drill-clock-step: drills are for the embedded environment, never for live orders"
-                .to_owned(),
+            "--drill-*: drills are for the embedded environment, never for live orders".to_owned(),
         );
     }
     problems
@@ -200,6 +184,7 @@ pub(super) fn run(args: &RunArgs) -> u8 {
             watchdog_usec: std::env::var("WATCHDOG_USEC").ok(),
         },
         clock_step: args.drill_clock_step,
+        thread_fault: args.drill_thread.clone(),
     };
     match engine::runtime_entry(config, request) {
         Ok(report) => finish(&report, args, report_to_stdout),
@@ -241,17 +226,6 @@ fn finish(report: &Report, args: &RunArgs, to_stdout: bool) -> u8 {
 mod tests {
     use super::*;
     use crate::config::Speed;
-
-    #[test]
-    fn spans_carry_their_unit_and_nonsense_is_refused() {
-        assert_eq!(span("60s"), Ok(Duration::from_secs(60)));
-        assert_eq!(span("2"), Ok(Duration::from_secs(2)));
-        assert_eq!(span("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
-        for text in ["", "0", "0s", "-1s", "1x", "NaN", "1e9h", "..s", "400d"] {
-            assert!(span(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn the_short_options_are_keys_of_the_config() {

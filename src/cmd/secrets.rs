@@ -81,3 +81,33 @@ fn key_of(pair: &SecretPair, from: String) -> Result<FoundKey, String> {
     })?;
     Ok(FoundKey { key, from })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::files::TestDir;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// Goal: a key in memory is in no core dump, and in no text. Method: load one, ask the kernel,
+    /// and print everything that can be printed.
+    #[test]
+    fn a_loaded_key_forbids_core_dumps_and_is_never_shown() {
+        let dir = TestDir::new("secrets");
+        let path = dir.path().join("key");
+        std::fs::write(&path, "CANARY-id\nCANARY-secret\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let places = KeyPlaces { file: Some(path.clone()), ..KeyPlaces::default() };
+        let found = places.load(KeyRole::Trade).unwrap().unwrap();
+        assert!(!syscall::is_dumpable());
+        let shown = format!("{:?} {} {places:?}", found.key, found.from);
+        assert!(!shown.contains("CANARY"), "{shown}");
+        for text in
+            ["CANARY-secret-alone\n", "\n\n", "CANARY id\nCANARY secret\n", "a\nb\nCANARY\n"]
+        {
+            std::fs::write(&path, text).unwrap();
+            if let Err(words) = places.load(KeyRole::Trade) {
+                assert!(!words.contains("CANARY"), "{words}");
+            }
+        }
+    }
+}

@@ -3,7 +3,6 @@
 
 use super::assemble::{self, Context};
 use super::control::ControlDesk;
-use super::engine::{Ending, RunError, RunRequest, bad_input, failed};
 use super::entry::{self, OrderEntry, Ways};
 use super::history::{self, HistoryKeeper, history_path};
 use super::ids::CidMark;
@@ -11,6 +10,7 @@ use super::kill::{self, Desk, KILL_RECORD, KillWatch, VENUE_FILE, VenuePlace};
 use super::memory::{self, MemoryHome};
 use super::operate::{Beside, Operate, RunFacts};
 use super::outside;
+use super::request::{Ending, RunError, RunRequest, bad_input, failed};
 use super::rest::{self, PlaneSetup, Records, RestSide, start_plane};
 use super::watch::Watch;
 use crate::base::bounded::Text;
@@ -35,6 +35,7 @@ use crate::runtime::cold::journal::{JournalStats, JournalThread};
 use crate::runtime::cold::listing::Listing;
 use crate::runtime::cold::rest::RestPlan;
 use crate::runtime::cold::{self, ColdThread};
+use crate::runtime::duty::ThreadFault;
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
 use crate::runtime::paper_feed::{Inbox, PaperFeed};
 use crate::runtime::plane::{PlaneCall, RestPlane};
@@ -108,7 +109,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     {
         logger.copy_to(file);
     }
-    let topology = super::engine::resolve_topology(&config)?;
+    let topology = super::request::resolve_topology(&config)?;
     let venue = start_venue(&mut config, &request, entry, &run_dir, &topology, started_at)?;
     // Keys of an exchange in this process live as long as it; others are shared with whoever
     // signs with them on this machine.
@@ -136,8 +137,11 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
     };
     let (plane, lanes) =
         start_plane(setup, Box::new(records.clone()), &clock).map_err(bad_input)?;
-    let saved = rest::saved_list(&root, &config, request.attach.as_deref());
-    let list = rest::listing(&config, &plane, &clock, saved.as_deref()).map_err(failed)?;
+    // The run's own exchange is always there, but a kill from another process must not need its
+    // public side.
+    let saved = rest::saved_list(&root, &config, request.attach.as_deref())
+        .unwrap_or_else(|| run_dir.file("symbols"));
+    let list = rest::listing(&config, &plane, &clock, Some(&saved)).map_err(failed)?;
     let registry = list.registry().ok_or_else(|| failed("there is no list of pairs"))?;
     let instruments = rest::instruments(&mut config, registry).map_err(bad_input)?;
     entry::check_pairs(entry, &instruments).map_err(bad_input)?;
@@ -181,7 +185,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
         is_venue: entry.is_venue(),
         public_url: entry.is_venue().then(|| venue.ways.public_rest.clone()),
         nonces: nonce_dir,
-        saved_list: saved.clone(),
+        saved_list: Some(saved.clone()),
     };
     std::fs::write(run_dir.file(VENUE_FILE), kill::json_text(&place)).map_err(failed)?;
     let desk = Desk {
@@ -207,7 +211,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
             plane: plane.clone(),
             account_apart: SpanNs::from_s(config.rest.account_interval_s as i64),
             cancel_only_when_down: config.rest.cancel_only_when_down,
-            listing: Some(Listing::new(list, saved, &instruments, config.trading.wallet)),
+            listing: Some(Listing::new(list, Some(saved), &instruments, config.trading.wallet)),
         },
         connect: outside::connect(&config, true),
     };
@@ -334,6 +338,7 @@ fn open_input_log(
     let depth = topology.link(LinkKind::ParseJournal).depth;
     let (tap, writer) = input_log::create(&run_dir.file(INPUT_FILE), &header, depth)
         .map_err(|e| failed(format!("input log: {e}")))?;
+    let writer = writer.at_most(config.journal.input_log_mib_max << 20);
     Ok((Some(tap), Some(writer)))
 }
 
@@ -564,6 +569,7 @@ impl Session {
             self.clock.step_wall(SpanNs::from_ms(step_ms));
             self.request.clock_step = None;
         }
+        self.misbehave();
         let second = self.clock.mono().0 / 1_000_000_000;
         if let Some(home) = &mut self.home
             && second != self.copied_at_s
@@ -594,13 +600,38 @@ impl Session {
             }
             Warm::Since(at) if now - at >= WARM_FOR => {
                 // Rings and tables were made at start, yet their pages come with their first use.
-                let populated = syscall::populate_memory();
+                // Whoever touches a new page meanwhile waits for it: that is no hang.
+                let populated = self.operate.unwatched(syscall::populate_memory);
                 log::debug!("{} MiB made present", populated >> 20);
                 self.running.seal();
                 self.warm = Warm::Sealed;
                 log::info!("warm: from here on an allocation on a hot thread is a fault");
             }
             _ => {}
+        }
+    }
+
+    /// What a drill asked for, once its time has come.
+    fn misbehave(&mut self) {
+        let at = u128::from(self.clock.mono().0);
+        let is_due = self.request.thread_fault.as_ref().is_some_and(|f| at >= f.2.as_nanos());
+        if !is_due {
+            return;
+        }
+        let Some((thread, fault, _)) = self.request.thread_fault.take() else { return };
+        log::warn!("drill: thread {thread} {fault}");
+        let kind = match fault.as_str() {
+            "wedge" => ThreadFault::Wedge,
+            "slow" => ThreadFault::Slow,
+            _ => ThreadFault::Panic,
+        };
+        match thread.as_str() {
+            "journal" => self.operate.journal.is_wedged.store(true, Ordering::Relaxed),
+            "main" => std::thread::park_timeout(Duration::from_secs(10)),
+            name => match self.running.threads().iter().find(|each| each.name() == name) {
+                Some(found) => found.control().drill(kind),
+                None => log::error!("drill: there is no thread {name}"),
+            },
         }
     }
 
@@ -701,6 +732,8 @@ impl Session {
         self.round();
         self.kill.close();
         let elapsed = self.clock.mono() - MonoNs(0);
+        // A drill is over here: its thread must end.
+        self.operate.journal.is_wedged.store(false, Ordering::Relaxed);
         self.operate.close();
         let (stopped, mut taps) = self.running.stop().map_err(failed)?;
         self.rest.stop(LANES_GRACE);
@@ -724,7 +757,10 @@ impl Session {
         {
             log::info!("faults of the exchange: {:?}", exchange.fault_counters());
         }
+        let rest_calls =
+            self.rest.by_reason().into_iter().map(|row| (row.name, row.calls)).collect();
         let report = super::account::report(&super::account::Facts {
+            rest_calls: &rest_calls,
             config: &self.config,
             watch: &self.watch,
             stopped: &stopped,

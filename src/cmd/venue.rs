@@ -95,7 +95,8 @@ pub(super) struct VenueArgs {
     #[arg(long = "account", value_name = "KEY:SECRET", value_parser = account)]
     accounts: Vec<AccountSpec>,
     /// Start balance of every account in its exchange and its margin wallet, e.g. USD=50000; may be
-    /// repeated. Default: plenty of USD, UST, BTC, ETH, ADA and DOT.
+    /// repeated. Default: plenty of USD, UST, BTC, ETH, ADA and DOT, and of what derivatives listed
+    /// are paid in.
     #[arg(long = "balance", value_name = "CURRENCY=AMOUNT", value_parser = balance)]
     balances: Vec<(String, i64)>,
     /// Fee of resting orders, basis points.
@@ -110,11 +111,15 @@ pub(super) struct VenueArgs {
     /// Do not limit REST calls; otherwise the venue's table holds, calls a minute and endpoint.
     #[arg(long)]
     no_rest_limits: bool,
+    /// Tickers on sockets have the eleventh element, null, that the venue sends since 2026; clients
+    /// that expect ten break on it, there as here.
+    #[arg(long)]
+    ticker_of_2026: bool,
     /// Sockets open at once.
     #[arg(long, value_name = "N", default_value_t = 1_024)]
     sockets_max: u32,
     /// A socket that takes nothing of what waits for it for so long is cut.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = super::run::span)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = super::options::span)]
     cut_after: Duration,
     /// Keep accounts, orders and ids in FILE.a and FILE.b across runs.
     #[arg(long, value_name = "FILE")]
@@ -123,9 +128,15 @@ pub(super) struct VenueArgs {
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
     /// Stop by itself after this long, e.g. 60s, 5m.
-    #[arg(long = "for", value_name = "SPAN", value_parser = super::run::span)]
+    #[arg(long = "for", value_name = "SPAN", value_parser = super::options::span)]
     run_for: Option<Duration>,
 }
+
+/// What every account has of a derivative's currency, 1e-8.
+const DERIVATIVE_BALANCE: i64 = 1_000_000 * 100_000_000;
+/// Free balances follow an account's snapshots so long after, ms: the venue computes them apart,
+/// and a client that cannot wait for them shall be found out here.
+const FIGURES_AFTER_MS: i64 = 50;
 
 fn factor(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
@@ -149,7 +160,10 @@ fn fee(text: &str) -> Result<f64, String> {
 fn account(text: &str) -> Result<AccountSpec, String> {
     match text.split_once(':') {
         Some((key, secret)) if !key.is_empty() && !secret.is_empty() => {
-            Ok(AccountSpec::funded(key, secret))
+            let mut account = AccountSpec::funded(key, secret);
+            // Clients by others move money between their wallets.
+            account.permissions.wallets_write = true;
+            Ok(account)
         }
         _ => Err("write KEY:SECRET, both not empty".to_owned()),
     }
@@ -224,6 +238,17 @@ impl VenueArgs {
             });
             let balances: Vec<_> = wallets.collect();
             accounts.iter_mut().for_each(|account| account.balances.clone_from(&balances));
+        } else {
+            for name in &self.symbols {
+                let settled = name.split_once(':').map(|(_, quote)| quote);
+                let Some(quote) = settled.filter(|quote| quote.ends_with("F0")) else { continue };
+                for account in &mut accounts {
+                    let wallet = ("margin".to_owned(), quote.to_owned(), DERIVATIVE_BALANCE);
+                    if !account.balances.contains(&wallet) {
+                        account.balances.push(wallet);
+                    }
+                }
+            }
         }
         // Basis points to 1e-6 of the value.
         let e6 = |bps: f64| (bps * 100.0).round() as i64;
@@ -237,6 +262,8 @@ impl VenueArgs {
                 rest_per_minute: !self.no_rest_limits,
                 ..VenueLimits::default()
             },
+            ticker_of_2026: self.ticker_of_2026,
+            figures_after_ms: FIGURES_AFTER_MS,
             wait_for: if self.start_at_once { WaitFor::Nothing } else { WaitFor::EveryChannel },
             ..ExchangeConfig::default()
         }

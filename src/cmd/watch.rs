@@ -10,10 +10,12 @@ use crate::engine::risk::{GuardLevel, RiskSnapshot, SymbolRisk};
 use crate::engine::signal::SymbolSignals;
 use crate::io::clock::Clock;
 use crate::line::parse::ParseCounters;
-use crate::model::{Body, Class, Instrument, LinkState, PrivateSeen, Rank, Seen, SyncState};
+use crate::model::{
+    Body, ChannelKind, Class, Instrument, LinkState, PrivateSeen, Rank, Seen, SyncState,
+};
 use crate::ops::journal::OrderTracker;
 use crate::ops::logger;
-use crate::ops::status::{FillStatus, ReconnectRow};
+use crate::ops::status::{FillStatus, Incident, ReconnectRow};
 use crate::ops::text::utc;
 use crate::ops::view::{BookHealth, Counts, LinkRow, OrderRow, StageRow, SymbolRow, ViewModel};
 use crate::ops::waterfall::side_name;
@@ -88,6 +90,10 @@ pub(super) struct Watch {
     pub(super) link_downs: Vec<u64>,
     /// By symbol: times its book was lost.
     pub(super) unsynced: Vec<u64>,
+    /// What the line found and repaired by itself, until the hub takes it.
+    pub(super) incidents: Vec<Incident>,
+    /// Shorter silence than this is a hush, not a calm market: book, others, ms.
+    quiet_after_ms: [u64; 2],
     /// By thread: its heartbeat, and when that moved.
     pub(super) beats: Vec<(u64, MonoNs)>,
 }
@@ -145,6 +151,8 @@ impl Watch {
             reconnect_rows: VecDeque::new(),
             link_downs: Vec::new(),
             unsynced: vec![0; count],
+            incidents: Vec::new(),
+            quiet_after_ms: [config.channels.quiet_book_ms, config.channels.quiet_trades_ms],
             beats: Vec::new(),
         }
     }
@@ -324,6 +332,15 @@ impl Watch {
                     }
                     SyncState::Synced => log::info!("{name}: book synced"),
                     SyncState::AwaitingSnapshot => log::debug!("{name}: awaiting its snapshot"),
+                    SyncState::Silent => {
+                        log::warn!("{name}: book not tradable: its channel is silent");
+                        self.incidents.push(Incident {
+                            at: utc(self.clock.wall()),
+                            what: format!("channel {name} book"),
+                            text: "its data stay away far longer than they ever do".to_owned(),
+                            action: "no entries of it; it is asked for again".to_owned(),
+                        });
+                    }
                     state => log::warn!("{name}: book not tradable: {state:?}"),
                 }
             }
@@ -357,7 +374,17 @@ impl Watch {
                 }
             }
             Body::Quiet(quiet) => {
-                let name = self.name(quiet.symbol);
+                let name = self.name(quiet.symbol).to_owned();
+                let is_book = matches!(quiet.kind, ChannelKind::Book | ChannelKind::RawBook);
+                let calm_ms = self.quiet_after_ms[usize::from(!is_book)];
+                if quiet.quiet && (calm_ms == 0 || quiet.gap_ms < calm_ms) {
+                    self.incidents.push(Incident {
+                        at: utc(self.clock.wall()),
+                        what: format!("channel {name} {:?}", quiet.kind).to_lowercase(),
+                        text: format!("no data for {} ms, far longer than ever", quiet.gap_ms),
+                        action: "it is asked for again".to_owned(),
+                    });
+                }
                 if quiet.quiet {
                     log::warn!("{name}: no {:?} data for {} ms", quiet.kind, quiet.gap_ms);
                 } else {

@@ -173,6 +173,8 @@ pub struct Channels {
     pub per_socket: usize,
     pub connects_per_minute: usize,
     pub silence_ms: u64,
+    pub hush_factor: u32,
+    pub hush_ms: u64,
     pub subscribe_timeout_ms: u64,
     pub ping_interval_ms: u64,
     pub quiet_book_ms: u64,
@@ -579,6 +581,23 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             ),
             35_000,
             1_000..=300_000,
+        ) as u64,
+        hush_factor: s.int(
+            key(
+                "hush_factor",
+                "times",
+                "A channel whose data stay away this many times longer than its longest usual gap \
+                 is asked for again, and its book takes no entries meanwhile. The usual gap is \
+                 learned and fades within a quarter of an hour. Not on recordings, nor at speed \
+                 \"max\". 0 = never.",
+            ),
+            4,
+            0..=1_000,
+        ) as u32,
+        hush_ms: s.int(
+            key("hush_ms", "ms", "Shorter silence is never a hush, however busy the channel was."),
+            800,
+            50..=60_000,
         ) as u64,
         subscribe_timeout_ms: s.int(
             key(

@@ -58,6 +58,12 @@ fn push_info(out: &mut Vec<u8>, listing: &Listing) {
     out.extend_from_slice(if listing.is_derivative() { b"]]" } else { b",null,null]]" });
 }
 
+/// The currency that is paid in by a method, in any case: `bitcoin` → BTC.
+pub(super) fn currency_of_method(method: &str) -> Option<&'static str> {
+    let row = CURRENCIES.iter().find(|row| row.3.eq_ignore_ascii_case(method))?;
+    Some(row.0)
+}
+
 impl Core {
     /// One element per requested key; unknown keys give an empty list.
     pub(super) fn push_conf(&self, keys: &str, out: &mut Vec<u8>) {
@@ -77,6 +83,16 @@ impl Core {
             "pub:info:pair" | "pub:info:pair:futures" => push_list(out, listed, push_info),
             "pub:list:currency" => {
                 push_list(out, self.currencies().into_iter(), super::json::push_text);
+            }
+            "pub:list:currency:margin" => {
+                let on_margin = |name: &&str| {
+                    self.listings.iter().any(|listing| {
+                        let names = [listing.base.as_str(), listing.quote.as_str()];
+                        listing.spec.margin_initial_e4 > 0 && names.contains(name)
+                    })
+                };
+                let names = self.currencies().into_iter().filter(on_margin);
+                push_list(out, names, super::json::push_text);
             }
             "pub:spec:margin" => self.push_margin_spec(out),
             "pub:fees" => out.extend_from_slice(
@@ -130,6 +146,12 @@ impl Core {
                 let pooled = known.into_iter().filter(|row| matches!(row.0, "UST" | "UDC"));
                 push_list(out, pooled, |out, row| pair(out, row.0, "ETH"));
             }
+            "pub:map:currency:explorer" => push_list(out, known.into_iter(), |out, row| {
+                out.push(b'[');
+                push_text(out, row.0);
+                // Nothing here is on any chain: the links lead back to this exchange.
+                out.extend_from_slice(b",[\"/\",\"/address/VAL\",\"/tx/VAL\"]]");
+            }),
             "pub:map:currency:tx:fee" => push_list(out, known.into_iter(), |out, row| {
                 out.push(b'[');
                 push_text(out, row.0);

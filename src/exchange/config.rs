@@ -338,9 +338,15 @@ pub struct ExchangeConfig {
     pub checksum_ms: i64,
     /// Tick of the tickers, ms.
     pub ticker_ms: i64,
+    /// Tickers on sockets have the eleventh element, null, that was seen in 2026 (protocol notes,
+    /// 1.6). No recording has it, and clients that expect ten break on it.
+    pub ticker_of_2026: bool,
     /// A subscription is acknowledged up to so long after the channel is open, ms, by the seed: its
     /// heartbeats may come before. 0 = at once.
     pub ack_after_ms: i64,
+    /// Free balances and profits, which are null in the snapshots of an account, follow them so
+    /// long after, ms. 0 = at once.
+    pub figures_after_ms: i64,
     /// A client id used twice on one UTC day is refused (what the venue does is not known for
     /// sure).
     pub cid_unique_per_day: bool,
@@ -363,7 +369,9 @@ impl Default for ExchangeConfig {
             heartbeat_ms: 15_000,
             checksum_ms: 2_500,
             ticker_ms: 5_000,
+            ticker_of_2026: false,
             ack_after_ms: 0,
+            figures_after_ms: 0,
             cid_unique_per_day: true,
             wait_for: WaitFor::EveryChannel,
             start_at: WallNs::from_ms(1_735_689_600_000),

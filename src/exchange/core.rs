@@ -15,7 +15,7 @@ use super::matching::{Match, MatchBook};
 use super::number::{push_i64, push_number, push_u64};
 use super::order::Order;
 use super::recorded::Replay;
-use super::talk::Ack;
+use super::talk::Due;
 use super::tape::Tape;
 use crate::base::rng::Rng;
 use crate::base::time::WallNs;
@@ -191,9 +191,9 @@ pub struct Core {
     pub(super) server_id: String,
     pub(super) tokens: Vec<Token>,
     pub(super) token_rng: Rng,
-    /// Acknowledgements of subscriptions that wait, by when they are due and a running number.
-    pub(super) acks: BTreeMap<(WallNs, u64), Ack>,
-    pub(super) acks_sent: u64,
+    /// What sockets are told later, by when it is due and a running number.
+    pub(super) dues: BTreeMap<(WallNs, u64), Due>,
+    pub(super) dues_planned: u64,
     pub(super) ack_rng: Rng,
     /// True once the market runs; before, nobody is rate-limited.
     pub(super) has_started: bool,
@@ -314,8 +314,8 @@ impl Core {
             server_id,
             tokens: Vec::new(),
             token_rng: Rng::new(rng.next_u64()),
-            acks: BTreeMap::new(),
-            acks_sent: 0,
+            dues: BTreeMap::new(),
+            dues_planned: 0,
             ack_rng: Rng::new(rng.next_u64()),
             has_started: false,
             rest_calls: BTreeMap::new(),
@@ -372,7 +372,7 @@ impl Core {
         if let Some(beat) = self.hub.next_beat() {
             next = next.min(beat);
         }
-        if let Some(((at, _), _)) = self.acks.first_key_value() {
+        if let Some(((at, _), _)) = self.dues.first_key_value() {
             next = next.min(*at);
         }
         if let Some((ms, _)) = self.expiries.first() {
@@ -386,7 +386,7 @@ impl Core {
         if self.hub.next_beat().is_some_and(|at| at <= now) {
             self.hub.beat(now, recording_runs);
         }
-        self.acknowledge_due();
+        self.tell_due();
         while let Some((ms, id)) = self.expiries.first().copied() {
             if WallNs::from_ms(ms) > now {
                 break;

@@ -8,6 +8,7 @@ use super::json::{Json, push_text};
 use super::number::push_u64;
 use super::order::Form;
 use super::sign::{NONCE_TOP, verify};
+use super::talk::Due;
 use super::tape::push_list;
 use super::wire::{push_position, push_wallet, push_wide};
 use crate::model::Currency;
@@ -153,6 +154,12 @@ impl Core {
         self.tokens.push(Token { text: text.clone(), pass, until_ms });
         text
     }
+    /// Ends a token of the account. False where it has no such token.
+    pub(super) fn forget_token(&mut self, account: u32, text: &str) -> bool {
+        let before = self.tokens.len();
+        self.tokens.retain(|token| token.text != text || token.pass.account != account);
+        self.tokens.len() < before
+    }
     /// The burst after authentication: positions, wallets, orders, funding, then the computed
     /// fields.
     fn tell_account(&mut self, conn: u64, account: u32) {
@@ -169,6 +176,16 @@ impl Core {
         for kind in ["\"fos\",[]", "\"fcs\",[]", "\"fls\",[]"] {
             self.hub.send_private_to(conn, Class::Funding, kind.as_bytes(), false, now);
         }
+        let wait_ms = self.config.figures_after_ms;
+        if wait_ms > 0 && self.has_started {
+            self.plan(wait_ms, Due::Figures { conn, account });
+        } else {
+            self.tell_figures(conn, account);
+        }
+    }
+    /// What is computed apart from the snapshots, and follows them: free balances, the account's
+    /// worth, profits.
+    pub(super) fn tell_figures(&mut self, conn: u64, account: u32) {
         let wallets: Vec<_> = self.bank.account(account).wallets.keys().copied().collect();
         for (wallet, currency) in wallets {
             self.tell_wallet(conn, account, wallet, currency);

@@ -41,6 +41,7 @@ mod order_tests;
 mod publish;
 mod recorded;
 mod rest;
+mod rest_beside;
 mod rest_private;
 mod rest_public;
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl Core {
             FeedKey::Ticker { symbol } => {
                 out.push(b'[');
                 self.push_ticker_fields(symbol, out);
-                out.extend_from_slice(b",null]");
+                out.extend_from_slice(if self.config.ticker_of_2026 { b",null]" } else { b"]" });
             }
             FeedKey::Status { symbol } => self.push_status_row(symbol, out),
             _ => {}

@@ -74,37 +74,60 @@ pub(super) fn bad(text: &str) -> HttpReply {
     HttpReply::error(500, ERR_PARAMS, text)
 }
 
-/// Endpoint class and its calls a minute (protocol notes, 4.4). The first that fits counts.
+/// Endpoints and their calls a minute (protocol notes, 4.4): `*` stands for one part of the path. Of
+/// those that fit, the longest counts; `other` is everything else.
+const LIMITS: [(&str, u32); 38] = [
+    ("platform/status", 30),
+    ("tickers/hist", 30),
+    ("tickers", 30),
+    ("ticker", 90),
+    ("trades/*/hist", 15),
+    ("book", 240),
+    ("candles", 30),
+    ("stats1", 15),
+    ("status/deriv", 90),
+    ("status/deriv/*/hist", 90),
+    ("liquidations/hist", 3),
+    ("conf", 90), // one count for every key
+    ("auth/w/order/submit", 90),
+    ("auth/w/order/update", 90),
+    ("auth/w/order/cancel", 90),
+    ("auth/w/order/cancel/multi", 90),
+    ("auth/w/order/multi", 90),
+    ("auth/w/token", 90),
+    ("auth/w/deposit/address", 10),
+    ("auth/r/orders", 90),
+    ("auth/r/orders/hist", 90),
+    ("auth/r/orders/*/hist", 90),
+    ("auth/r/order/*/trades", 90),
+    ("auth/r/trades/hist", 90),
+    ("auth/r/trades/*/hist", 90),
+    ("auth/r/wallets", 90),
+    ("auth/r/positions", 90),
+    ("auth/r/positions/hist", 90),
+    ("auth/r/ledgers", 90),
+    ("auth/r/ledgers/hist", 90),
+    ("auth/r/ledgers/*/hist", 90),
+    ("auth/r/info/user", 90),
+    ("auth/r/info/margin", 90),
+    ("auth/r/permissions", 90),
+    ("auth/r/summary", 90),
+    ("auth/calc/order/avail", 90),
+    ("auth", 90),
+    ("other", 90),
+];
+
+/// The row of `LIMITS` that a path falls under.
 fn class_of(path: &str) -> (&'static str, u32) {
-    let table: [(&str, u32); 26] = [
-        ("platform/status", 30),
-        ("tickers/hist", 30),
-        ("tickers", 30),
-        ("ticker", 90),
-        ("trades", 15),
-        ("book", 240),
-        ("candles", 30),
-        ("stats1", 15),
-        ("status", 90),
-        ("liquidations", 3),
-        ("conf", 90),
-        ("auth/w/order/submit", 90),
-        ("auth/w/order/update", 90),
-        ("auth/w/order/cancel/multi", 90),
-        ("auth/w/order/cancel", 90),
-        ("auth/w/order/multi", 90),
-        ("auth/r/orders", 90),
-        ("auth/r/order/", 90),
-        ("auth/r/trades", 90),
-        ("auth/r/wallets", 90),
-        ("auth/r/positions", 90),
-        ("auth/r/ledgers", 90),
-        ("auth/r/info", 90),
-        ("auth/r/permissions", 90),
-        ("auth/r/summary", 90),
-        ("auth/", 90),
-    ];
-    table.into_iter().find(|(prefix, _)| path.starts_with(prefix)).unwrap_or(("other", 90))
+    let fits = |name: &str| {
+        let mut parts = path.split('/');
+        let is_so = name
+            .split('/')
+            .all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part));
+        is_so.then(|| name.split('/').count())
+    };
+    let best = LIMITS.iter().filter_map(|row| Some((fits(row.0)?, row)));
+    best.max_by_key(|(parts, _)| *parts).map_or(LIMITS[LIMITS.len() - 1], |(_, row)| *row)
 }
 
 /// `%3A` → `:`; a `%` that begins no two hex digits stands for itself.

@@ -20,7 +20,7 @@ const ORDER_TRADES_MS: i64 = 10 * 86_400_000;
 /// Seconds a token lives: usual, least, most.
 const TOKEN_S: (i64, i64, i64) = (120, 5, 604_800);
 
-fn permitted(allowed: bool) -> Result<(), HttpReply> {
+pub(super) fn permitted(allowed: bool) -> Result<(), HttpReply> {
     match allowed {
         true => Ok(()),
         false => Err(HttpReply::error(500, ERR_GENERIC, NOT_PERMITTED)),
@@ -63,8 +63,11 @@ impl Core {
             ["w", "transfer"] => self.serve_transfer(pass, &body),
             ["w", "deriv", "collateral", "set"] => self.serve_collateral(pass, &body),
             ["calc", "order", "avail"] => self.serve_available(pass, &body),
-            ["r", ..] => self.serve_account(pass, &parts[1..], &body)?.ok_or_else(unknown),
-            _ => Err(unknown()),
+            ["r", ..] => match self.serve_account(pass, &parts[1..], &body)? {
+                Some(reply) => Ok(reply),
+                None => self.serve_beside(pass, &parts, &body)?.ok_or_else(unknown),
+            },
+            _ => self.serve_beside(pass, &parts, &body)?.ok_or_else(unknown),
         }
     }
     fn serve_order(&mut self, pass: Pass, verb: &str, body: &Json<'_>) -> Reply {
@@ -139,6 +142,10 @@ impl Core {
         let wallet = |key: &str| Wallet::by_name(text(key)).ok_or_else(|| bad("wallet: invalid"));
         let (from, to) = (wallet("from")?, wallet("to")?);
         let currency = Currency::new(text("currency")).ok_or_else(|| bad("currency: invalid"))?;
+        // The venue changes UST into USTF0 on the way; here every currency stays what it is.
+        if body.given("currency_to").and_then(Json::text).is_some_and(|to| to != text("currency")) {
+            return Err(bad("currency_to: invalid"));
+        }
         let amount = body.given("amount").and_then(Json::units).unwrap_or(0);
         let free = self.available(pass.account, from, currency, 0);
         let now_ms = self.now_ms();
@@ -158,7 +165,8 @@ impl Core {
             self.tell_wallet_to_all(pass.account, wallet, currency);
         }
         let mut out = Vec::new();
-        push_note(&mut out, NoteTime::Ms(now_ms), "acc_tf", b"", true, &text);
+        let data = self.transfer_data((from, to), currency, amount);
+        push_note(&mut out, NoteTime::Ms(now_ms), "acc_tf", &data, true, &text);
         Ok(out)
     }
     /// `{symbol,collateral}` → `[[1]]`.

@@ -11,6 +11,15 @@ use super::wire::push_wide;
 use crate::base::units::Side;
 use crate::model::Currency;
 
+/// A parameter of the query, else of a JSON body; numbers as their text.
+fn asked(query: &str, body: &[u8], key: &str) -> Option<String> {
+    parameter(query, key).or_else(|| match Json::parse(body)?.given(key)? {
+        Json::Text(text) => Some(text.to_string()),
+        Json::Number(text) => String::from_utf8(text.to_vec()).ok(),
+        _ => None,
+    })
+}
+
 impl Core {
     pub(super) fn serve_public(
         &mut self,
@@ -118,10 +127,14 @@ impl Core {
                     out.push(b']');
                 });
             }
-            ["calc", "trade", "avg"] => self.push_average(query, &mut out)?,
+            // Funding has no market here: nothing to tell of.
+            ["funding", "stats", _, "hist"] | ["rankings", _, _] | ["pulse", "hist"] => {
+                out.extend_from_slice(b"[]");
+            }
+            // Both take their parameters from the query or from a body.
+            ["calc", "trade", "avg"] => self.push_average(query, body, &mut out)?,
             ["calc", "fx"] => {
-                let body = Json::parse(body).ok_or_else(|| bad("body: invalid"))?;
-                let currency = |key: &str| Currency::new(body.get(key)?.text()?);
+                let currency = |key: &str| Currency::new(&asked(query, body, key)?);
                 let (Some(from), Some(to)) = (currency("ccy1"), currency("ccy2")) else {
                     return Err(bad("ccy: invalid"));
                 };
@@ -187,6 +200,10 @@ impl Core {
     /// Positions held here, by side: `pos.size:1m:tBTCUSD:long`. Everything else is zero.
     fn push_stats(&self, key: &str, section: &str, out: &mut Vec<u8>) -> Result<(), HttpReply> {
         let parts: Vec<&str> = key.split(':').collect();
+        let has_funding = parts.len() == 3 && parts[2].starts_with('f');
+        if has_funding {
+            return self.push_stat(0, section, out);
+        }
         let is_size = parts.first() == Some(&"pos.size");
         let (name, side) = match parts[..] {
             [_, _, base, quote, side] => ([base, ":", quote].concat(), side),
@@ -202,6 +219,9 @@ impl Core {
         let positions = self.bank.accounts.iter().filter_map(|a| a.positions.get(&symbol));
         let sized = positions.filter(|position| is_size && (position.qty > 0) == is_long);
         let size: i128 = sized.map(|position| i128::from(position.qty).abs()).sum();
+        self.push_stat(size, section, out)
+    }
+    fn push_stat(&self, size: i128, section: &str, out: &mut Vec<u8>) -> Result<(), HttpReply> {
         let mut row = b"[".to_vec();
         push_i64(&mut row, self.now_ms().div_euclid(60_000) * 60_000);
         row.push(b',');
@@ -219,10 +239,10 @@ impl Core {
         Ok(())
     }
     /// `[AVERAGE,AMOUNT]` of a market order of that amount now.
-    fn push_average(&self, query: &str, out: &mut Vec<u8>) -> Result<(), HttpReply> {
-        let name = parameter(query, "symbol").unwrap_or_default();
+    fn push_average(&self, query: &str, body: &[u8], out: &mut Vec<u8>) -> Result<(), HttpReply> {
+        let name = asked(query, body, "symbol").unwrap_or_default();
         let symbol = self.find_symbol(&name).ok_or_else(|| bad("symbol: invalid"))?;
-        let amount = parameter(query, "amount");
+        let amount = asked(query, body, "amount");
         let amount = amount.and_then(|text| read_number(text.as_bytes())).map_or(0, |(raw, _)| raw);
         if amount == 0 || amount == i64::MIN {
             return Err(bad("amount: invalid"));

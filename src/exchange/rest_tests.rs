@@ -251,7 +251,6 @@ fn public_lists_and_maps_are_served() {
         ("pub:map:currency:unit", r#"[[["IOT","Mi|MegaIOTA"]]]"#),
         ("pub:map:currency:undl", r#"[[["BTCF0","BTC"],["USTF0","UST"]]]"#),
         ("pub:map:currency:pool", r#"[[["UST","ETH"]]]"#),
-        ("pub:map:currency:explorer", "[[]]"),
         ("pub:nonsense", "[[]]"),
     ] {
         assert_eq!(desk.see(&format!("conf/{key}")), expected, "{key}");
@@ -336,4 +335,84 @@ fn what_is_not_there_is_said_not_to_be() {
         let reply = get(&mut desk.script.exchange, path, now);
         assert_eq!((reply.status, text(&reply)), (500, format!("[\"error\",10020,\"{why}\"]")));
     }
+}
+
+#[test]
+fn what_general_clients_ask_beside_trading_is_answered() {
+    let mut desk = Desk::new(derivatives());
+    for path in [
+        "funding/offers",
+        "funding/offers/fUSD",
+        "funding/loans/fUSD/hist",
+        "funding/credits/hist",
+        "funding/trades/hist",
+        "movements/hist",
+        "movements/BTC/hist",
+        "positions/snap",
+        "logins/hist",
+        "audit/hist",
+        "alerts",
+    ] {
+        assert_eq!(desk.say(&format!("auth/r/{path}"), "{}"), "[]", "{path}");
+    }
+    let funding = desk.say("auth/r/info/funding/fUSD", "{}");
+    assert_eq!(funding, "[\"sym\",\"fUSD\",[0,0,0,0]]");
+    assert!(!desk.column("auth/r/wallets/hist", "{}", 0).is_empty());
+    for path in ["auth/r/settings", "auth/w/withdraw", "auth/w/funding/offer/submit"] {
+        assert!(desk.refused(path, "{}").contains("api_key: permission invalid"), "{path}");
+    }
+    let address = r#"{"wallet":"exchange","method":"bitcoin","op_renew":0}"#;
+    let reply = desk.say("auth/w/deposit/address", address);
+    let data = r#","acc_dep",null,null,[null,"BITCOIN","BTC",null,"nowhere-"#;
+    assert!(reply.contains(data) && reply.ends_with("null,\"SUCCESS\",\"success\"]"), "{reply}");
+    assert_eq!(desk.say("auth/w/deposit/address", address), reply, "the same one again");
+    let bad = r#"{"wallet":"exchange","method":"pigeon"}"#;
+    assert!(desk.refused("auth/w/deposit/address", bad).contains("method: invalid"));
+    for path in ["funding/stats/fUSD/hist", "rankings/vol:1w:tBTCUSD/hist", "pulse/hist"] {
+        assert_eq!(desk.see(path), "[]", "{path}");
+    }
+    assert!(desk.see("stats1/funding.size:1m:fUSD/last").ends_with(",0]"));
+    assert_eq!(desk.see("conf/pub:list:pair:securities,pub:list:competitions"), "[[],[]]");
+    assert!(desk.see("conf/pub:list:currency:margin").starts_with("[["));
+    let explorer = desk.see("conf/pub:map:currency:explorer");
+    assert!(explorer.contains("\"/address/VAL\""), "{explorer}");
+    // A token ends when it is told to, and then is none.
+    let reply = desk.say("auth/w/token", r#"{"scope":"api","ttl":120}"#);
+    let body = format!("{{\"token\":{}}}", &reply[1..reply.len() - 1]);
+    assert_eq!(desk.say("auth/w/token/del", &body), "[1]");
+    assert!(desk.refused("auth/w/token/del", &body).contains("token: invalid"));
+}
+
+#[test]
+fn collateral_has_limits_and_calculations_take_a_body_or_a_query() {
+    let mut desk = Desk::new(derivatives());
+    let name = desk.script.exchange.core.symbol_name(0).to_owned();
+    let body = format!("{{\"symbol\":\"{name}\"}}");
+    assert!(desk.refused("auth/calc/deriv/collateral/limits", &body).contains("position: invalid"));
+    let story = format!("market ask 100 5\nmarket bid 99 5\na on MARKET 1 symbol={name} lev=10");
+    desk.script.play(&story);
+    for path in ["auth/calc/deriv/collateral/limit", "auth/w/deriv/collateral/limits"] {
+        let reply = desk.say(path, &body);
+        let limits = Json::parse(reply.as_bytes()).unwrap();
+        let [least, most] = limits.items() else { panic!("{reply}") };
+        let (least, most) = (least.units().unwrap(), most.units().unwrap());
+        assert!(0 < least && least < most, "{reply}");
+    }
+    let now = desk.script.now;
+    let mut post = |path: &str, body: &str| {
+        let path = format!("/v2/{path}");
+        let request = HttpRequest {
+            method: "POST",
+            path_and_query: &path,
+            body: body.as_bytes(),
+            ..HttpRequest::default()
+        };
+        text(&desk.script.exchange.rest(&request, now))
+    };
+    let by_query = post(&format!("calc/trade/avg?symbol={name}&amount=1"), "");
+    let by_body = post("calc/trade/avg", &format!("{{\"symbol\":\"{name}\",\"amount\":\"1\"}}"));
+    assert_eq!(by_query, by_body);
+    assert_eq!(by_query, "[100,1]");
+    let by_query = post("calc/fx?ccy1=BTC&ccy2=BTC", "");
+    assert_eq!(by_query, post("calc/fx", r#"{"ccy1":"BTC","ccy2":"BTC"}"#));
 }

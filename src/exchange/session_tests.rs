@@ -326,6 +326,41 @@ fn heartbeats_may_come_before_the_acknowledgement_and_data_may_not() {
     assert!(early > 5, "{early} heartbeats came early");
 }
 
+/// Goal: free balances are null in the snapshots and follow them later, unless the socket has left.
+#[test]
+fn computed_fields_follow_the_snapshots_of_an_account() {
+    let setup = ExchangeConfig { figures_after_ms: 200, ..config() };
+    let mut script = Script::new(setup);
+    run(&mut script.exchange, START);
+    script.connect(7, "a", 2, "");
+    script.connect(8, "a", 3, "");
+    let said = told(&mut script.exchange, 7);
+    assert!(said.iter().any(|text| text.starts_with("[0,\"ws\",")), "{said:?}");
+    assert!(!said.iter().any(|text| text.starts_with("[0,\"wu\",")), "{said:?}");
+    script.exchange.on_text(8, br#"{"event":"unauth"}"#, START);
+    drain(&mut script.exchange);
+    run(&mut script.exchange, after(START, 199));
+    assert!(told(&mut script.exchange, 7).is_empty());
+    run(&mut script.exchange, after(START, 200));
+    let said = drain(&mut script.exchange);
+    assert!(said.iter().all(|(conn, _)| *conn == 7), "{said:?}");
+    assert!(said[0].1.starts_with("[0,\"wu\",") && said.last().unwrap().1.contains("\"bu\""));
+}
+
+#[test]
+fn a_ticker_has_ten_elements_or_the_eleven_of_2026() {
+    for (ticker_of_2026, length) in [(false, 10), (true, 11)] {
+        let mut script = Script::new(ExchangeConfig { ticker_of_2026, ..config() });
+        let exchange = &mut script.exchange;
+        exchange.connect(9, START);
+        let text = br#"{"event":"subscribe","channel":"ticker","symbol":"tBTCUSD"}"#;
+        exchange.on_text(9, text, START);
+        let said = told(exchange, 9);
+        let frame: serde_json::Value = serde_json::from_str(said.last().unwrap()).unwrap();
+        assert_eq!(frame[1].as_array().unwrap().len(), length);
+    }
+}
+
 #[test]
 fn the_public_is_told_of_positions_that_the_venue_ends() {
     let mut script = Script::new(derivatives());

@@ -40,13 +40,24 @@ impl SubscribeError {
     }
 }
 
-/// An acknowledgement that waits.
+/// An acknowledgement.
 #[derive(Debug)]
 pub(super) struct Ack {
     conn: u64,
     chan: u64,
     feed: usize,
     text: Vec<u8>,
+}
+
+/// Something a socket is told later.
+#[derive(Debug)]
+pub(super) enum Due {
+    Ack(Ack),
+    /// The computed fields behind the snapshots of an account.
+    Figures {
+        conn: u64,
+        account: u32,
+    },
 }
 
 impl Core {
@@ -234,13 +245,10 @@ impl Core {
         self.push_ack_fields(key, event, &mut out);
         out.push(b'}');
         let ack = Ack { conn, chan, feed, text: out };
-        // Before the market runs its clock stands still, and nothing would ever be due.
         let after_ms = self.config.ack_after_ms;
         if after_ms > 0 && self.has_started {
             let wait_ms = self.ack_rng.between(0, after_ms);
-            self.acks_sent += 1;
-            let at = WallNs(self.now.0 + wait_ms * 1_000_000);
-            self.acks.insert((at, self.acks_sent), ack);
+            self.plan(wait_ms, Due::Ack(ack));
         } else {
             self.acknowledge(&ack);
         }
@@ -252,12 +260,26 @@ impl Core {
             self.send_snapshot(ack.conn, ack.chan, ack.feed);
         }
     }
-    pub(super) fn acknowledge_due(&mut self) {
-        while let Some(entry) = self.acks.first_entry()
+    /// Puts off what a socket is told. Not before the market runs: its clock stands still then, and
+    /// nothing would ever be due.
+    pub(super) fn plan(&mut self, wait_ms: i64, due: Due) {
+        self.dues_planned += 1;
+        let at = WallNs(self.now.0 + wait_ms * 1_000_000);
+        self.dues.insert((at, self.dues_planned), due);
+    }
+    pub(super) fn tell_due(&mut self) {
+        while let Some(entry) = self.dues.first_entry()
             && entry.key().0 <= self.now
         {
-            let ack = entry.remove();
-            self.acknowledge(&ack);
+            match entry.remove() {
+                Due::Ack(ack) => self.acknowledge(&ack),
+                Due::Figures { conn, account } => {
+                    let is_there = self.hub.session(conn).and_then(|s| s.auth.as_ref());
+                    if is_there.is_some_and(|auth| auth.account == account) {
+                        self.tell_figures(conn, account);
+                    }
+                }
+            }
         }
     }
     fn push_ack_fields(&self, key: FeedKey, event: &Json<'_>, out: &mut Vec<u8>) {

@@ -1,8 +1,9 @@
-//! HTTP/1.1 as far as a server of ours needs it: request heads with limits, one body by
-//! Content-Length, replies. Served from here: the exchange, and the control port of `ops`.
+//! HTTP/1.1 as far as a server of ours needs it: request heads with limits, bodies, replies. Served
+//! from here: the exchange, and the control port of `ops`.
 //!
-//! Strict on purpose. A request whose end two readers could see differently (chunked bodies, two
-//! lengths, folded lines, stray control bytes) is refused and the connection closed.
+//! Strict on purpose. A request whose end two readers could see differently (two lengths, a length
+//! beside chunks, folded lines, stray control bytes) is refused and the connection closed. Chunked
+//! bodies are for the exchange alone: clients by others send them.
 
 /// Bytes of a request line and its headers, at most.
 pub const HEAD_SIZE_MAX: usize = 16 * 1024;
@@ -27,6 +28,8 @@ pub struct Head {
     pub upgrade: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
+    /// The body comes in chunks, see [`read_chunks`]; `body_size` is 0 then.
+    pub chunked: bool,
     pub headers: Vec<(Span, Span)>,
 }
 
@@ -37,6 +40,15 @@ pub type Span = (usize, usize);
 pub enum Method {
     Get,
     Post,
+}
+
+/// Which bodies a server takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// With a Content-Length.
+    Sized,
+    /// Chunked ones too; and a POST that says nothing of a body has none.
+    Any,
 }
 
 /// Why a request is refused. Each closes the connection.
@@ -89,6 +101,14 @@ const fn is_token(byte: u8) -> bool {
 /// # Errors
 /// [`HttpError`] as soon as it is certain that no good request can follow.
 pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
+    parse_head_of(bytes, Bodies::Sized)
+}
+
+/// The same for a server that says which bodies it takes.
+///
+/// # Errors
+/// As [`parse_head`].
+pub fn parse_head_of(bytes: &[u8], bodies: Bodies) -> Result<Option<Head>, HttpError> {
     let window = &bytes[..bytes.len().min(HEAD_SIZE_MAX)];
     // What cannot be the start of a request is refused at once, not after 16 KiB or a time-out.
     if window.iter().take(8).any(|byte| !(*byte == b' ' || byte.is_ascii_graphic())) {
@@ -129,6 +149,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
         keep_alive: newer,
         upgrade: false,
         expect_continue: false,
+        chunked: false,
         headers: Vec::with_capacity(16),
     };
     let mut length: Option<usize> = None;
@@ -160,7 +181,10 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
             }
             length = Some(size);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            return Err(HttpError::TransferEncoding);
+            if bodies == Bodies::Sized || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(HttpError::TransferEncoding);
+            }
+            head.chunked = true;
         } else if name.eq_ignore_ascii_case(b"host") {
             hosts += 1;
         } else if name.eq_ignore_ascii_case(b"connection") {
@@ -181,13 +205,78 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
     if hosts > 1 || (newer && hosts == 0) {
         return Err(HttpError::Malformed);
     }
+    if head.chunked && (length.is_some() || !newer) {
+        return Err(HttpError::Malformed);
+    }
     head.body_size = match (method_kind, length) {
         (_, Some(size)) if size > BODY_SIZE_MAX => return Err(HttpError::BodyTooLarge),
         (_, Some(size)) => size,
         (Method::Get, None) => 0,
+        (Method::Post, None) if bodies == Bodies::Any => 0,
         (Method::Post, None) => return Err(HttpError::LengthRequired),
     };
     Ok(Some(head))
+}
+
+/// Bytes of a chunk's size line and of a trailer line, at most.
+const CHUNK_LINE_MAX: usize = 256;
+/// Lines behind the last chunk, at most.
+const TRAILERS_MAX: usize = 16;
+
+/// Reads a chunked body off the front of `bytes`: its content, and how many bytes it took. `None`
+/// while it is not complete. Trailers are read and forgotten.
+///
+/// # Errors
+/// [`HttpError::Malformed`] and [`HttpError::BodyTooLarge`].
+pub fn read_chunks(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, HttpError> {
+    let mut body = Vec::new();
+    let mut at = 0;
+    loop {
+        let Some(line) = chunk_line(bytes, at)? else { return Ok(None) };
+        at += line.len() + 2;
+        let digits = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(HttpError::Malformed);
+        }
+        if digits.len() > 8 {
+            return Err(HttpError::BodyTooLarge);
+        }
+        let size = digits.iter().fold(0, |size, &digit| {
+            size * 16 + char::from(digit).to_digit(16).unwrap_or_default() as usize
+        });
+        if size == 0 {
+            break;
+        }
+        if body.len() + size > BODY_SIZE_MAX {
+            return Err(HttpError::BodyTooLarge);
+        }
+        if bytes.len() < at + size + 2 {
+            return Ok(None);
+        }
+        if &bytes[at + size..at + size + 2] != b"\r\n" {
+            return Err(HttpError::Malformed);
+        }
+        body.extend_from_slice(&bytes[at..at + size]);
+        at += size + 2;
+    }
+    for _ in 0..TRAILERS_MAX {
+        let Some(line) = chunk_line(bytes, at)? else { return Ok(None) };
+        at += line.len() + 2;
+        if line.is_empty() {
+            return Ok(Some((body, at)));
+        }
+    }
+    Err(HttpError::Malformed)
+}
+
+/// The line that begins at `from`, without its end; `None` while it has none.
+fn chunk_line(bytes: &[u8], from: usize) -> Result<Option<&[u8]>, HttpError> {
+    let rest = &bytes[from..bytes.len().min(from + CHUNK_LINE_MAX)];
+    match rest.windows(2).position(|two| two == b"\r\n") {
+        Some(end) => Ok(Some(&rest[..end])),
+        None if rest.len() == CHUNK_LINE_MAX => Err(HttpError::Malformed),
+        None => Ok(None),
+    }
 }
 
 fn line_end_from(bytes: &[u8], from: usize) -> usize {
@@ -363,6 +452,39 @@ mod tests {
     }
 
     #[test]
+    fn a_server_may_take_chunks_and_posts_without_a_length() {
+        let parse = |request: &str| parse_head_of(request.as_bytes(), Bodies::Any);
+        let head = parse("POST / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap().unwrap();
+        assert_eq!((head.body_size, head.chunked), (0, false));
+        let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n";
+        assert!(parse(&format!("{chunked}\r\n")).unwrap().unwrap().chunked);
+        let both = format!("{chunked}Content-Length: 3\r\n\r\n");
+        assert_eq!(parse(&both), Err(HttpError::Malformed), "two ends of one body");
+        let other = chunked.replace("Chunked", "gzip, chunked");
+        assert_eq!(parse(&format!("{other}\r\n")), Err(HttpError::TransferEncoding));
+        let old = chunked.replace("1.1", "1.0");
+        assert_eq!(parse(&format!("{old}\r\n")), Err(HttpError::Malformed));
+    }
+
+    #[test]
+    fn chunks_are_put_together_and_bad_ones_refused() {
+        let whole = b"5;x=y\r\nhello\r\nA\r\n, you all!\r\n0\r\nTrailer: 1\r\n\r\nGET";
+        let (body, size) = read_chunks(whole).unwrap().unwrap();
+        assert_eq!((body.as_slice(), size), (&b"hello, you all!"[..], whole.len() - 3));
+        for cut in 0..whole.len() - 3 {
+            assert_eq!(read_chunks(&whole[..cut]), Ok(None), "{cut}");
+        }
+        for bad in ["\r\n", "g\r\n", "-1\r\nx\r\n", "1\r\nxyz", "+1\r\n"] {
+            assert_eq!(read_chunks(bad.as_bytes()), Err(HttpError::Malformed), "{bad:?}");
+        }
+        let endless = format!("0\r\n{}", "a: b\r\n".repeat(20));
+        assert_eq!(read_chunks(endless.as_bytes()), Err(HttpError::Malformed));
+        assert_eq!(read_chunks(&[b'0'; 300]), Err(HttpError::Malformed));
+        assert_eq!(read_chunks(b"200000\r\n"), Err(HttpError::BodyTooLarge));
+        assert_eq!(read_chunks(b"fffffffff\r\n"), Err(HttpError::BodyTooLarge));
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic() {
         let mut rng = Rng::new(11);
         let seed =
@@ -378,7 +500,8 @@ mod tests {
                 }
             }
             bytes.truncate(rng.below(bytes.len() as u64 + 1) as usize);
-            if let Ok(Some(head)) = parse_head(&bytes) {
+            let _ = read_chunks(&bytes);
+            if let Ok(Some(head)) = parse_head_of(&bytes, Bodies::Any) {
                 assert!(head.size <= bytes.len());
                 let _ = header(&bytes, &head, "content-length");
             }

@@ -213,6 +213,31 @@ pub fn disk_free(dir: &std::path::Path) -> Option<u64> {
     Some(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
+/// What the kernel knows of the wall clock's truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockSync {
+    /// A time service keeps it.
+    pub is_synced: bool,
+    /// Offset that is being slewed away, ns.
+    pub offset_ns: i64,
+    /// The worst it may be off, µs.
+    pub error_us_max: i64,
+}
+
+/// Asks without changing anything; `None` where the kernel does not say.
+pub fn clock_sync() -> Option<ClockSync> {
+    // SAFETY: all-zero bytes are a valid `timex`, and its `modes` of 0 makes the call a pure read.
+    let mut facts: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: `facts` is ours and lives through the call, which fills it.
+    let result = unsafe { libc::adjtimex(&mut facts) };
+    let scale = if facts.status & libc::STA_NANO != 0 { 1 } else { 1_000 };
+    (result >= 0).then_some(ClockSync {
+        is_synced: facts.status & libc::STA_UNSYNC == 0,
+        offset_ns: facts.offset.saturating_mul(scale),
+        error_us_max: facts.maxerror,
+    })
+}
+
 /// Start and size of a line of `/proc/self/maps` about private writable memory without a file.
 fn private_writable(line: &str) -> Option<(usize, usize)> {
     let mut words = line.split_ascii_whitespace();
@@ -245,6 +270,13 @@ pub fn set_not_dumpable() -> io::Result<()> {
     // SAFETY: PR_SET_DUMPABLE takes a number and touches no memory of ours.
     let result = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0 as libc::c_ulong) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether this process may leave a core dump.
+pub fn is_dumpable() -> bool {
+    // SAFETY: PR_GET_DUMPABLE takes nothing more and touches no memory of ours.
+    let result = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+    result != 0
 }
 
 /// The user this process acts as.

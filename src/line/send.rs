@@ -253,9 +253,9 @@ pub fn read_wal_record(bytes: &[u8]) -> Option<WalCommand> {
         return None;
     }
     let mut command = WalCommand {
-        what: *["new", "amend", "cancel", "replace", "cancel_multi"]
+        what: ["new", "amend", "cancel", "replace", "cancel_multi"]
             .get(usize::from(bytes[1]).checked_sub(1)?)?,
-        class: *["entry", "close", "cancel"].get(usize::from(bytes[2]))?,
+        class: ["entry", "close", "cancel"].get(usize::from(bytes[2]))?,
         reason: bytes[3],
         strategy: bytes[4],
         symbol: u16_at(5),

@@ -15,6 +15,12 @@ const SLOPE_EVERY: SpanNs = SpanNs::from_s(10);
 /// Between two looks at /proc and the disk.
 const LOOK_EVERY: SpanNs = SpanNs::from_s(1);
 const NS_PER_MS: f64 = 1e6;
+/// A thread that stood still for less is not asked about.
+const STARVED_ASKED_AFTER: SpanNs = SpanNs::from_ms(300);
+/// One tick of the processor time in /proc: 100 a second on every Linux.
+const TICK_MS: i64 = 10;
+/// Bytes of a thread's name that the kernel keeps.
+const COMM_MAX: usize = 15;
 
 /// Watches the machine; asked every few milliseconds by the watchdog's thread.
 pub struct Host {
@@ -23,6 +29,8 @@ pub struct Host {
     rss: VecDeque<(MonoNs, f64)>,
     looked_at: Option<MonoNs>,
     offset_ns: Option<i64>,
+    /// Threads that stand still: name, processor time and age when first asked about.
+    still: Vec<(String, u64, SpanNs)>,
     status: HostStatus,
 }
 
@@ -35,6 +43,7 @@ impl Host {
             rss: VecDeque::new(),
             looked_at: None,
             offset_ns: None,
+            still: Vec::new(),
             status: HostStatus::default(),
         }
     }
@@ -78,6 +87,24 @@ impl Host {
         self.status
     }
 
+    /// Whether a thread of this process that has stood still for `age` wants to run and is not let:
+    /// runnable, and with hardly any processor time since. Asked of the kernel only once it has
+    /// stood still for a while.
+    pub fn is_starved(&mut self, thread: &str, age: SpanNs) -> bool {
+        if age < STARVED_ASKED_AFTER {
+            self.still.retain(|(name, ..)| name != thread);
+            return false;
+        }
+        let Some((is_runnable, ticks)) = thread_run(thread) else { return false };
+        let known = self.still.iter().find(|(name, ..)| name == thread).map(|row| (row.1, row.2));
+        let Some((ticks_before, age_before)) = known else {
+            self.still.push((thread.to_owned(), ticks, age));
+            return is_runnable;
+        };
+        let used = SpanNs::from_ms(ticks.saturating_sub(ticks_before).cast_signed() * TICK_MS);
+        is_runnable && used.0 < (age.0 - age_before.0) / 4 + TICK_MS * 1_000_000
+    }
+
     fn slope(&mut self, now: MonoNs) {
         if self.rss.back().is_some_and(|(at, _)| now - *at < SLOPE_EVERY) {
             return;
@@ -106,6 +133,24 @@ fn slope_per_h(points: &VecDeque<(MonoNs, f64)>) -> f64 {
         under += x * x;
     }
     if under > 0.0 { over / under } else { 0.0 }
+}
+
+/// Whether a thread is runnable, and its processor time in ticks; by the name it was given.
+fn thread_run(thread: &str) -> Option<(bool, u64)> {
+    let kept: String = thread.chars().take(COMM_MAX).collect();
+    for entry in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if comm.trim_end() != kept {
+            continue;
+        }
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name in brackets may hold anything; behind it stand plain words.
+        let mut words = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = words.next()?;
+        let mut ticks = words.skip(10).map(|word| word.parse::<u64>().unwrap_or(0));
+        return Some((state == "R", ticks.next()? + ticks.next()?));
+    }
+    None
 }
 
 /// The number behind a name of /proc/self/status.
@@ -179,6 +224,25 @@ mod tests {
         assert_eq!(status.hiccup_ms.total.count, 10);
         assert!((status.hiccup_ms.window.p50.unwrap() - 2.0).abs() < 0.1);
         assert_eq!(Host::new(Path::new("no/such/dir")).status(at(1)).disk_free_mib, None);
+    }
+
+    /// Goal: a thread that waits for something is not called starved, nor is one that runs.
+    #[test]
+    fn a_thread_that_sleeps_is_not_starved_and_one_that_is_gone_neither() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let sleeper = std::thread::Builder::new().name("sleeper".to_owned());
+        let sleeper = sleeper.spawn(move || stopped.recv().is_ok()).unwrap();
+        let mut host = Host::new(Path::new("."));
+        while thread_run("sleeper").is_none_or(|(is_runnable, _)| is_runnable) {
+            std::thread::yield_now(); // it has not come to its wait yet
+        }
+        assert!(!host.is_starved("sleeper", SpanNs::from_ms(200)), "not asked yet");
+        for age_ms in [400, 900, 5_000] {
+            assert!(!host.is_starved("sleeper", SpanNs::from_ms(age_ms)), "{age_ms}");
+        }
+        drop(stop);
+        sleeper.join().unwrap();
+        assert!(!host.is_starved("no such thread", SpanNs::from_s(9)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! waiting: none of these threads can hold another one up.
 
 use super::status::{AlertsStatus, HostStatus, Incident, Point, Status};
+use super::waterfall::OrderWaterfall;
 use crate::model::OperatorVerb;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
@@ -51,6 +52,7 @@ pub struct Hub {
     alerts: Mutex<AlertsStatus>,
     incidents: Mutex<VecDeque<Incident>>,
     host: Mutex<HostStatus>,
+    orders: Mutex<Vec<OrderWaterfall>>,
     commands: Sender<Ask>,
     listener: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
@@ -68,6 +70,7 @@ impl Hub {
             alerts: Mutex::new(AlertsStatus::default()),
             incidents: Mutex::new(VecDeque::new()),
             host: Mutex::new(HostStatus::default()),
+            orders: Mutex::new(Vec::new()),
             commands,
             listener: Mutex::new(None),
         };
@@ -96,6 +99,14 @@ impl Hub {
         if let Some(tell) = &*self.listener.lock() {
             tell();
         }
+    }
+
+    /// Ways of the newest orders, newest first.
+    pub fn set_orders(&self, orders: Vec<OrderWaterfall>) {
+        *self.orders.lock() = orders;
+    }
+    pub fn orders(&self) -> Vec<OrderWaterfall> {
+        self.orders.lock().clone()
     }
 
     pub fn status(&self) -> Arc<Status> {

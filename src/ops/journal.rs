@@ -16,6 +16,8 @@ use std::collections::HashMap;
 
 /// Orders whose end was never seen are forgotten beyond this many, oldest first.
 const TRACKED_MAX: usize = 65_536;
+/// Orders whose whole way is shown while the run goes on.
+const NEWEST_MAX: usize = 50;
 
 /// Where the time of orders went.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +114,8 @@ pub struct OrderTracker {
     order_of: std::collections::VecDeque<u64>,
     writer: Option<WaterfallWriter>,
     write_failed: u64,
+    /// Orders that have ended, newest last.
+    ended: std::collections::VecDeque<OrderWaterfall>,
     pub board: LatencyBoard,
     pub tally: OrderTally,
 }
@@ -126,6 +130,7 @@ impl OrderTracker {
             order_of: std::collections::VecDeque::new(),
             writer,
             write_failed: 0,
+            ended: std::collections::VecDeque::new(),
             board: LatencyBoard::default(),
             tally: OrderTally::default(),
         }
@@ -285,6 +290,10 @@ impl OrderTracker {
     fn finish(&mut self, cid: u64) {
         if let Some(tracked) = self.live.remove(&cid) {
             self.write(&tracked.waterfall);
+            if self.ended.len() == NEWEST_MAX {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(tracked.waterfall);
         }
     }
 
@@ -294,6 +303,17 @@ impl OrderTracker {
         {
             self.write_failed += 1;
         }
+    }
+
+    /// Ways of the newest orders, alive or ended, newest first.
+    pub fn newest(&self) -> Vec<OrderWaterfall> {
+        let alive = self.order_of.iter().rev().filter_map(|cid| self.live.get(cid));
+        let mut rows: Vec<OrderWaterfall> =
+            alive.take(NEWEST_MAX).map(|tracked| tracked.waterfall.clone()).collect();
+        rows.extend(self.ended.iter().cloned());
+        rows.sort_by_key(|row| std::cmp::Reverse(row.cid));
+        rows.truncate(NEWEST_MAX);
+        rows
     }
 
     /// Writes what is still alive, and flushes.

@@ -166,6 +166,8 @@ pub struct Report {
     /// Views and trades replaced at the mouth.
     pub conflated: u64,
     pub orders: OrderCounts,
+    /// REST calls by reason; prices, books and own orders are no reason.
+    pub rest_calls: BTreeMap<String, u64>,
     /// By symbol, signed base units.
     #[serde(serialize_with = "qty_numbers")]
     pub position: BTreeMap<String, Qty>,

@@ -11,6 +11,8 @@ use std::io::Write;
 
 /// Length of the window, ms. Between one and two of them are looked at.
 const WINDOW_MS: i64 = 60_000;
+/// No handshake is so fast.
+const TLS_MIN: SpanNs = SpanNs::from_us(20);
 /// Largest latency kept apart, µs: two minutes.
 const US_MAX: u64 = 120_000_000;
 
@@ -147,7 +149,10 @@ impl RecordSink for RestStats {
         endpoint.wait.saturating_record(us(record.wait));
         if record.connect > SpanNs::ZERO {
             endpoint.connect.saturating_record(us(SpanNs(record.resolve.0 + record.connect.0)));
-            endpoint.tls.saturating_record(us(record.tls));
+            // Plain connections are secured at once.
+            if record.tls >= TLS_MIN {
+                endpoint.tls.saturating_record(us(record.tls));
+            }
         }
         if record.status != 0 {
             endpoint.total.saturating_record(us(record.total));

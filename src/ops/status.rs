@@ -106,6 +106,12 @@ pub struct LimitRow {
     pub symbol: String,
     pub used: f64,
     pub max: f64,
+    /// What both are counted in: `quote`, `count`, `s`, `bps`, `ms`.
+    #[serde(default)]
+    pub unit: String,
+    /// Its guard refuses entries now.
+    #[serde(default)]
+    pub objects: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -407,6 +413,9 @@ pub struct GuardStatus {
     pub blocked: u64,
     /// Would have blocked.
     pub shadowed: u64,
+    /// Times it tripped: its limit was reached, and entries stay closed until it is over.
+    #[serde(default)]
+    pub trips: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -44,8 +44,9 @@ impl Default for WatchdogConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            hang_after: Duration::from_millis(1_000),
-            act_after: Duration::from_millis(3_000),
+            // With the time until it is seen a second, and three.
+            hang_after: Duration::from_millis(900),
+            act_after: Duration::from_millis(2_800),
             data_after: Duration::from_secs(30),
             on_hang: OnHang::Halt,
             on_journal: OnJournal::CancelOnly,
@@ -68,6 +69,8 @@ pub struct ThreadSeen {
     pub is_hot: bool,
     /// What its panic said.
     pub panic: Option<String>,
+    /// It wants to run and the machine does not let it: no fault of its own.
+    pub is_starved: bool,
 }
 
 /// One look.
@@ -113,6 +116,7 @@ pub struct Watchdog {
     /// As last told, and when.
     journal: (u64, Option<MonoNs>),
     looked_at: Option<MonoNs>,
+    is_paused: bool,
 }
 
 /// Between two looks; after more than that this thread itself was not run (a stopped process, a
@@ -134,12 +138,19 @@ impl Watchdog {
             data_told: false,
             journal: (0, None),
             looked_at: None,
+            is_paused: false,
         }
     }
 
-    /// Since each thread's heartbeat last moved, in the order they were first seen.
-    pub fn ages(&self, now: MonoNs) -> impl Iterator<Item = (&str, SpanNs)> {
-        self.pulses.iter().map(move |pulse| (pulse.name.as_str(), now - pulse.moved_at))
+    /// Since a thread's heartbeat was last seen to move; `None`: not seen yet.
+    pub fn age_of(&self, name: &str, now: MonoNs) -> Option<SpanNs> {
+        let pulse = self.pulses.iter().find(|pulse| pulse.name == name)?;
+        Some(now - pulse.moved_at)
+    }
+
+    /// Nobody is watched for a moment: what stands still meanwhile is not counted.
+    pub fn pause(&mut self) {
+        self.is_paused = true;
     }
 
     /// Looks once; new incidents, and what is to be done.
@@ -148,7 +159,8 @@ impl Watchdog {
         if !self.config.enabled {
             return (incidents, actions);
         }
-        if self.looked_at.is_some_and(|at| seen.now - at > LOOK_GAP_MAX) {
+        let was_away = self.looked_at.is_some_and(|at| seen.now - at > LOOK_GAP_MAX);
+        if std::mem::take(&mut self.is_paused) || was_away {
             for pulse in self.pulses.iter_mut().filter(|pulse| !pulse.is_told) {
                 pulse.moved_at = seen.now;
             }
@@ -198,14 +210,18 @@ impl Watchdog {
                 }
                 let still = seen.now - pulse.moved_at;
                 // Beside the line a second is no hang: disks and terminals take that long.
-                if still >= span(self.config.hang_after) && !pulse.is_told && thread.is_hot {
+                let is_hung = still >= span(self.config.hang_after) && !thread.is_starved;
+                if is_hung && !pulse.is_told && thread.is_hot {
                     pulse.is_told = true;
                     let text = format!("has not finished a round for {} ms", still.as_ms());
                     tell(what.clone(), text, "watched");
                 }
                 if still >= span(self.config.act_after) && !pulse.is_acted {
                     pulse.is_acted = true;
-                    let text = format!("hangs for {} ms", still.as_ms());
+                    let text = match thread.is_starved {
+                        true => format!("was not run by the machine for {} ms", still.as_ms()),
+                        false => format!("hangs for {} ms", still.as_ms()),
+                    };
                     match self.config.on_hang {
                         _ if !thread.is_hot => tell(what, text, "none: the line goes on without"),
                         OnHang::Tell => tell(what, text, "none, as watchdog.on_hang says"),
@@ -282,6 +298,7 @@ mod tests {
             has_ended: false,
             is_hot: true,
             panic: None,
+            is_starved: false,
         };
         Seen { now: at(ms), threads: vec![thread], frames: Some(ms as u64), ..Seen::default() }
     }
@@ -296,8 +313,8 @@ mod tests {
             told.extend(actions.into_iter().map(|one| (ms, format!("{one:?}"))));
         }
         assert_eq!(told.len(), 3, "{told:?}");
-        assert_eq!(told[0], (2_000, "watched".to_owned()));
-        assert_eq!(told[1], (4_000, "latch raised, the run ends".to_owned()));
+        assert_eq!(told[0], (1_900, "watched".to_owned()));
+        assert_eq!(told[1], (3_800, "latch raised, the run ends".to_owned()));
         assert!(told[2].1.contains("Halt"), "{told:?}");
     }
 
@@ -306,11 +323,11 @@ mod tests {
         let config = WatchdogConfig { on_hang: OnHang::BlockEntries, ..Default::default() };
         let mut dog = Watchdog::new(config);
         for ms in (0..20_000).step_by(10) {
-            let beats = (ms / 900) as u64;
+            let beats = (ms / 800) as u64;
             assert_eq!(dog.look(&seen(ms, beats)), (vec![], vec![]), "{ms}");
         }
         let mut all = Vec::new();
-        for ms in (20_000..26_000).step_by(10) {
+        for ms in (20_000..25_800).step_by(10) {
             let beats = if ms < 25_000 { 100 } else { 101 };
             let (incidents, actions) = dog.look(&seen(ms, beats));
             all.extend(incidents.into_iter().map(|one| one.text));
@@ -321,6 +338,22 @@ mod tests {
         assert!(all[3].contains("moves again"), "{all:?}");
     }
 
+    /// A machine that is too busy is no hang of ours; but three seconds without a round are three
+    /// seconds without care for orders, whoever is to blame.
+    #[test]
+    fn one_that_the_machine_does_not_run_is_acted_on_and_not_told_before() {
+        let mut dog = Watchdog::new(WatchdogConfig::default());
+        let mut told = Vec::new();
+        for ms in (0..5_000).step_by(10) {
+            let mut one = seen(ms, 1);
+            one.threads[0].is_starved = true;
+            let (incidents, actions) = dog.look(&one);
+            told.extend(incidents.into_iter().map(|one| (ms, one.text)));
+            assert!(actions.is_empty() || ms == 2_800, "{ms}");
+        }
+        assert_eq!(told, [(2_800, "was not run by the machine for 2800 ms".to_owned())]);
+    }
+
     /// A stopped process or a suspended machine: all stood still, and nobody is to blame.
     #[test]
     fn when_the_watchdog_itself_was_not_run_nobody_hangs() {
@@ -328,6 +361,12 @@ mod tests {
         let _ = dog.look(&seen(0, 1));
         assert_eq!(dog.look(&seen(60_000, 1)), (vec![], vec![]));
         assert_eq!(dog.look(&seen(60_400, 1)), (vec![], vec![]));
+        // Nor while it was told not to look.
+        dog.pause();
+        assert_eq!(dog.look(&seen(60_800, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_200, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_600, 1)), (vec![], vec![]));
+        assert_eq!(dog.look(&seen(61_900, 1)).0.len(), 1, "a second after the pause");
     }
 
     #[test]
@@ -391,7 +430,7 @@ mod tests {
         faulty.clock_step_ms = 0.0;
         faulty.journal_failures = 400;
         assert_eq!(dog.look(&faulty).0, [], "known already");
-        faulty.now = at(60_011);
+        (faulty.now, faulty.frames) = (at(60_011), Some(11));
         let (incidents, actions) = dog.look(&faulty);
         assert!(incidents.iter().any(|one| one.text.contains("400")), "{incidents:?}");
         assert_eq!(actions, [Action::CancelOnly]);

@@ -55,6 +55,22 @@ const QUIET_ROUNDS: u32 = 3;
 
 const ORDER_SEAL: u8 = 1;
 const ORDER_STOP: u8 = 2;
+const ORDER_WEDGE: u8 = 4;
+const ORDER_SLOW: u8 = 8;
+const ORDER_PANIC: u8 = 16;
+const ORDERS_OF_DRILLS: u8 = ORDER_WEDGE | ORDER_SLOW | ORDER_PANIC;
+/// What a slowed thread loses each round.
+const SLOW_ROUND: Duration = Duration::from_millis(200);
+
+/// What a drill lets a thread do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadFault {
+    /// Its round never ends, whatever it is told.
+    Wedge,
+    /// Every round takes a fifth of a second.
+    Slow,
+    Panic,
+}
 
 /// Where a thread stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -128,6 +144,15 @@ impl ThreadControl {
     /// Hand on what is left, then end. Ends the seal too.
     pub fn stop(&self) {
         self.orders.fetch_or(ORDER_STOP, Ordering::Release);
+    }
+    /// For drills: from the end of its round on the thread misbehaves.
+    pub fn drill(&self, fault: ThreadFault) {
+        let order = match fault {
+            ThreadFault::Wedge => ORDER_WEDGE,
+            ThreadFault::Slow => ORDER_SLOW,
+            ThreadFault::Panic => ORDER_PANIC,
+        };
+        self.orders.fetch_or(order, Ordering::Release);
     }
     pub fn state(&self) -> ThreadState {
         let index = usize::from(self.state.load(Ordering::Acquire));
@@ -307,8 +332,11 @@ pub fn run(
         if orders == 0 {
             continue;
         }
+        if orders & ORDERS_OF_DRILLS != 0 {
+            misbehave(orders);
+        }
         if orders & ORDER_STOP == 0 {
-            if books.baseline.is_none() {
+            if orders & ORDER_SEAL != 0 && books.baseline.is_none() {
                 books.seal();
             }
             continue;
@@ -335,4 +363,20 @@ pub fn run(
     books.publish();
     control.drained.store(drained, Ordering::Release);
     drained
+}
+
+/// What a drill has asked for.
+#[cold]
+#[inline(never)]
+fn misbehave(orders: u8) {
+    if orders & ORDER_PANIC != 0 {
+        alloc::unseal();
+        panic!("a drill asked for it");
+    }
+    loop {
+        std::thread::sleep(SLOW_ROUND); // tidy-ok: a drill; being deaf is its point
+        if orders & ORDER_WEDGE == 0 {
+            return;
+        }
+    }
 }

@@ -27,6 +27,7 @@ pub mod paper_feed;
 pub mod placement;
 #[cfg(feature = "net")]
 pub mod plane;
+pub mod probe;
 #[cfg(feature = "net")]
 pub mod recorder;
 #[cfg(feature = "net")]

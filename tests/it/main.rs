@@ -1,12 +1,17 @@
 //! One integration binary; modules by phenomenon.
 
 #[cfg(feature = "net")]
+mod alerts_in_time;
+#[cfg(feature = "net")]
 mod bitfinex;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+mod fault_table;
+#[cfg(feature = "http2")]
+mod http2_front;
 #[cfg(feature = "net")]
 mod journal_and_history;
 #[cfg(feature = "net")]
@@ -29,6 +34,8 @@ mod run_embedded;
 #[cfg(feature = "net")]
 mod run_operated;
 #[cfg(feature = "net")]
+mod run_rest;
+#[cfg(feature = "net")]
 mod run_support;
 #[cfg(feature = "net")]
 mod symbols_and_keys;
@@ -39,3 +46,5 @@ mod venue_command;
 mod venue_crowd;
 #[cfg(feature = "net")]
 mod venue_process;
+#[cfg(feature = "net")]
+mod watchdog_in_time;

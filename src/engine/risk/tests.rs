@@ -561,6 +561,50 @@ fn pause_blocks_entries_and_takes_them_back_but_lets_exits_go_on() {
 }
 
 #[test]
+fn orders_by_rest_that_do_not_get_through_leave_cancels_alone() {
+    let mut b = Bench::new();
+    let open = only(&b.take("1", false));
+    b.fills(&open, "101");
+    let resting = only(&b.once("1", "99"));
+    b.works(&resting);
+    b.event(Body::Venue(VenueFact::OrderEntryDown));
+    assert_eq!(b.stage.rank(), Rank::CancelOnly);
+    assert!(b.stage.snapshot().order_entry_down);
+    assert!(b.once("1", "99").is_empty() && b.take("-1", true).is_empty());
+    assert_eq!(b.blocked(Guard::Rank), 2);
+    assert_eq!(b.operator(OperatorVerb::CancelAll).len(), 1);
+    // A flatten that a person asks for is let through all the same.
+    b.operator(OperatorVerb::Flatten);
+    assert_eq!(b.stage.rank(), Rank::ReduceOnly);
+    b.operator(OperatorVerb::Resume);
+    b.event(Body::Venue(VenueFact::OrderEntryUp));
+    assert!(b.stage.rank() < Rank::ReduceOnly);
+}
+
+#[test]
+fn a_pair_that_is_not_listed_any_more_is_closed_but_not_opened() {
+    let mut b = Bench::new();
+    let open = only(&b.take("1", false));
+    b.fills(&open, "101");
+    let resting = only(&b.once("1", "99"));
+    b.works(&resting);
+    b.out.clear();
+    b.event(Body::Venue(VenueFact::Delisted(S)));
+    assert_eq!(b.out.len(), 1, "the entry that rests is cancelled: {:?}", b.out);
+    assert!(b.stage.symbol_snapshot(S).delisted);
+    assert!(b.once("1", "99").is_empty());
+    assert_eq!(b.blocked(Guard::Instrument), 1);
+    assert_eq!(b.take("-1", true).len(), 1, "an exit goes on");
+    b.event(Body::Venue(VenueFact::Listed(S)));
+    b.event(Body::Venue(VenueFact::Sizes { symbol: S, qty_min: qty("2"), qty_max: qty("9") }));
+    assert!(b.once("1", "99").is_empty());
+    assert_eq!(b.blocked(Guard::MinSize), 1, "the new smallest size holds");
+    assert_eq!(b.once("2", "99").len(), 1);
+    // Symbols of others are nobody's business.
+    b.event(Body::Venue(VenueFact::Delisted(SymbolId(999))));
+}
+
+#[test]
 fn many_cancels_are_bundled_and_those_without_an_id_go_by_client_id() {
     let config = RiskConfig {
         limits: Limits { open_orders_max: 64, ..Limits::default() },

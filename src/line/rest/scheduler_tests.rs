@@ -621,7 +621,7 @@ fn prices_and_books_are_not_read_by_rest() {
             let mut wish = request(path, Priority::Metadata, LATE);
             wish.reason = reason;
             let taken = scheduler.handle_request(wish, now).map(drop);
-            let allowed = matches!(reason, Reason::WarmUp | Reason::Operator);
+            let allowed = matches!(reason, Reason::WarmUp | Reason::Kill | Reason::Operator);
             assert_eq!(taken.is_ok(), allowed, "{path} for {reason:?}");
         }
     }

@@ -64,7 +64,8 @@ struct Before {
     incidents_at: String,
     clock_step_ms: f64,
     failed: u64,
-    guards: BTreeMap<String, u64>,
+    /// Blocked, and trips.
+    guards: BTreeMap<String, (u64, u32)>,
 }
 
 impl Rules {
@@ -261,7 +262,13 @@ impl Rules {
             say(AlertKind::GuardTrip, "", text);
         }
         for guard in &status.guards {
-            let old = before.guards.get(&guard.name).copied().unwrap_or(0);
+            let (old, trips) = before.guards.get(&guard.name).copied().unwrap_or((0, 0));
+            // A shadow's trip is a number; one that closes entries is news each time.
+            if guard.trips > trips && guard.mode == "on" {
+                let text = format!("tripped, {} times so far", guard.trips);
+                say(AlertKind::GuardTrip, &guard.name, text);
+                continue;
+            }
             // The first refusal of a guard is news; its daily work is a number on the dashboard.
             if guard.blocked > 0 && old == 0 && !is_routine(&guard.name) {
                 let text = format!("refused {} so far", guard.blocked);
@@ -410,6 +417,10 @@ fn before(status: &Status) -> Before {
         incidents_at: status.incidents.first().map_or_else(String::new, |row| row.at.clone()),
         clock_step_ms: status.host.clock_step_ms,
         failed: status.alerts.failed,
-        guards: status.guards.iter().map(|row| (row.name.clone(), row.blocked)).collect(),
+        guards: status
+            .guards
+            .iter()
+            .map(|row| (row.name.clone(), (row.blocked, row.trips)))
+            .collect(),
     }
 }

@@ -192,6 +192,7 @@ pub(super) fn answer(
         (Method::Get, "/api/v1/guards") => json(&status().guards),
         (Method::Get, "/api/v1/alerts") => json(&status().alerts),
         (Method::Get, "/api/v1/incidents") => json(&status().incidents),
+        (Method::Get, "/api/v1/latency") => json(&hub.orders()),
         (Method::Get, "/api/v1/history") => json(&hub.history()),
         (Method::Get, "/api/v1/events") => Answer::Follow,
         (Method::Post, "/api/v1/command") => command(scope, content_type, body),

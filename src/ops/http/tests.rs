@@ -94,6 +94,7 @@ fn the_page_is_open_and_carries_its_policy_and_everything_else_needs_a_token() {
         "/api/v1/guards",
         "/api/v1/alerts",
         "/api/v1/incidents",
+        "/api/v1/latency",
         "/api/v1/history",
     ] {
         assert_eq!(status_of(&bench.get(path, "")), 401, "{path}");

@@ -2,7 +2,7 @@
 //! terminal. Pure, so that a test reads what an operator reads.
 
 use crate::ops::metrics::Percentiles;
-use crate::ops::status::{Spread, Status};
+use crate::ops::status::{LimitRow, Spread, Status};
 use crate::ops::text::{elapsed, grouped, span_ns};
 use std::fmt::Write as _;
 
@@ -120,6 +120,14 @@ fn alerts(status: &Status, out: &mut String) {
     }
 }
 
+/// A pause has no limit: all of it counts until it is over.
+fn share_of(row: &LimitRow) -> f64 {
+    match row.max > 0.0 {
+        true => row.used / row.max,
+        false => f64::from(u8::from(row.used > 0.0)),
+    }
+}
+
 fn money(status: &Status, out: &mut String) {
     let (pnl, counts) = (&status.pnl, &status.counts);
     title(out, "MONEY, LIMITS, ORDERS");
@@ -155,25 +163,26 @@ fn money(status: &Status, out: &mut String) {
         counts.log_missed,
         counts.tap_dropped
     );
-    let mut limits: Vec<_> = status.limits.iter().filter(|row| row.max > 0.0).collect();
-    limits.sort_by(|a, b| (b.used / b.max).total_cmp(&(a.used / a.max)));
+    let mut limits: Vec<_> = status.limits.iter().collect();
+    limits.sort_by(|a, b| share_of(b).total_cmp(&share_of(a)));
     let rows: Vec<Vec<String>> = limits
         .iter()
         .take(LIST_MAX)
         .map(|row| {
-            let share = row.used / row.max;
+            let share = share_of(row);
             let filled = (share.clamp(0.0, 1.0) * 20.0).round() as usize;
             vec![
                 row.name.clone(),
                 if row.symbol.is_empty() { "all" } else { &row.symbol }.to_owned(),
                 format!("{:.2}", row.used),
                 format!("{:.2}", row.max),
-                format!("{:.0} %", share * 100.0),
+                row.unit.clone(),
+                format!("{:.0} %{}", share * 100.0, if row.objects { " !" } else { "" }),
                 format!("{}{}", "#".repeat(filled), ".".repeat(20 - filled)),
             ]
         })
         .collect();
-    table(out, &["limit", "of", "used", "most", "share", ""], 2, &rows);
+    table(out, &["limit", "of", "used", "most", "", "share", ""], 2, &rows);
 }
 
 fn symbols(status: &Status, out: &mut String) {
@@ -407,7 +416,7 @@ fn log(status: &Status, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::status::{AlertRow, LimitRow, LinkStatus, RingStatus, SymbolStatus};
+    use crate::ops::status::{AlertRow, LinkStatus, RingStatus, SymbolStatus};
 
     fn told() -> Status {
         let mut status = Status { at: "2026-01-02T03:04:05.678Z".to_owned(), ..Status::default() };

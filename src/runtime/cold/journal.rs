@@ -20,6 +20,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 pub struct JournalStats {
     /// Tries to write that the disk refused; the log is incomplete from then on, trading goes on.
     pub failures: AtomicU64,
+    /// Rounds so far; stands still where a disk hangs.
+    pub rounds: AtomicU64,
+    /// A drill: the thread hangs until this is false again.
+    pub is_wedged: AtomicBool,
 }
 
 pub struct JournalThread {
@@ -39,6 +43,9 @@ impl JournalThread {
             // Asked before: what came until then is still taken.
             let is_last = self.stop.load(Ordering::Acquire);
             while self.copy() {}
+            while self.stats.is_wedged.load(Ordering::Relaxed) {
+                std::thread::park_timeout(LOOK_EVERY);
+            }
             if is_last {
                 return self;
             }
@@ -48,6 +55,7 @@ impl JournalThread {
 
     /// One batch of each; true where there may be more.
     fn copy(&mut self) -> bool {
+        self.stats.rounds.fetch_add(1, Ordering::Relaxed);
         let mut more = false;
         if let Some(writer) = &mut self.input_log {
             let history = &self.history;

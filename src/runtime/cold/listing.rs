@@ -175,3 +175,7 @@ impl Listing {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "listing_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 //! written to it. Nothing here blocks; nothing here grows without a bound that the caller checks.
 
 use super::super::ws_bytes::Wire;
-use super::http::{self, Head, HttpError};
+use super::http::{self, Bodies, Head, HttpError};
 use super::port::Pace;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
@@ -339,8 +339,25 @@ impl Conn {
     /// # Errors
     /// The request is refused; the caller answers and lingers.
     pub fn next_request(&mut self) -> Result<Option<Head>, HttpError> {
-        let Some(head) = http::parse_head(&self.inbox)? else { return Ok(None) };
-        if self.inbox.len() < head.size + head.body_size {
+        let Some(mut head) = http::parse_head_of(&self.inbox, Bodies::Any)? else {
+            return Ok(None);
+        };
+        let mut is_whole = self.inbox.len() >= head.size + head.body_size;
+        if head.chunked {
+            match http::read_chunks(&self.inbox[head.size..])? {
+                // From here on the body is as if it had come in one piece.
+                Some((body, size)) => {
+                    head.body_size = body.len();
+                    self.inbox.splice(head.size..head.size + size, body);
+                }
+                // Chunks of one byte each must not become a store of what was thrown away.
+                None if self.inbox.len() > head.size + 2 * http::BODY_SIZE_MAX => {
+                    return Err(HttpError::BodyTooLarge);
+                }
+                None => is_whole = false,
+            }
+        }
+        if !is_whole {
             if head.expect_continue && !self.continued {
                 self.continued = true;
                 self.outbox.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -393,7 +393,8 @@ fn garbage_and_bad_handshakes_get_an_answer_and_stop_nothing() {
         ("nonsense\r\n\r\n", "400"),
         ("PUT / HTTP/1.1\r\nHost: x\r\n\r\n", "405"),
         ("POST /v2/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n", "413"),
-        ("POST /v2/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "501"),
+        ("POST /v2/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n", "501"),
+        ("POST /v2/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n\r\n", "400"),
         ("GET /ws/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "426"),
         ("GET /<b> HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "404"),
         (&long, "431"),
@@ -516,6 +517,23 @@ fn a_body_is_waited_for_and_invited() {
     stream.write_all(b"body").unwrap();
     let reply = String::from_utf8(read_to_end(&mut stream)).unwrap();
     assert!(reply.ends_with("Post /v2/x - - - body"), "{reply}");
+}
+
+/// Goal: bodies as the HTTP libraries of others send them: in chunks, or none at all.
+#[test]
+fn chunked_bodies_and_posts_without_a_body_are_served() {
+    let server = start_plain();
+    let mut stream = dial(&server);
+    stream
+        .write_all(
+            b"POST /v2/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n",
+        )
+        .unwrap();
+    stream.write_all(b"1\r\ny\r\n0\r\n\r\nPOST /v2/y HTTP/1.1\r\nHost: x\r\n").unwrap();
+    stream.write_all(b"Connection: close\r\n\r\n").unwrap();
+    let replies = String::from_utf8(read_to_end(&mut stream)).unwrap();
+    assert!(replies.contains("Post /v2/x - - - bodyHTTP/1.1 200 "), "{replies}");
+    assert!(replies.ends_with("Post /v2/y - - - "), "{replies}");
 }
 
 #[test]

@@ -58,7 +58,10 @@ pub struct Channel {
     pub alive_at: MonoNs,
     /// Last data; 0 = none on this socket.
     pub data_at: MonoNs,
+    /// Longest gap since the last look at deadlines.
     pub gap_max_ns: u64,
+    /// Longest gap that is usual; fades in about a quarter of an hour.
+    pub(super) usual_ns: u64,
     pub data_frames: u64,
 }
 
@@ -84,6 +87,7 @@ impl Channel {
             alive_at: MonoNs(0),
             data_at: MonoNs(0),
             gap_max_ns: 0,
+            usual_ns: 0,
             data_frames: 0,
         }
     }

@@ -11,6 +11,14 @@ use crate::venue::scan::int_of;
 
 /// Between two looks at the deadlines.
 const CHECK_EVERY: SpanNs = SpanNs::from_ms(10);
+/// A look that comes later than this shows that this thread was not run: silence proves nothing.
+const LATE: SpanNs = SpanNs::from_ms(250);
+/// And then nobody is called hushed for so long, until what waited in the socket is read.
+const AFTER_LATE: SpanNs = SpanNs::from_s(1);
+/// The usual gap loses one part in 2^17 a look: half of it in a quarter of an hour.
+const USUAL_FADES: u32 = 17;
+/// Data frames before a channel's usual gap is known.
+const KNOWN_AFTER: u64 = 200;
 /// Before a request is repeated that came too early (code 11000).
 const NOT_READY_WAIT: SpanNs = SpanNs::from_s(1);
 /// Sub ids of one generation: above the number of channels.
@@ -80,6 +88,9 @@ impl PublicSession {
 
     #[inline(never)]
     fn check_deadlines<S: FeedSink>(&mut self, now: MonoNs, sink: &mut S) {
+        if self.next_check_at.0 != 0 && now - self.next_check_at > LATE {
+            self.hush_from = now + AFTER_LATE;
+        }
         self.next_check_at = now + CHECK_EVERY;
         if !self.has_info && now - self.opened_at > ms(self.config.info_timeout_ms) {
             self.reconnect.get_or_insert(ReconnectReason::Silence);
@@ -111,6 +122,10 @@ impl PublicSession {
                         self.resync(index, SyncState::Crossed, now, sink);
                         continue;
                     }
+                    if self.is_hushed(index, now) {
+                        self.on_hush(index, now, sink);
+                        continue;
+                    }
                     self.check_quiet(index, now, sink);
                 }
                 ChannelState::Subscribing if is_overdue => {
@@ -137,6 +152,44 @@ impl PublicSession {
                 _ => {}
             }
         }
+    }
+    /// True where data stay away far longer than they ever do. Heartbeats say that the socket
+    /// lives, not that this channel does.
+    fn is_hushed(&mut self, index: usize, now: MonoNs) -> bool {
+        let (factor, floor_ms) = (self.config.hush_factor, self.config.hush_ms);
+        let channel = &mut self.channels[index];
+        let longest = std::mem::take(&mut channel.gap_max_ns);
+        let faded = channel.usual_ns - (channel.usual_ns >> USUAL_FADES);
+        channel.usual_ns = faded.max(longest);
+        if factor == 0 || channel.data_at.0 == 0 || channel.data_frames < KNOWN_AFTER {
+            return false;
+        }
+        let bound_ns = channel.usual_ns.saturating_mul(u64::from(factor));
+        let gap = now - channel.data_at;
+        gap > ms(floor_ms) && gap.0.unsigned_abs() > bound_ns && now >= self.hush_from
+    }
+    /// Asks for a hushed channel again; a book is not trusted until its snapshot is here. What was
+    /// borne once is usual from then on: a market that calms down is asked about a few times only.
+    #[cold]
+    #[inline(never)]
+    fn on_hush<S: FeedSink>(&mut self, index: usize, now: MonoNs, sink: &mut S) {
+        let channel = &mut self.channels[index];
+        let gap = now - channel.data_at;
+        channel.usual_ns = channel.usual_ns.max(gap.0.unsigned_abs());
+        self.counters.hushes += 1;
+        if channel.subscription.is_book() {
+            return self.resync(index, SyncState::Silent, now, sink);
+        }
+        let Subscription { symbol, kind, .. } = channel.subscription;
+        channel.quiet = true;
+        let gap_ms = gap.as_ms().max(0) as u64;
+        let window_ns = self.config.resync_window_ms * 1_000_000;
+        // Beyond the budget it is waited for: heartbeats and the socket's own silence still count.
+        if channel.spend_resync(now, window_ns, self.config.resync_budget) {
+            channel.state = ChannelState::UnsubscribeDue;
+            self.transmit_due = true;
+        }
+        sink.quiet(ChannelQuiet { symbol, kind, quiet: true, gap_ms });
     }
     fn check_quiet<S: FeedSink>(&mut self, index: usize, now: MonoNs, sink: &mut S) {
         let channel = &mut self.channels[index];

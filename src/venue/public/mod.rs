@@ -134,6 +134,11 @@ pub struct PublicConfig {
     /// From asking for a channel to its acknowledgement, and from there to a book's snapshot. 11 s
     /// were seen.
     pub subscribe_timeout_ms: u64,
+    /// A channel whose data stay away this many times longer than its longest usual gap is asked
+    /// for again, and its book not trusted meanwhile; 0 = never.
+    pub hush_factor: u32,
+    /// And at least this long.
+    pub hush_ms: u64,
     /// Askings for one channel before the socket is given up.
     pub subscribe_attempts_max: u8,
     /// From the open socket to the first info frame.
@@ -157,6 +162,8 @@ impl Default for PublicConfig {
             flags: conf::TIMESTAMP | conf::SEQ_ALL | conf::OB_CHECKSUM,
             hb_silence_ms: 35_000,
             subscribe_timeout_ms: 20_000,
+            hush_factor: 0,
+            hush_ms: 800,
             subscribe_attempts_max: 3,
             info_timeout_ms: 10_000,
             ping_interval_ms: 20_000,
@@ -301,6 +308,8 @@ pub struct PublicCounters {
     /// Numbers with digits below 1e-8.
     pub rounded: u64,
     pub resyncs: u64,
+    /// Channels asked for again because their data stayed away far longer than usual.
+    pub hushes: u64,
     pub errors: u64,
     pub refused: u64,
     pub subscribe_timeouts: u64,

@@ -73,6 +73,8 @@ pub struct PublicSession {
     pub(super) transmit_due: bool,
     pub(super) generation: u32,
     pub(super) next_check_at: MonoNs,
+    /// Before this no channel is called hushed.
+    pub(super) hush_from: MonoNs,
     pub(super) next_ping_at: MonoNs,
     pub(super) ping_sent_at: MonoNs,
     pub(super) ping_number: u64,
@@ -160,6 +162,7 @@ impl PublicSession {
             transmit_due: false,
             generation: 0,
             next_check_at: MonoNs(0),
+            hush_from: MonoNs(0),
             next_ping_at: MonoNs(0),
             ping_sent_at: MonoNs(0),
             ping_number: 0,

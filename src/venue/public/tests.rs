@@ -688,3 +688,87 @@ fn a_socket_without_an_info_frame_is_given_up() {
     bench.pass(11 * SECOND);
     assert_eq!(bench.session.wants_reconnect(), Some(ReconnectReason::Silence));
 }
+
+/// Goal: a busy channel that falls silent while heartbeats go on is not trusted within a second,
+/// and asked for again; one that is calm by nature is left alone. Method: 50 ms and 2 s between
+/// changes.
+#[test]
+fn a_busy_book_that_falls_silent_is_asked_for_again_and_a_calm_one_is_not() {
+    const MS: u64 = 1_000_000;
+    for (gap_ms, silent_ms, is_hushed) in
+        [(50, 700, false), (50, 850, true), (2_000, 7_000, false), (2_000, 8_100, true)]
+    {
+        let mut bench = Bench::book();
+        bench.session.config.hush_factor = 4;
+        bench.say("[7,[[100,1,1],[101,1,-1]]]");
+        let pass = |bench: &mut Bench, ms: u64| {
+            for _ in 0..ms / 10 {
+                bench.pass(10 * MS);
+                if (bench.now.0 / MS).is_multiple_of(15_000) {
+                    bench.say(r#"[7,"hb"]"#);
+                }
+            }
+        };
+        for change in 0..300 {
+            pass(&mut bench, gap_ms);
+            bench.say(&format!("[7,[100,{},1]]", 1 + change % 5));
+        }
+        assert_eq!(bench.last_sync(), SyncState::Synced, "{gap_ms} ms apart");
+        let _ = bench.sent();
+        pass(&mut bench, silent_ms);
+        let what = format!("{gap_ms} ms apart, silent for {silent_ms} ms");
+        assert_eq!(bench.last_sync() == SyncState::Silent, is_hushed, "{what}");
+        assert_eq!(bench.session.counters().hushes, u64::from(is_hushed), "{what}");
+        let asked = bench.sent().iter().any(|text| text.contains("unsubscribe"));
+        assert_eq!(asked, is_hushed, "{what}");
+    }
+}
+
+/// A host that did not run for a while proves nothing: what waits in the socket is read first.
+#[test]
+fn after_a_pause_of_the_host_nobody_is_hushed() {
+    const MS: u64 = 1_000_000;
+    let mut bench = Bench::book();
+    bench.session.config.hush_factor = 4;
+    bench.say("[7,[[100,1,1],[101,1,-1]]]");
+    for change in 0..300 {
+        for _ in 0..5 {
+            bench.pass(10 * MS);
+        }
+        bench.say(&format!("[7,[100,{},1]]", 1 + change % 5));
+    }
+    bench.pass(5_000 * MS);
+    bench.pass(10 * MS);
+    assert_eq!(bench.last_sync(), SyncState::Synced);
+    bench.say("[7,[100,9,1]]");
+    for _ in 0..110 {
+        bench.pass(10 * MS);
+    }
+    // Its longest gap is 5 s by now: silence of a second is usual.
+    assert_eq!((bench.last_sync(), bench.session.counters().hushes), (SyncState::Synced, 0));
+}
+
+/// Trades, tickers, candles: no book to distrust, so they are told and asked for again.
+#[test]
+fn other_channels_that_fall_silent_are_told_and_asked_for_again() {
+    const MS: u64 = 1_000_000;
+    let mut bench = Bench::new(0, &["tBTCUSD"], &[Subscription::trades(BTC)]);
+    bench.session.config.hush_factor = 4;
+    bench.say(INFO);
+    bench.say(
+        r#"{"event":"subscribed","channel":"trades","chanId":9,"symbol":"tBTCUSD","pair":"BTCUSD"}"#,
+    );
+    for id in 1..300 {
+        for _ in 0..10 {
+            bench.pass(10 * MS);
+        }
+        bench.say(&format!(r#"[9,"te",[{id},1573485493000,0.1,100]]"#));
+    }
+    let _ = bench.sent();
+    for _ in 0..100 {
+        bench.pass(10 * MS);
+    }
+    assert_eq!(bench.log.quiets.len(), 1, "{:?}", bench.log.quiets);
+    assert!(bench.log.quiets[0].quiet && bench.log.quiets[0].gap_ms <= 850);
+    assert!(bench.sent().iter().any(|text| text.contains("unsubscribe")));
+}

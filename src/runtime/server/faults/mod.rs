@@ -32,6 +32,7 @@ pub struct FaultCounters {
     pub unheard: u64,
     pub rest_error: u64,
     pub slow_body: u64,
+    pub broken_body: u64,
     pub nonce_refused: u64,
     pub cancel_only_begun: u64,
     pub maintenance_begun: u64,
@@ -308,7 +309,15 @@ impl<E: ExchangePort> ExchangePort for Faulty<E> {
             Kind::SlowBody { path, .. } => of_call(path),
             _ => false,
         });
+        let broken = self.struck(|kind| match kind {
+            Kind::BrokenBody { path } => of_call(path),
+            _ => false,
+        });
         let mut reply = self.inner.rest(request, now);
+        if broken.is_some() {
+            self.counters.broken_body += 1;
+            reply.body.truncate(reply.body.len() / 2);
+        }
         if let Some(Kind::SlowBody { wait, bytes_per_s, .. }) = slow {
             self.counters.slow_body += 1;
             reply.pace = Some(Pace { wait, bytes_per_s });

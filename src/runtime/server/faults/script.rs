@@ -68,6 +68,8 @@ pub enum Kind {
     RestError { status: u16, retry_after_s: Option<u32>, path: String, is_applied: bool },
     /// The body of a REST reply comes slowly.
     SlowBody { wait: Duration, bytes_per_s: u32, path: String },
+    /// The body of a REST reply ends in its middle: status 200, and JSON that is none.
+    BrokenBody { path: String },
     /// Signed calls and authentications are refused with 10114.
     NonceRefused,
     /// Nothing but cancels is taken.
@@ -150,7 +152,7 @@ struct Entry {
 }
 
 /// Kinds with the keys they take beside `from_s`, `for_s`.
-pub(super) const KINDS: [(&str, &[&str]); 14] = [
+pub(super) const KINDS: [(&str, &[&str]); 15] = [
     ("drop", &["frames", "every", "times"]),
     ("delay", &["frames", "every", "times", "delay_ms"]),
     ("duplicate", &["frames", "every", "times"]),
@@ -159,6 +161,7 @@ pub(super) const KINDS: [(&str, &[&str]); 14] = [
     ("silence", &["frames", "deaf"]),
     ("rest_error", &["every", "times", "status", "retry_after_s", "path", "applied"]),
     ("slow_body", &["every", "times", "path", "wait_ms", "bytes_per_s"]),
+    ("broken_body", &["every", "times", "path"]),
     ("nonce_refused", &["every", "times"]),
     ("cancel_only", &[]),
     ("maintenance", &[]),
@@ -221,6 +224,7 @@ impl Entry {
                 bytes_per_s: self.bytes_per_s.unwrap_or(100).max(1),
                 path: path(),
             },
+            "broken_body" => Kind::BrokenBody { path: path() },
             "nonce_refused" => Kind::NonceRefused,
             "cancel_only" => Kind::CancelOnly,
             "maintenance" => Kind::Maintenance,

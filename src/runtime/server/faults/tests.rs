@@ -259,6 +259,15 @@ fn a_slow_body_is_the_right_one() {
 }
 
 #[test]
+fn a_broken_body_is_half_of_the_right_one() {
+    let mut stage = Stage::new("kind = \"broken_body\"\npath = \"tick\"\ntimes = 1");
+    assert_eq!(stage.call("/v2/conf").body, b"[1]", "another path");
+    let reply = stage.call("/v2/tickers");
+    assert_eq!((reply.status, reply.body.as_slice()), (200, &b"["[..]));
+    assert_eq!(stage.call("/v2/tickers").body, b"[1]", "once");
+}
+
+#[test]
 fn nonces_are_refused_on_socket_and_rest_and_nothing_is_done() {
     let mut stage = Stage::new("kind = \"nonce_refused\"\ntimes = 2");
     stage.hear(1, AUTH);

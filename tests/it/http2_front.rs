@@ -1,0 +1,204 @@
+//! Goal: HTTP/2 is what it says: several calls on one connection, and times that an independent
+//! client agrees with, with HTTP/1.1 beside it. Method: nghttpx in front of the exchange, on TLS,
+//! with replies that are slow by script; `curl -w` asks the same. Needs the cargo feature `http2`,
+//! nghttpx, curl and openssl: `scripts/http2-check` runs it, or says what is missing.
+
+#![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
+
+use crate::run_support::{Dir, genesis};
+use genesis::io::http::{
+    HttpVersion, Lanes, Method, RestConfig, RestReply, RestRequest, Spoken, Transport,
+};
+use genesis::io::tls::Trust;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the exchange is silent before it answers.
+const WAIT_MS: u64 = 300;
+const LANES: usize = 4;
+/// Cold calls of each client for the comparison.
+const CALLS: usize = 15;
+/// What two clients may differ by.
+const MARGIN_PERCENT: f64 = 10.0;
+
+struct Process(Child);
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn venue(dir: &Dir) -> (Process, u16, BufReader<ChildStdout>) {
+    let script = dir.path().join("faults.toml");
+    let fault = format!("[[fault]]\nkind = \"slow_body\"\nwait_ms = {WAIT_MS}\n");
+    std::fs::write(&script, fault + "bytes_per_s = 1000000\n").unwrap();
+    let args = ["venue", "--no-rest-limits", "--symbols", "tBTCUSD", "--faults"];
+    let mut child = genesis(&[&args[..], &[script.to_str().unwrap()]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    let hello: Value = serde_json::from_str(&line).unwrap();
+    let port = hello["rest"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+    (Process(child), port, out)
+}
+
+/// An authority and a certificate of 127.0.0.1 signed by it: `ca.pem`, `key.pem`, `cert.pem`.
+fn certificates(dir: &Path) {
+    let run = |args: &str| {
+        let done = Command::new("openssl").args(args.split(' ')).current_dir(dir).output().unwrap();
+        assert!(done.status.success(), "{args}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    run(&format!("req -x509 -days 2 {key} -keyout ca-key.pem -out ca.pem -subj /CN=check"));
+    run(&format!("req {key} -keyout key.pem -out asked.pem -subj /CN=127.0.0.1"));
+    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    let signed = "-CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 2 -extfile names";
+    run(&format!("x509 -req -in asked.pem {signed} -out cert.pem"));
+}
+
+/// nghttpx before the exchange; its port.
+fn front(dir: &Path, backend: u16) -> (Process, u16) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let child = Command::new("nghttpx")
+        .args(["--conf=/dev/null", "-n1", "--accesslog-file=access", "--errorlog-file=errors"])
+        .arg("--accesslog-format=$remote_port $alpn $status")
+        .arg(format!("--frontend=127.0.0.1,{port}"))
+        .arg(format!("--backend=127.0.0.1,{backend}"))
+        .args(["key.pem", "cert.pem"])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let child = Process(child);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "nghttpx does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (child, port)
+}
+
+fn call(lane: &mut Box<dyn Transport>, url: &str) -> RestReply {
+    let request =
+        RestRequest { method: Method::Get, url, headers: &[], body: &[], total_max: None };
+    let reply = lane.call(&request).unwrap();
+    assert_eq!(reply.status, 200);
+    reply
+}
+
+/// Lines of the front's log behind the first `from`: the client's port, what was spoken.
+fn accessed(dir: &Path, from: usize, count: usize) -> Vec<(String, String)> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let text = std::fs::read_to_string(dir.join("access")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().skip(from).collect();
+        if lines.len() >= count {
+            let two = |line: &&str| {
+                let mut words = line.split(' ');
+                (words.next().unwrap().to_owned(), words.next().unwrap().to_owned())
+            };
+            return lines.iter().map(two).collect();
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// All lanes at once; how long it took, and what was spoken.
+fn at_once(lanes: &Lanes, url: &str) -> (Duration, Vec<RestReply>) {
+    let mut all: Vec<_> = (0..LANES).map(|_| lanes.lane().unwrap()).collect();
+    // A connection is there, so that what is measured is the calls.
+    call(&mut all[0], url);
+    let begun = Instant::now();
+    let replies = std::thread::scope(|scope| {
+        let calls: Vec<_> = all.iter_mut().map(|lane| scope.spawn(|| call(lane, url))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    (begun.elapsed(), replies)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[test]
+#[ignore = "needs nghttpx, curl and openssl: scripts/http2-check"]
+fn calls_share_a_connection_and_times_are_those_of_an_independent_client() {
+    let dir = Dir::new("http2");
+    let (_venue, backend, _out) = venue(&dir);
+    certificates(dir.path());
+    let (_front, port) = front(dir.path(), backend);
+    let url = format!("https://127.0.0.1:{port}/v2/conf/pub:list:pair:exchange");
+    let config = |version| RestConfig {
+        trust: Trust::CaFile(dir.path().join("ca.pem")),
+        loopback_only: true,
+        version,
+        ..RestConfig::default()
+    };
+
+    // Several calls at once: on one connection by HTTP/2, on one each by HTTP/1.1.
+    let two = Lanes::new(&config(HttpVersion::V2)).unwrap();
+    let (took, replies) = at_once(&two, &url);
+    assert!(replies.iter().all(|reply| reply.timings.spoken == Spoken::Http2));
+    let seen = accessed(dir.path(), 0, LANES + 1);
+    let mut ports: Vec<&String> = seen.iter().map(|(port, _)| port).collect();
+    ports.sort();
+    ports.dedup();
+    println!("HTTP/2: {LANES} calls of {WAIT_MS} ms in {took:?} on {} connection", ports.len());
+    assert_eq!(ports.len(), 1, "multiplexed: {seen:?}");
+    assert!(seen.iter().all(|(_, spoken)| spoken == "h2"), "{seen:?}");
+    assert!(took < Duration::from_millis(2 * WAIT_MS), "one after the other: {took:?}");
+    let one = Lanes::new(&config(HttpVersion::V11)).unwrap();
+    let (took, replies) = at_once(&one, &url);
+    assert!(replies.iter().all(|reply| reply.timings.spoken == Spoken::Http11));
+    let seen = accessed(dir.path(), LANES + 1, LANES + 1);
+    let mut ports: Vec<&String> = seen.iter().map(|(port, _)| port).collect();
+    ports.sort();
+    ports.dedup();
+    println!("HTTP/1.1: {LANES} calls of {WAIT_MS} ms in {took:?} on {} connections", ports.len());
+    assert_eq!(ports.len(), LANES, "{seen:?}");
+
+    // Cold calls in turns with curl.
+    for (version, flag) in [(HttpVersion::V2, "--http2"), (HttpVersion::V11, "--http1.1")] {
+        let (mut ours, mut theirs): (Vec<[f64; 4]>, Vec<[f64; 4]>) = (Vec::new(), Vec::new());
+        for _ in 0..CALLS {
+            let mut lane = Lanes::new(&config(version)).unwrap().lane().unwrap();
+            let t = call(&mut lane, &url).timings;
+            let ms = |span: genesis::base::time::SpanNs| span.0 as f64 / 1e6;
+            ours.push([ms(t.connect), ms(t.tls), ms(t.first_byte), ms(t.total)]);
+            let format = "%{time_connect} %{time_appconnect} %{time_starttransfer} %{time_total}";
+            let done = Command::new("curl")
+                .args([flag, "--silent", "--output", "/dev/null", "--write-out", format])
+                .args(["--cacert", "ca.pem", "--noproxy", "*", &url])
+                .current_dir(dir.path())
+                .output()
+                .unwrap();
+            let text = String::from_utf8(done.stdout).unwrap();
+            let ms: Vec<f64> =
+                text.split(' ').map(|text| text.parse::<f64>().unwrap() * 1e3).collect();
+            theirs.push([ms[0], ms[1] - ms[0], ms[2], ms[3]]);
+        }
+        let names = ["connect", "tls", "first byte", "total"];
+        for (column, name) in names.iter().enumerate() {
+            let of = |rows: &[[f64; 4]]| median(rows.iter().map(|row| row[column]).collect());
+            let (our, their) = (of(&ours), of(&theirs));
+            let differ = (our / their - 1.0) * 100.0;
+            println!("{flag} {name}: ours {our:.3} ms, curl {their:.3} ms, {differ:+.1} %");
+            // Connecting on loopback takes microseconds: shown, not judged.
+            if column >= 2 {
+                assert!(differ.abs() < MARGIN_PERCENT, "{flag} {name}: {our} and {their}");
+            }
+        }
+    }
+}
