@@ -174,16 +174,16 @@ impl Px {
         let digits = magnitude.ilog10(); // 0 for 1e-8
         Px(POWERS_OF_TEN[digits.saturating_sub(4) as usize])
     }
-    /// Rounds down to the venue's price step.
+    /// Rounds down to the venue's price step, saturating.
     pub fn floor_to_tick(self) -> Px {
         let tick = self.tick().0;
-        Px(self.0.div_euclid(tick) * tick)
+        Px(self.0.div_euclid(tick).saturating_mul(tick))
     }
-    /// Rounds up to the venue's price step.
+    /// Rounds up to the venue's price step, saturating.
     pub fn ceil_to_tick(self) -> Px {
         let tick = self.tick().0;
-        let floor = self.0.div_euclid(tick) * tick;
-        Px(if floor == self.0 { floor } else { floor + tick })
+        let floor = self.0.div_euclid(tick).saturating_mul(tick);
+        Px(if floor == self.0 { floor } else { floor.saturating_add(tick) })
     }
 }
 

@@ -456,6 +456,9 @@ fn words(what: Look, status: &Status) -> String {
                     ]
                 })
                 .collect();
+            if rows.is_empty() {
+                return "no alert stands".to_owned();
+            }
             table(&["severity", "alert", "about", "text", "what to do"], &rows)
         }
     }

@@ -235,7 +235,8 @@ impl Stage {
         }
     }
 
-    /// Starts `genesis run`, by a shell with a limit where one is wanted, and waits until it trades.
+    /// Starts `genesis run`, by a shell with a limit where one is wanted, and waits until it
+    /// trades.
     fn start_engine(&mut self, more: &[&str], file_kib_max: Option<u64>) -> Option<()> {
         let runs = self.dir.join("runs");
         let out = File::create(self.dir.join("engine.out"));

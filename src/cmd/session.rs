@@ -37,7 +37,7 @@ use crate::runtime::cold::rest::RestPlan;
 use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::duty::ThreadFault;
 use crate::runtime::engine::{EnginePlan, Running, TradingPlan};
-use crate::runtime::paper_feed::PaperFeed;
+use crate::runtime::paper_feed::{Inbox, PaperFeed};
 use crate::runtime::plane::{PlaneCall, RestPlane};
 use crate::runtime::server::{
     FaultScript, Faulty, Server, ServerConfig, ServerHandle, ServerTlsConfig, open_recording,
@@ -338,6 +338,7 @@ fn open_input_log(
     let depth = topology.link(LinkKind::ParseJournal).depth;
     let (tap, writer) = input_log::create(&run_dir.file(INPUT_FILE), &header, depth)
         .map_err(|e| failed(format!("input log: {e}")))?;
+    let writer = writer.at_most(config.journal.input_log_mib_max << 20);
     Ok((Some(tap), Some(writer)))
 }
 
@@ -444,7 +445,9 @@ fn start_paper(
     started_at: WallNs,
 ) -> Result<Venue, RunError> {
     let book_len = config.channels.book_length;
-    let (source, feed) = LiveSource::new(&config.symbols, book_len, started_at);
+    let inbox = Inbox::default();
+    let boxed = Box::new(inbox.clone());
+    let source = LiveSource::new(&config.symbols, book_len, started_at, boxed);
     let setup = ExchangeConfig { wait_for: WaitFor::Nothing, ..outside::exchange(config) };
     let exchange = Exchange::new(setup, Box::new(source)).map_err(bad_input)?;
     let real_time = crate::runtime::server::Speed::Real;
@@ -455,7 +458,7 @@ fn start_paper(
         target: outside::dial(&ways.market_ws, ways.market_ca.as_ref(), false)
             .map_err(bad_input)?,
         hello: LiveSource::subscriptions(&config.symbols, book_len),
-        feed,
+        inbox,
         wake: handle.waker(),
         stop: Arc::clone(&stop),
         stats: Arc::default(),

@@ -586,10 +586,10 @@ pub(super) fn read_channels(root: &mut Scope<'_, '_>) -> Channels {
             key(
                 "hush_factor",
                 "times",
-                "A channel whose data stay away this many times longer than its longest usual gap is \
-                 asked for again, and its book takes no entries meanwhile. The usual gap is learned \
-                 and fades within a quarter of an hour. Not on recordings, nor at speed \"max\". 0 = \
-                 never.",
+                "A channel whose data stay away this many times longer than its longest usual gap \
+                 is asked for again, and its book takes no entries meanwhile. The usual gap is \
+                 learned and fades within a quarter of an hour. Not on recordings, nor at speed \
+                 \"max\". 0 = never.",
             ),
             4,
             0..=1_000,

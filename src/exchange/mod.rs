@@ -78,7 +78,7 @@ pub use ghost::GhostStats;
 pub use hub::{FeedKey, Outgoing};
 pub use journal::Replayed;
 pub use market::capture::{CaptureError, CaptureSource, RecordedMessage};
-pub use market::live::{LiveFeed, LiveSource};
+pub use market::live::{LiveInbox, LiveMessage, LiveSource};
 pub use market::synthetic::{Synthetic, SyntheticConfig};
 pub use market::{Floor, MarketSource, RecordedChannel, SourceState};
 pub use rest::{HttpReply, HttpRequest};

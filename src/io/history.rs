@@ -1,6 +1,7 @@
-//! Orders, fills, equity, trips and commands of an account in one SQLite file, for people and their
-//! SQL. A view made from what the journal holds; nothing decides by it. Amounts are whole numbers of
-//! 1e-8, so that sums are exact; the views `order_row`, `fill_row` and `equity_row` show decimals.
+//! Orders, fills, equity, trips and commands of an account in one SQLite file, for people and
+//! their SQL. A view made from what the journal holds; nothing decides by it. Amounts are whole
+//! numbers of 1e-8, so that sums are exact; the views `order_row`, `fill_row` and `equity_row` show
+//! decimals.
 
 use crate::model::{Fill, OrderUpdate};
 use rusqlite::{Connection, OpenFlags, params};

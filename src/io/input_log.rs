@@ -82,17 +82,24 @@ pub struct InputLogWriter {
     lost: Arc<AtomicU64>,
     sink: Sink,
     events: u64,
+    /// Beyond this the log takes no more.
+    bytes_max: u64,
 }
+
+/// Length and checksum before each frame, bytes.
+const FRAME_HEAD: u64 = 8;
 
 struct Sink {
     file: BufWriter<File>,
     scratch: Vec<u8>,
+    bytes: u64,
 }
 impl Sink {
     fn frame(&mut self, frame: &Frame) -> io::Result<()> {
         self.scratch.resize(EVENT_SIZE_MAX, 0);
         let used = postcard::to_slice(frame, &mut self.scratch)
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        self.bytes += used.len() as u64 + FRAME_HEAD;
         write_frame(&mut self.file, used)
     }
 }
@@ -124,8 +131,9 @@ pub fn create(
     file.flush()?;
     let (tx, rx) = crate::ring::channel(depth);
     let lost = Arc::new(AtomicU64::new(0));
-    let sink = Sink { file, scratch: Vec::with_capacity(EVENT_SIZE_MAX) };
-    Ok((InputTap { tx, lost: lost.clone() }, InputLogWriter { rx, lost, sink, events: 0 }))
+    let sink = Sink { file, scratch: Vec::with_capacity(EVENT_SIZE_MAX), bytes: 0 };
+    let writer = InputLogWriter { rx, lost: lost.clone(), sink, events: 0, bytes_max: u64::MAX };
+    Ok((InputTap { tx, lost }, writer))
 }
 
 impl InputLogWriter {
@@ -137,7 +145,7 @@ impl InputLogWriter {
     pub fn poll(&mut self, count_max: u32) -> io::Result<u32> {
         self.poll_with(count_max, |_| {})
     }
-    /// The same; `take` sees each event that is written.
+    /// The same; `take` sees each event, those beyond the largest size too.
     ///
     /// # Errors
     /// As with `poll`.
@@ -146,15 +154,25 @@ impl InputLogWriter {
         while count < count_max
             && let Some(event) = self.rx.pop()
         {
+            count += 1;
             take(&event);
+            if self.sink.bytes >= self.bytes_max {
+                // Taken all the same, so that nothing waits for it; the end says what is missing.
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             self.sink.frame(&Frame::Event(event))?;
             self.events += 1;
-            count += 1;
         }
         if count == 0 {
             self.sink.file.flush()?;
         }
         Ok(count)
+    }
+    /// A log of at most so many bytes, give or take one event: what comes later is counted as lost.
+    pub fn at_most(mut self, bytes_max: u64) -> Self {
+        self.bytes_max = bytes_max;
+        self
     }
     /// True once the tap is gone and everything it offered is written.
     pub fn is_drained(&self) -> bool {
@@ -457,6 +475,31 @@ mod tests {
         assert_eq!(reader.incomplete(), None);
         assert_eq!(reader.decision_hash(), Some(0xfeed));
         assert!(create(&path, &header(), 8).is_err(), "an old log is never overwritten");
+    }
+
+    #[test]
+    fn a_log_that_is_full_keeps_its_begin_and_counts_what_came_later() {
+        let dir = TestDir::new("inputfull");
+        let path = dir.path().join("input.log");
+        let (mut tap, writer) = create(&path, &header(), 256).unwrap();
+        let mut writer = writer.at_most(4_000);
+        for seq in 1..=1_000 {
+            tap.offer(&event(seq));
+            if seq.is_multiple_of(100) {
+                writer.poll(u32::MAX).unwrap();
+                assert_eq!(tap.free(), 256, "nothing waits for a full log");
+            }
+        }
+        let lost = tap.lost();
+        assert!(lost > 0 && lost < 1_000, "{lost}");
+        drop(tap);
+        writer.finish(0xfeed).unwrap();
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!((4_000..8_000).contains(&size), "{size}, the header of 3,000 included");
+        let mut reader = InputLogReader::open(&path).unwrap();
+        let events = read_all(&mut reader).unwrap();
+        assert_eq!(events, (1..=1_000 - lost).map(event).collect::<Vec<_>>());
+        assert_eq!(reader.incomplete(), Some(Incomplete::Lost { events: lost }));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 )]
 
 use super::ws_text::{WsText, WsTextError};
-use crate::exchange::LiveFeed;
+use crate::exchange::{LiveInbox, LiveMessage};
 use crate::io::dial::{DialSpec, dial};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +23,39 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A socket that says nothing for so long is given up: two heartbeats and a margin.
 const SILENCE_MAX: Duration = Duration::from_secs(35);
 const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// Messages that may wait for the exchange. A feed that is not read is cut off and told so: an
+/// exchange on half of a stream would fill orders at prices that never were.
+const WAITING_MAX: usize = 65_536;
+
+/// Messages between the socket's thread and the exchange's; clones share it.
+#[derive(Clone, Default)]
+pub struct Inbox(Arc<Mutex<VecDeque<LiveMessage>>>);
+impl Inbox {
+    /// False where nobody reads, and the stream must begin anew.
+    fn push(&self, text: &[u8]) -> bool {
+        let mut waiting = self.0.lock();
+        let has_room = waiting.len() < WAITING_MAX;
+        if has_room {
+            waiting.push_back(LiveMessage::Text(text.into()));
+        }
+        has_room
+    }
+    /// What waits is of no use any more.
+    fn broke(&self) {
+        let mut waiting = self.0.lock();
+        waiting.clear();
+        waiting.push_back(LiveMessage::Broke);
+    }
+}
+impl LiveInbox for Inbox {
+    fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+    fn next(&mut self) -> Option<LiveMessage> {
+        self.0.lock().pop_front()
+    }
+}
 
 /// What the feed did.
 #[derive(Debug, Default)]
@@ -35,7 +70,7 @@ pub struct PaperFeed {
     pub target: DialSpec,
     /// Sent once a socket is open, in order.
     pub hello: Vec<String>,
-    pub feed: LiveFeed,
+    pub inbox: Inbox,
     /// Tells the exchange that there is something.
     pub wake: Box<dyn Fn() + Send>,
     pub stop: Arc<AtomicBool>,
@@ -57,7 +92,7 @@ impl PaperFeed {
                         );
                     }
                     self.stats.lost.fetch_add(1, Ordering::Relaxed);
-                    self.feed.broke();
+                    self.inbox.broke();
                 }
                 Err(error) => log::warn!("paper: market data for its fills: {error}"),
             }
@@ -79,7 +114,7 @@ impl PaperFeed {
             socket.wait(LOOK_EVERY);
             let count = socket.read(|text| {
                 self.stats.messages.fetch_add(1, Ordering::Relaxed);
-                unread |= !self.feed.push(text);
+                unread |= !self.inbox.push(text);
             })?;
             if unread {
                 return Err(WsTextError::Unread);
@@ -99,5 +134,21 @@ impl PaperFeed {
         }
         socket.close();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_that_nobody_reads_is_cut_off_and_a_break_drops_what_waits() {
+        let mut inbox = Inbox::default();
+        assert!((0..WAITING_MAX).all(|_| inbox.push(b"[1,\"hb\"]")));
+        assert!(!inbox.push(b"[1,\"hb\"]"));
+        inbox.broke();
+        assert_eq!(inbox.next(), Some(LiveMessage::Broke));
+        assert!(inbox.is_empty() && inbox.push(b"x"));
+        assert_eq!(inbox.next(), Some(LiveMessage::Text(b"x".as_slice().into())));
     }
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
+use crate::kill_loop::read;
 use crate::run_support::{Dir, VenueProcess, genesis, output};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -21,8 +22,14 @@ impl Remote {
     fn start(dir: &Dir) -> Remote {
         let ca = dir.path().join("ca.pem");
         let balances = ["USD=1000000", "BTC=50", "TESTUSD=1000000", "TESTBTC=50"];
-        let mut options =
-            vec!["--tls", "--ca-out", ca.to_str().unwrap(), "--symbols", "tTESTBTC:TESTUSD"];
+        let mut options = vec![
+            "--no-rest-limits",
+            "--tls",
+            "--ca-out",
+            ca.to_str().unwrap(),
+            "--symbols",
+            "tTESTBTC:TESTUSD",
+        ];
         balances.iter().for_each(|balance| options.extend(["--balance", balance]));
         let state = dir.path().join("venue.state");
         let venue = VenueProcess::start_with("127.0.0.1:0", &state, &options);
@@ -43,8 +50,8 @@ impl Remote {
     }
     /// Orders that the venue has ever seen of the account.
     fn orders(&self) -> Vec<Value> {
-        let mut all = self.venue.read("auth/r/orders/hist");
-        all.extend(self.venue.read("auth/r/orders"));
+        let mut all = read(&self.venue, "auth/r/orders/hist");
+        all.extend(read(&self.venue, "auth/r/orders"));
         all
     }
 }
@@ -228,7 +235,7 @@ fn a_live_engine_that_died_is_killed_from_a_second_process() {
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     let held = || {
-        let rows = remote.venue.read("auth/r/positions");
+        let rows = read(&remote.venue, "auth/r/positions");
         rows.iter().any(|row| row[2].as_f64().is_some_and(|qty| qty != 0.0))
     };
     while !held() {
@@ -241,5 +248,5 @@ fn a_live_engine_that_died_is_killed_from_a_second_process() {
         output(&["kill", "--direct", "--reason", "engine is dead", "--dir", dir.text()]);
     let record: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
     assert_eq!((code, &record["flat"]), (0, &true.into()), "{record}");
-    assert!(!held() && remote.venue.read("auth/r/orders").is_empty(), "{record}");
+    assert!(!held() && read(&remote.venue, "auth/r/orders").is_empty(), "{record}");
 }

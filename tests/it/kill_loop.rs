@@ -12,10 +12,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Every fault of the exchange that an engine must live through, again and again: each cycle of 40 s
-/// has them all, with seconds of rest in between.
+/// Every fault of the exchange that an engine must live through, again and again: each cycle of
+/// 40 s has them all, with seconds of rest in between.
 pub fn storms(cycles: u32) -> String {
-    let always = "[[fault]]\nkind = \"duplicate\"\nframes = \"trades\"\nevery = 5\n";
     let rows = [
         (2.0, 3.0, "delay", "frames = \"answers\"\ndelay_ms = 300\nevery = 3"),
         (6.0, 1.0, "drop", "frames = \"account\"\nevery = 3\ntimes = 1"),
@@ -29,9 +28,10 @@ pub fn storms(cycles: u32) -> String {
         (29.0, 0.2, "hang_up", ""),
         (33.0, 1.5, "rest_error", "status = 429\nretry_after_s = 1"),
         (36.0, 1.5, "silence", "frames = \"account\"\ndeaf = true"),
-        (38.0, 1.0, "duplicate", "frames = \"account\""),
+        (38.0, 0.5, "duplicate", "frames = \"account\""),
+        (39.0, 0.5, "duplicate", "frames = \"trades\""),
     ];
-    let mut text = always.to_owned();
+    let mut text = String::new();
     for cycle in 0..cycles {
         for (from_s, for_s, kind, more) in rows {
             let from_s = from_s + 40.0 * f64::from(cycle);
@@ -81,6 +81,8 @@ struct Ledger {
     seed: u64,
     /// By client id: the order's id at the venue.
     orders: BTreeMap<u64, u64>,
+    /// Highest client id of all lives before this one.
+    floor: u64,
     /// Limit of each guard.
     limits: BTreeMap<String, String>,
     trades_today: u64,
@@ -89,17 +91,22 @@ impl Ledger {
     /// Every order that the exchange knows: one id a client id, and new client ids above all that
     /// an earlier life has used.
     fn look(&mut self, venue: &VenueProcess, round: u64) {
-        let highest = self.orders.keys().next_back().copied().unwrap_or(0);
+        let floor = self.floor;
         for path in ["auth/r/orders/hist", "auth/r/orders"] {
             for row in read(venue, path) {
                 let (id, cid) = (row[0].as_u64().unwrap(), row[2].as_u64().unwrap());
                 let at = format!("seed {}, round {round}: {path} {cid}", self.seed);
                 match self.orders.insert(cid, id) {
                     Some(known) => assert_eq!(known, id, "{at}: a client id came twice"),
-                    None => assert!(cid > highest, "{at}: not above {highest}"),
+                    None => assert!(cid > floor, "{at}: not above {floor}"),
                 }
             }
         }
+    }
+    /// A life has ended: what comes now must be above it all.
+    fn end_of_life(&mut self, venue: &VenueProcess, round: u64) {
+        self.look(venue, round);
+        self.floor = self.orders.keys().next_back().copied().unwrap_or(0);
     }
     /// No limit and no count of the day is looser than in the life before.
     fn look_at_guards(&mut self, dir: &Dir, round: u64) {
@@ -140,15 +147,20 @@ fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
     let seed = env("GENESIS_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let dir = Dir::new("sigkill");
     let faults = dir.path().join("faults.toml");
-    // As many as a script may hold: 19 cycles, twelve minutes. The venue begins anew before that.
-    std::fs::write(&faults, storms(19)).unwrap();
+    // As many as a script may hold: 18 cycles, twelve minutes. The venue begins anew before that.
+    std::fs::write(&faults, storms(18)).unwrap();
     let state = dir.path().join("venue.state");
     let options = ["--faults", faults.to_str().unwrap(), "--no-rest-limits"];
     let mut venue = VenueProcess::start_with("127.0.0.1:0", &state, &options);
     let address = venue.address();
     let mut rng = Rng::new(seed);
-    let mut ledger =
-        Ledger { seed, orders: BTreeMap::new(), limits: BTreeMap::new(), trades_today: 0 };
+    let mut ledger = Ledger {
+        seed,
+        orders: BTreeMap::new(),
+        floor: 0,
+        limits: BTreeMap::new(),
+        trades_today: 0,
+    };
     let mut left = Left::Free;
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     for round in 0..rounds {
@@ -219,7 +231,7 @@ fn an_engine_killed_at_random_moments_doubles_nothing_and_loosens_nothing() {
         }
         assert!(engine.is_alive(), "{at}: it ended by itself");
         engine.kill();
-        ledger.look(&venue, round);
+        ledger.end_of_life(&venue, round);
     }
     // The last life ends in peace.
     let mut engine = Attached::start(&venue.address(), dir.path(), &TAKER);

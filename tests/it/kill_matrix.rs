@@ -64,6 +64,11 @@ impl Condition {
             for key in ["order_notional_max", "position_notional_max", "exposure_max"] {
                 set.push(format!("risk.{key}=5000000"));
             }
+            // Fees of such sizes would end the day before the kill does.
+            for key in ["daily_loss_max", "drawdown_max"] {
+                set.push(format!("risk.account.{key}=1000000"));
+                set.push(format!("risk.account.{key}_pct=100"));
+            }
         }
         if matches!(self, C::Fused | C::StuckFused) {
             set.push("topology.layout=\"fused\"".to_owned());

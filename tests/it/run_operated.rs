@@ -304,7 +304,8 @@ fn every_drill_passes() {
             eprintln!("{name} {:>6} s  {}", step["after_s"].to_string(), step["claim"]);
         }
         let failed: Vec<&Value> = steps.iter().filter(|step| step["passed"] != true).collect();
-        // Bounds are those of a machine that is not shared; what never came about is another matter.
+        // Bounds are those of a machine that is not shared; what never came about is something
+        // else.
         let never = failed.iter().filter(|step| step["seen"] != "").count();
         assert_eq!(never, 0, "{name}: {failed:#?}");
         assert!(steps.len() >= 8, "{name}: it broke off: {steps:#?}");

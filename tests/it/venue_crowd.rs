@@ -21,6 +21,10 @@ const GOOD_THREADS: usize = 3;
 /// How long the bad ones go on once everybody is there. Longer than the ten seconds a request may
 /// take.
 const STORM: Duration = Duration::from_secs(13);
+/// How long the long one goes on, and how often those who never read are replaced meanwhile: they
+/// are cut after three seconds.
+const LONG_STORM: Duration = Duration::from_secs(600);
+const RENEWED_EVERY: Duration = Duration::from_secs(20);
 /// Memory that the exchange may still take while the storm goes on, KiB.
 const GROWTH_MAX_KIB: u64 = 24 * 1024;
 /// The longest answer to a ping during the storm; the machine may be busy.
@@ -104,8 +108,42 @@ fn upgraded(address: &str) -> TcpStream {
     stream
 }
 
+/// Begins things in five ways, and ends none of them.
+fn half_open(address: &str) -> Vec<TcpStream> {
+    let mut half_open: Vec<TcpStream> = Vec::new();
+    for kind in 0..BAD_OF_A_KIND {
+        let mut stream = TcpStream::connect(address).unwrap();
+        match kind {
+            0 => {}
+            1 => stream.write_all(b"GET /ws/2 HTTP/1.1\r\nHost: x\r\nUpg").unwrap(),
+            2 => stream
+                .write_all(b"POST /v2/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+                .unwrap(),
+            3 => stream = upgraded(address),
+            // The first half of a frame.
+            _ => {
+                stream = upgraded(address);
+                stream.write_all(&[0x81, 0xfe, 0x10, 0x00, 1, 2, 3, 4, b'{']).unwrap();
+            }
+        }
+        half_open.push(stream);
+    }
+    half_open
+}
+
 #[test]
 fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
+    storm(STORM);
+}
+
+/// The same for ten minutes: `cargo test --test it -- --ignored --nocapture ten_minutes_of_bad`.
+#[test]
+#[ignore = "ten minutes; run by name"]
+fn ten_minutes_of_bad_clients_leave_memory_as_it_was() {
+    storm(LONG_STORM);
+}
+
+fn storm(storm_for: Duration) {
     let venue = Venue::start(&[
         "--symbols",
         "tBTCUSD,tETHUSD",
@@ -148,25 +186,8 @@ fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
         std::thread::sleep(Duration::from_millis(20));
     }));
 
-    let held: Vec<TcpStream> = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
-    let mut half_open: Vec<TcpStream> = Vec::new();
-    for kind in 0..BAD_OF_A_KIND {
-        let mut stream = TcpStream::connect(&address).unwrap();
-        match kind {
-            0 => {}
-            1 => stream.write_all(b"GET /ws/2 HTTP/1.1\r\nHost: x\r\nUpg").unwrap(),
-            2 => stream
-                .write_all(b"POST /v2/x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-                .unwrap(),
-            3 => stream = upgraded(&address),
-            // The first half of a frame.
-            _ => {
-                stream = upgraded(&address);
-                stream.write_all(&[0x81, 0xfe, 0x10, 0x00, 1, 2, 3, 4, b'{']).unwrap();
-            }
-        }
-        half_open.push(stream);
-    }
+    let mut held: Vec<TcpStream> = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
+    let mut stuck = half_open(&address);
     for number in 0..BAD_OF_A_KIND {
         // Garbage: before the upgrade, and behind it.
         let garbage_to = address.clone();
@@ -206,19 +227,28 @@ fn twenty_bad_clients_out_of_two_hundred_disturb_nobody() {
     // From here on everybody is there.
     std::thread::sleep(Duration::from_secs(1));
     let before = venue.memory_kib();
-    std::thread::sleep(STORM);
+    let begun = Instant::now();
+    let mut readings = vec![before];
+    while let Some(left) = storm_for.checked_sub(begun.elapsed()) {
+        std::thread::sleep(left.min(RENEWED_EVERY));
+        readings.push(venue.memory_kib());
+        if left > RENEWED_EVERY {
+            held = (0..BAD_OF_A_KIND).map(|_| slow(&venue)).collect();
+            stuck = half_open(&address);
+        }
+    }
     let after = venue.memory_kib();
     stop.store(true, Ordering::Relaxed);
     for thread in threads {
         thread.join().unwrap();
     }
-    drop((held, half_open));
+    drop((held, stuck));
     let (code, goodbye) = venue.stop();
     let counters = &goodbye["server"]["counters"];
     let slowest = Duration::from_micros(slowest.load(Ordering::Relaxed));
     println!(
         "{} good clients: {} frames, 0 gaps, slowest pong {slowest:?}; memory {before} KiB before \
-         the storm, {after} KiB behind it; the exchange counted {counters}",
+         the storm, {after} KiB behind it, in between {readings:?}; the exchange counted {counters}",
         GOOD,
         frames.load(Ordering::Relaxed)
     );

@@ -338,6 +338,54 @@ fn play(bench: &mut Bench, qty: i64, script: &Script) -> (Slot, Vec<Message>) {
     (slot, venue.out)
 }
 
+/// The messages of two scripts in their order, and in another with some of them twice.
+fn same_ledger(a: &Script, b: &Script, keys: &[u32], twice: &[bool]) -> Result<(), TestCaseError> {
+    let run = |shuffled: bool| {
+        let mut bench = Bench::new();
+        let (first, mut messages) = play(&mut bench, 1, a);
+        let (second, more) = play(&mut bench, -2, b);
+        messages.extend(more);
+        if shuffled {
+            let copies: Vec<Message> = messages
+                .iter()
+                .zip(twice)
+                .filter(|(_, twice)| **twice)
+                .map(|(message, _)| *message)
+                .collect();
+            messages.extend(copies);
+            let mut keyed: Vec<_> = messages.into_iter().enumerate().collect();
+            keyed.sort_by_key(|(index, _)| (keys[*index % keys.len()], *index));
+            messages = keyed.into_iter().map(|(_, message)| message).collect();
+        }
+        for message in messages {
+            bench.feed(message);
+            bench.check_sums();
+        }
+        outcome(&bench, &[first, second])
+    };
+    let (plain, shuffled) = (run(false), run(true));
+    // Realised profit of a buy and a sell depends on which came first; the money does not.
+    prop_assert_eq!(plain.orders, shuffled.orders);
+    prop_assert_eq!(plain.position, shuffled.position);
+    prop_assert_eq!(plain.fees, shuffled.fees);
+    prop_assert_eq!(plain.sums, shuffled.sums);
+    prop_assert_eq!((plain.fills, plain.acked), (shuffled.fills, shuffled.acked));
+    Ok(())
+}
+
+#[test]
+#[ignore = "a million cases: minutes without optimisation"]
+fn every_order_of_messages_leads_to_the_same_ledger_a_million_times() {
+    let config =
+        ProptestConfig { cases: 1_000_000, failure_persistence: None, ..ProptestConfig::default() };
+    let keys = prop::collection::vec(any::<u32>(), 128);
+    let twice = prop::collection::vec(any::<bool>(), 64);
+    let all = (script(), script(), keys, twice);
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let ended = runner.run(&all, |(a, b, keys, twice)| same_ledger(&a, &b, &keys, &twice));
+    assert!(ended.is_ok(), "{ended:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 400,
@@ -353,32 +401,7 @@ proptest! {
         keys in prop::collection::vec(any::<u32>(), 128),
         twice in prop::collection::vec(any::<bool>(), 64),
     ) {
-        let run = |shuffled: bool| {
-            let mut bench = Bench::new();
-            let (first, mut messages) = play(&mut bench, 1, &a);
-            let (second, more) = play(&mut bench, -2, &b);
-            messages.extend(more);
-            if shuffled {
-                let copies: Vec<Message> = messages
-                    .iter().zip(&twice).filter(|(_, twice)| **twice).map(|(m, _)| *m).collect();
-                messages.extend(copies);
-                let mut keyed: Vec<_> = messages.into_iter().enumerate().collect();
-                keyed.sort_by_key(|(index, _)| (keys[*index % keys.len()], *index));
-                messages = keyed.into_iter().map(|(_, m)| m).collect();
-            }
-            for message in messages {
-                bench.feed(message);
-                bench.check_sums();
-            }
-            outcome(&bench, &[first, second])
-        };
-        let (plain, shuffled) = (run(false), run(true));
-        // Realised profit of a buy and a sell depends on which came first; the money does not.
-        prop_assert_eq!(plain.orders, shuffled.orders);
-        prop_assert_eq!(plain.position, shuffled.position);
-        prop_assert_eq!(plain.fees, shuffled.fees);
-        prop_assert_eq!(plain.sums, shuffled.sums);
-        prop_assert_eq!((plain.fills, plain.acked), (shuffled.fills, shuffled.acked));
+        same_ledger(&a, &b, &keys, &twice)?;
     }
 
     /// While messages arrive in any order, position plus reserve never promises less than the

@@ -1,5 +1,5 @@
-//! Every limit at its very edge, and nonsense in every number. Goal: one unit below the limit and at
-//! it an order passes, one unit above it is refused, for any limit; and whatever is asked, what
+//! Every limit at its very edge, and nonsense in every number. Goal: one unit below the limit and
+//! at it an order passes, one unit above it is refused, for any limit; and whatever is asked, what
 //! leaves keeps to every limit. Short forms run always, the long ones are ignored.
 
 use super::tests::{Bench, WALL, instruments, wide};
@@ -287,7 +287,7 @@ fn numbers_that_are_none_become_no_price_and_no_size() {
     }
 }
 
-/// Goal: the door of time. Method: what trips at a limit is asked one unit before, at and beyond it.
+/// What trips at a loss is asked one unit before, at and beyond it.
 #[test]
 fn loss_limits_trip_at_the_very_unit() {
     for on_day in [true, false] {
@@ -309,11 +309,21 @@ fn loss_limits_trip_at_the_very_unit() {
                 balance: 100_000 * UNIT,
                 available: None,
             }));
+            // Bought by an own order, at the middle.
+            let sent = b.want_of(
+                S,
+                Want::Once {
+                    qty: Qty::from_whole(1),
+                    px: Px::from_raw(MID),
+                    urgency: Urgency::Limit,
+                    reduce: false,
+                },
+            );
             b.event(Body::Fill(Fill {
                 trade: crate::base::ids::TradeId(1),
                 symbol: S,
-                order: crate::base::ids::OrderId(0),
-                cid: crate::base::ids::Cid::NONE,
+                order: crate::base::ids::OrderId(77),
+                cid: sent[0].cid(),
                 at: WallNs(WALL.0),
                 qty: Qty::from_whole(1),
                 px: Px::from_raw(MID),
@@ -321,6 +331,7 @@ fn loss_limits_trip_at_the_very_unit() {
                 fee: Some(0),
                 fee_currency: Currency::new("USD").unwrap(),
             }));
+            assert_eq!(b.stage.positions.qty(S), Qty::from_whole(1));
             // One unit is held: a middle lower by so much is a loss of so much.
             let mid = MID - limit - off;
             let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
@@ -415,5 +426,88 @@ fn a_book_without_two_sides_apart_is_none() {
         let mark = Mark { stamp, symbol: S, synced: true, bid: level(bid), ask: level(offer) };
         b.stage.on_input(&Signal::Mark(mark), &mut b.out);
         assert_eq!(ask(&mut b, 1_000_000, MID), refused, "{bid} {offer}");
+    }
+}
+
+/// What does not add to the worst position is not held back by an exposure that the market has
+/// raised.
+#[test]
+fn an_exposure_above_its_limit_holds_back_only_what_adds_to_it() {
+    let mut b = bench(|c| c.exposure_max = Quote::from_whole(250));
+    let bought = b.want_of(
+        S,
+        Want::Once {
+            qty: Qty::from_whole(2),
+            px: Px::from_raw(MID),
+            urgency: Urgency::Limit,
+            reduce: false,
+        },
+    );
+    b.event(Body::Fill(Fill {
+        trade: crate::base::ids::TradeId(1),
+        symbol: S,
+        order: crate::base::ids::OrderId(77),
+        cid: bought[0].cid(),
+        at: WallNs(WALL.0),
+        qty: Qty::from_whole(2),
+        px: Px::from_raw(MID),
+        maker: None,
+        fee: Some(0),
+        fee_currency: Currency::new("USD").unwrap(),
+    }));
+    let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
+    let (bid, offer) = (level(149 * UNIT), level(151 * UNIT));
+    let stamp = b.stamp();
+    let mark = Mark { stamp, symbol: S, synced: true, bid, ask: offer };
+    b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+    assert_eq!(ask(&mut b, 1_000_000, 150 * UNIT), Some(Guard::TotalExposure));
+    assert_eq!(ask(&mut b, -UNIT, 150 * UNIT), None, "less is always allowed");
+}
+
+/// The reason that is told is the one that holds.
+#[test]
+fn a_drawdown_is_not_told_as_a_loss_of_the_day() {
+    for (guard, other) in [(Guard::Drawdown, Guard::DailyLoss), (Guard::DailyLoss, Guard::Drawdown)]
+    {
+        let mut b = bench(|c| {
+            c.guards[Guard::Drawdown as usize] = GuardMode::On;
+            c.guards[Guard::DailyLoss as usize] = GuardMode::On;
+            c.account.on_loss = OnLoss::Block;
+            match guard {
+                Guard::Drawdown => c.account.drawdown_max = Quote::from_whole(1),
+                _ => c.account.daily_loss_max = Quote::from_whole(1),
+            }
+        });
+        b.event(Body::Wallet(WalletUpdate {
+            source: Source::Update,
+            kind: Some(WalletKind::Margin),
+            currency: Currency::new("USD").unwrap(),
+            balance: 100_000 * UNIT,
+            available: None,
+        }));
+        let bought = b.want_of(
+            S,
+            Want::Once {
+                qty: Qty::from_whole(1),
+                px: Px::from_raw(MID),
+                urgency: Urgency::Limit,
+                reduce: false,
+            },
+        );
+        b.event(Body::Fill(Fill {
+            trade: crate::base::ids::TradeId(1),
+            symbol: S,
+            order: crate::base::ids::OrderId(77),
+            cid: bought[0].cid(),
+            at: WallNs(WALL.0),
+            qty: Qty::from_whole(1),
+            px: Px::from_raw(MID + 2 * UNIT),
+            maker: None,
+            fee: Some(0),
+            fee_currency: Currency::new("USD").unwrap(),
+        }));
+        mark(&mut b, UNIT);
+        assert_eq!(ask(&mut b, 1_000_000, MID), Some(guard));
+        assert_eq!(b.stage.guards.counts[other as usize], GuardCount::default());
     }
 }

@@ -1,6 +1,6 @@
 //! The venue's own stream as it comes, for paper trading: books and trades are another exchange's,
-//! our orders are ghosts in them, as with a recording. Whoever holds the socket pushes messages
-//! into a [`LiveFeed`]; nothing here knows where they come from.
+//! our orders are ghosts in them, as with a recording. Whoever holds the socket brings messages by
+//! a [`LiveInbox`]; nothing here knows where they come from.
 
 use super::capture::read_channel;
 use super::{Floor, MarketSource, RecordedChannel, SourceState};
@@ -9,48 +9,26 @@ use crate::exchange::hub::FeedKey;
 use crate::exchange::json::Json;
 use crate::exchange::number::read_u64;
 use crate::exchange::tape::Candle;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
 
-/// Messages that may wait for the exchange. A feed that is not read is cut off and told so: an
-/// exchange on half of a stream would fill orders at prices that never were.
-const WAITING_MAX: usize = 65_536;
-
-#[derive(Debug, Default)]
-struct Waiting {
-    messages: VecDeque<Box<[u8]>>,
+/// What a socket brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LiveMessage {
+    /// Verbatim text of a websocket message.
+    Text(Box<[u8]>),
     /// The stream broke off: the channel ids known so far mean nothing any more.
-    broken: bool,
+    Broke,
 }
 
-/// The pushing end.
-#[derive(Clone, Debug, Default)]
-pub struct LiveFeed(Arc<Mutex<Waiting>>);
-impl LiveFeed {
-    /// A message as it came; false where nobody reads, and the stream must begin anew.
-    pub fn push(&self, text: &[u8]) -> bool {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.messages.len() >= WAITING_MAX {
-            return false;
-        }
-        waiting.messages.push_back(text.into());
-        true
-    }
-    /// The socket is gone: what waits is dropped, and channels are numbered anew after this.
-    pub fn broke(&self) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.messages.clear();
-        waiting.broken = true;
-    }
-    pub fn waiting(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).messages.len()
-    }
+/// Where messages wait.
+pub trait LiveInbox: Send {
+    fn is_empty(&self) -> bool;
+    fn next(&mut self) -> Option<LiveMessage>;
 }
 
 /// The reading end: a market that plays what the feed brings.
-#[derive(Debug)]
 pub struct LiveSource {
-    feed: LiveFeed,
+    inbox: Box<dyn LiveInbox>,
     start: WallNs,
     channels: Vec<RecordedChannel>,
     /// The venue's channel id → index in `channels`.
@@ -59,17 +37,19 @@ pub struct LiveSource {
 }
 impl LiveSource {
     /// Book (best `book_len` levels, full precision, at once) and trades of these symbols.
-    pub fn new(symbols: &[String], book_len: u16, start: WallNs) -> (LiveSource, LiveFeed) {
-        let feed = LiveFeed::default();
+    pub fn new(
+        symbols: &[String],
+        book_len: u16,
+        start: WallNs,
+        inbox: Box<dyn LiveInbox>,
+    ) -> LiveSource {
         let of = |symbol: &String| {
             let book = FeedKey::Book { symbol: 0, digits: 5, slow: false, len: book_len };
             [book, FeedKey::Trades { symbol: 0 }]
                 .map(|key| RecordedChannel { symbol: symbol.clone(), key })
         };
         let channels = symbols.iter().flat_map(of).collect();
-        let source =
-            LiveSource { feed: feed.clone(), start, channels, by_id: BTreeMap::new(), steps: 0 };
-        (source, feed)
+        LiveSource { inbox, start, channels, by_id: BTreeMap::new(), steps: 0 }
     }
     /// The messages that ask a venue for these channels.
     pub fn subscriptions(symbols: &[String], book_len: u16) -> Vec<String> {
@@ -132,18 +112,15 @@ impl MarketSource for LiveSource {
     /// What waits is due: the host's clock says when it came, and that is now.
     fn next_at(&self) -> Option<WallNs> {
         let is_first = self.steps == 0;
-        (is_first || self.feed.waiting() > 0).then_some(self.start)
+        (is_first || !self.inbox.is_empty()).then_some(self.start)
     }
     fn step(&mut self, floor: &mut dyn Floor) {
         self.steps += 1;
-        let next = {
-            let mut waiting = self.feed.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if std::mem::take(&mut waiting.broken) {
-                self.by_id.clear();
-            }
-            waiting.messages.pop_front()
+        let text = match self.inbox.next() {
+            Some(LiveMessage::Text(text)) => text,
+            Some(LiveMessage::Broke) => return self.by_id.clear(),
+            None => return,
         };
-        let Some(text) = next else { return };
         if text.first() == Some(&b'{') {
             return self.learn(&text);
         }
@@ -192,37 +169,39 @@ mod tests {
         }
     }
 
+    struct Waiting(std::collections::VecDeque<LiveMessage>);
+    impl LiveInbox for Waiting {
+        fn is_empty(&self) -> bool {
+            self.0.is_empty()
+        }
+        fn next(&mut self) -> Option<LiveMessage> {
+            self.0.pop_front()
+        }
+    }
+
     #[test]
     fn messages_go_to_their_channels_and_a_new_socket_numbers_anew() {
         let symbols = ["tBTCUSD".to_owned(), "tDOGE:USD".to_owned()];
-        let (mut source, feed) = LiveSource::new(&symbols, 25, WallNs(5));
+        let told = r#"{"event":"subscribed","channel":"trades","chanId":9,"symbol":"tDOGE:USD","pair":"DOGE:USD"}"#;
+        let book = r#"{"event":"subscribed","channel":"book","chanId":7,"symbol":"tBTCUSD","prec":"P0","freq":"F0","len":"25","pair":"BTCUSD"}"#;
+        let text = |text: &str| LiveMessage::Text(text.as_bytes().into());
+        let mut all: Vec<LiveMessage> =
+            [told, book, "[9,\"hb\"]", "[7,[[1,1,1],[2,1,-1]]]", "[8,\"hb\"]", "nonsense"]
+                .map(text)
+                .into();
+        // An old number behind a break is unknown.
+        all.extend([LiveMessage::Broke, text("[9,\"hb\"]")]);
+        let count = all.len();
+        let mut source = LiveSource::new(&symbols, 25, WallNs(5), Box::new(Waiting(all.into())));
         assert_eq!(source.symbols(), symbols);
         assert_eq!(LiveSource::subscriptions(&symbols, 25).len(), source.channels().len());
         assert_eq!(source.next_at(), Some(WallNs(5)));
         let mut heard = Heard::default();
-        let told = r#"{"event":"subscribed","channel":"trades","chanId":9,"symbol":"tDOGE:USD","pair":"DOGE:USD"}"#;
-        let book = r#"{"event":"subscribed","channel":"book","chanId":7,"symbol":"tBTCUSD","prec":"P0","freq":"F0","len":"25","pair":"BTCUSD"}"#;
-        for text in [told, book, "[9,\"hb\"]", "[7,[[1,1,1],[2,1,-1]]]", "[8,\"hb\"]", "nonsense"] {
-            assert!(feed.push(text.as_bytes()));
-        }
-        for _ in 0..6 {
+        for _ in 0..count {
+            assert_eq!(source.next_at(), Some(WallNs(5)), "what waits is due");
             source.step(&mut heard);
         }
         assert_eq!(heard.0, [(3, "\"hb\"".to_owned()), (0, "[[1,1,1],[2,1,-1]]".to_owned())]);
-        assert_eq!((heard.1, source.next_at(), source.is_finished()), (2, None, false));
-        // What waits behind a break is dropped, and an old number is unknown.
-        feed.push(b"[9,\"hb\"]");
-        feed.broke();
-        assert_eq!(feed.waiting(), 0);
-        feed.push(b"[9,\"hb\"]");
-        source.step(&mut heard);
-        assert_eq!((heard.0.len(), heard.1), (2, 3));
-    }
-
-    #[test]
-    fn a_feed_that_nobody_reads_is_cut_off() {
-        let (_source, feed) = LiveSource::new(&["tBTCUSD".to_owned()], 25, WallNs(0));
-        assert!((0..WAITING_MAX).all(|_| feed.push(b"[1,\"hb\"]")));
-        assert!(!feed.push(b"[1,\"hb\"]"));
+        assert_eq!((heard.1, source.next_at(), source.is_finished()), (3, None, false));
     }
 }

@@ -43,7 +43,6 @@ impl JournalThread {
             // Asked before: what came until then is still taken.
             let is_last = self.stop.load(Ordering::Acquire);
             while self.copy() {}
-            self.stats.rounds.fetch_add(1, Ordering::Relaxed);
             while self.stats.is_wedged.load(Ordering::Relaxed) {
                 std::thread::park_timeout(LOOK_EVERY);
             }
@@ -56,6 +55,7 @@ impl JournalThread {
 
     /// One batch of each; true where there may be more.
     fn copy(&mut self) -> bool {
+        self.stats.rounds.fetch_add(1, Ordering::Relaxed);
         let mut more = false;
         if let Some(writer) = &mut self.input_log {
             let history = &self.history;

@@ -153,8 +153,8 @@ impl PublicSession {
             }
         }
     }
-    /// True where data stay away far longer than they ever do. Heartbeats say that the socket lives,
-    /// not that this channel does.
+    /// True where data stay away far longer than they ever do. Heartbeats say that the socket
+    /// lives, not that this channel does.
     fn is_hushed(&mut self, index: usize, now: MonoNs) -> bool {
         let (factor, floor_ms) = (self.config.hush_factor, self.config.hush_ms);
         let channel = &mut self.channels[index];

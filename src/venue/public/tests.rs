@@ -689,8 +689,9 @@ fn a_socket_without_an_info_frame_is_given_up() {
     assert_eq!(bench.session.wants_reconnect(), Some(ReconnectReason::Silence));
 }
 
-/// Goal: a busy channel that falls silent while heartbeats go on is not trusted within a second, and
-/// asked for again; one that is calm by nature is left alone. Method: 50 ms and 2 s between changes.
+/// Goal: a busy channel that falls silent while heartbeats go on is not trusted within a second,
+/// and asked for again; one that is calm by nature is left alone. Method: 50 ms and 2 s between
+/// changes.
 #[test]
 fn a_busy_book_that_falls_silent_is_asked_for_again_and_a_calm_one_is_not() {
     const MS: u64 = 1_000_000;
