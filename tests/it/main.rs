@@ -15,8 +15,6 @@ mod http2_front;
 #[cfg(feature = "net")]
 mod journal_and_history;
 #[cfg(feature = "net")]
-mod journal_and_history;
-#[cfg(feature = "net")]
 mod kill_and_restart;
 #[cfg(feature = "net")]
 mod kill_loop;
