@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 /// How long the exchange is silent before it answers.
 const WAIT_MS: u64 = 300;
 const LANES: usize = 4;
+/// Measurements of calls side by side.
+const TRIES: usize = 4;
 /// Cold calls of each client for the comparison.
 const CALLS: usize = 15;
 /// What two clients may differ by.
@@ -158,11 +160,14 @@ fn calls_share_a_connection_and_times_are_those_of_an_independent_client() {
     println!("HTTP/2: {LANES} calls of {WAIT_MS} ms in {took:?} on {} connection", ports.len());
     assert_eq!(ports.len(), 1, "multiplexed: {seen:?}");
     assert!(seen.iter().all(|(_, spoken)| spoken == "h2"), "{seen:?}");
-    assert!(took < Duration::from_millis(2 * WAIT_MS), "one after the other: {took:?}");
+    // Side by side, not one after the other; a busy machine gets more than one try.
+    let again = (1..TRIES).map(|_| at_once(&two, &url).0).min();
+    let best = again.map_or(took, |again| again.min(took));
+    assert!(best < Duration::from_millis(2 * WAIT_MS), "one after the other: {best:?}");
     let one = Lanes::new(&config(HttpVersion::V11)).unwrap();
     let (took, replies) = at_once(&one, &url);
     assert!(replies.iter().all(|reply| reply.timings.spoken == Spoken::Http11));
-    let seen = accessed(dir.path(), LANES + 1, LANES + 1);
+    let seen = accessed(dir.path(), TRIES * (LANES + 1), LANES + 1);
     let mut ports: Vec<&String> = seen.iter().map(|(port, _)| port).collect();
     ports.sort();
     ports.dedup();
