@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// told.
 const FAULT_AT_S: f64 = 25.0;
 
+/// What begins a span is seen by asking the engine, and may be seen later than the alert is told.
+const SEEN_LATE_MAX: Duration = Duration::from_secs(5);
+
 struct Process(Child);
 impl Drop for Process {
     fn drop(&mut self) {
@@ -157,7 +160,7 @@ impl Scene {
             let heard = self.heard.lock().unwrap().clone();
             let found = heard.iter().find(|(at, body)| {
                 let about = body["subject"].as_str().unwrap_or_default();
-                *at >= from
+                *at + SEEN_LATE_MAX >= from
                     && body["state"] == "raised"
                     && body["alert"] == alert
                     && about.contains(subject)
@@ -178,7 +181,8 @@ impl Scene {
         self.row_about(alert, "", fault, from, hold_off_s)
     }
     fn row_about(&self, alert: &str, about: &str, fault: &str, from: Instant, hold: f64) -> Row {
-        let after_s = (self.told(alert, about, from).0 - from).as_secs_f64();
+        let told = self.told(alert, about, from).0;
+        let after_s = told.saturating_duration_since(from).as_secs_f64();
         // Scripts and commands are a moment late themselves; so is a machine that stands still.
         let still_ms = self.status().and_then(|s| s["host"]["hiccup_ms"]["total"]["max"].as_f64());
         Row {
