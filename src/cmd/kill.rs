@@ -41,6 +41,9 @@ use std::time::{Duration, SystemTime};
 const ROUNDS_MAX: u32 = 40;
 /// Between two rounds.
 const ROUND_EVERY: Duration = Duration::from_millis(250);
+/// A venue that has not answered for so long is told as one that cannot be asked, ns; the engine's
+/// own watch tries again later.
+const UNHEARD_MAX_NS: i64 = 20_000_000_000;
 /// How much a close gives way with each round, and at most, basis points.
 const STEP_BPS: i64 = 20;
 const GIVE_BPS_MAX: i64 = 1_000;
@@ -269,6 +272,7 @@ impl Desk {
         let first_cid = cids.used().max(self.cid_last);
         let mut cid = first_cid;
         let mut why = "the rounds are used up".to_owned();
+        let mut heard_at = begun;
         for round in 0..rounds {
             if round > 0 {
                 std::thread::sleep(ROUND_EVERY); // tidy-ok: cold; the venue needs time to answer
@@ -276,10 +280,15 @@ impl Desk {
             let account = match self.ask(&table) {
                 Ok(account) => account,
                 Err(words) => {
+                    why.clone_from(&words);
                     record.troubles.push(words);
+                    if (self.clock.mono() - heard_at).0 > UNHEARD_MAX_NS {
+                        break;
+                    }
                     continue;
                 }
             };
+            heard_at = self.clock.mono();
             let own: Vec<OrderId> = account
                 .orders
                 .iter()

@@ -389,8 +389,7 @@ fn collateral_has_limits_and_calculations_take_a_body_or_a_query() {
     let name = desk.script.exchange.core.symbol_name(0).to_owned();
     let body = format!("{{\"symbol\":\"{name}\"}}");
     assert!(desk.refused("auth/calc/deriv/collateral/limits", &body).contains("position: invalid"));
-    let story = format!("market ask 100 5\nmarket bid 99 5\na on MARKET 1 symbol={name} lev=10");
-    desk.script.play(&story);
+    desk.script.play("market ask 100 5\nmarket bid 99 5\na on MARKET 1 lev=10 symbol=tBTCF0:USTF0");
     for path in ["auth/calc/deriv/collateral/limit", "auth/w/deriv/collateral/limits"] {
         let reply = desk.say(path, &body);
         let limits = Json::parse(reply.as_bytes()).unwrap();

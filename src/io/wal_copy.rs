@@ -1,6 +1,6 @@
-//! The write-ahead records of a run on disk, copied from memory by a cold thread: what was about to
-//! leave, for ever. A record is `len u16 | kind u16 | seq u64 | crc32 u32 | payload`, little endian;
-//! a file that ends inside a record was cut there, and what stands before is good.
+//! The write-ahead records of a run on disk, copied from memory by a cold thread: what was about
+//! to leave, for ever. A record is `len u16 | kind u16 | seq u64 | crc32 u32 | payload`, little
+//! endian; a file that ends inside a record was cut there, and what stands before is good.
 
 use super::wal::WalRecord;
 use std::fs::File;

@@ -307,7 +307,9 @@ impl OrderTracker {
 
     /// Ways of the newest orders, alive or ended, newest first.
     pub fn newest(&self) -> Vec<OrderWaterfall> {
-        let alive = self.order_of.iter().rev().filter_map(|cid| self.live.get(cid));
+        // Of a long run's orders the newest alone are looked up.
+        let newest = self.order_of.iter().rev().take(4 * NEWEST_MAX);
+        let alive = newest.filter_map(|cid| self.live.get(cid));
         let mut rows: Vec<OrderWaterfall> =
             alive.take(NEWEST_MAX).map(|tracked| tracked.waterfall.clone()).collect();
         rows.extend(self.ended.iter().cloned());

@@ -17,8 +17,11 @@ use std::time::{Duration, Instant};
 
 /// When a fault begins, since the exchange's start: the engine trades by then.
 const FROM: Duration = Duration::from_secs(20);
-/// How long the engine may take to trade again behind a fault.
+/// How long the engine may take to trade again behind a fault: lost orders freeze their symbol for
+/// a minute here, and the machine may be busy.
 const AGAIN_MAX: Duration = Duration::from_secs(150);
+/// How long an engine is watched that shall not trade again.
+const STILL_FOR: Duration = Duration::from_secs(15);
 /// Orders sent behind a fault that count as trading again.
 const AGAIN: u64 = 4;
 /// Faults shown at once.
@@ -46,8 +49,8 @@ struct Seen {
     said: Vec<String>,
     sent_before: u64,
     sent_after: u64,
-    /// From the end of the fault to trading again.
-    again_after: Duration,
+    /// From the end of the fault to trading again; `None` = not within [`AGAIN_MAX`].
+    again_after: Option<Duration>,
 }
 
 impl Seen {
@@ -90,6 +93,8 @@ const fn ok(holds: bool, words: &'static str) -> Result<(), &'static str> {
     if holds { Ok(()) } else { Err(words) }
 }
 
+/// The fault behind which the engine does not trade by itself.
+const STOPS: &str = "cancel_only";
 const HANG_UP: &str = "[[fault]]\nkind='hang_up'\nfrom_s={}\nfor_s=1\n";
 
 fn cases() -> Vec<Case> {
@@ -144,7 +149,11 @@ fn cases() -> Vec<Case> {
             "[[fault]]\nkind='gap'\nfrom_s={}\nfor_s=5\ncount=5\ntimes=1\n",
             5,
             "gap_lost",
-            |seen| ok(seen.says("SequenceGap"), "the sequence shows it"),
+            // Whichever socket it was, a book's or the account's.
+            |seen| {
+                let seen_it = seen.count("/seq_gaps") >= 1;
+                ok(seen_it && seen.count("/reconnects") >= 1, "the sequence shows it")
+            },
         ),
         case(
             "silence, deaf",
@@ -194,7 +203,12 @@ fn cases() -> Vec<Case> {
             "[[fault]]\nkind='cancel_only'\nfrom_s={}\nfor_s=5\n",
             5,
             "cancel_only_begun",
-            |seen| ok(seen.count("/orders/rejected") > 0, "orders are rejected, none is unknown"),
+            |seen| {
+                // What is refused again and again is not asked again: that is a person's decision.
+                let tripped = seen.says("guard reject_streak has tripped");
+                let held = seen.again_after.is_none() && seen.count("/orders/rejected") > 0;
+                ok(tripped && held, "a streak of rejections ends entries until a person says so")
+            },
         ),
         case(
             "maintenance",
@@ -285,9 +299,13 @@ fn show(case: &Case) -> (Seen, u64) {
     let over = FROM + Duration::from_secs(case.for_s);
     let (mut sent_before, mut sent_over, mut sent) = (0, None, 0);
     let mut again_after = None;
-    while again_after.is_none() || started.elapsed() < over + Duration::from_secs(case.settle_s) {
+    let again_max = if case.name == STOPS { STILL_FOR } else { AGAIN_MAX };
+    loop {
         let now = started.elapsed();
-        assert!(now < over + AGAIN_MAX, "{}: it did not trade again", case.name);
+        let is_settled = now >= over + Duration::from_secs(case.settle_s);
+        if now >= over + again_max || again_after.is_some() && is_settled {
+            break;
+        }
         match lines.recv_timeout(Duration::from_millis(100)) {
             Ok(line) => {
                 sent = sent_of(&line).unwrap_or(sent);
@@ -312,7 +330,6 @@ fn show(case: &Case) -> (Seen, u64) {
     let (code, goodbye) = venue.stop();
     assert_eq!(code, Some(0), "{}: the exchange", case.name);
     let counted = goodbye["faults"][case.counted].as_u64().unwrap();
-    let again_after = again_after.unwrap_or_default();
     let seen = Seen { report, exit, said, sent_before, sent_after: sent, again_after };
     (seen, counted)
 }
@@ -322,6 +339,7 @@ fn check(case: &Case, seen: &Seen, counted: u64) -> Result<(), String> {
     let need = |holds: bool, words: &str| if holds { Ok(()) } else { Err(words.to_owned()) };
     need(counted > 0, "the exchange did not do it")?;
     need(seen.sent_before > 0, "the engine did not trade before it; is the machine too slow?")?;
+    need(seen.again_after.is_some() || case.name == STOPS, "it did not trade again")?;
     (case.check)(seen)?;
     need(seen.count("/hot_allocations") == 0, "a hot thread allocated")?;
     for pointer in ["/orders/open", "/orders/unknown", "/messages/malformed"] {
@@ -366,11 +384,14 @@ fn every_scripted_fault_is_met_and_trading_goes_on() {
     for (at, seen, counted, verdict) in &rows {
         let name = cases[*at].name;
         println!(
-            "{name:<24}{counted:>7}  {}; orders {} before, {} after, again within {:.1} s",
+            "{name:<24}{counted:>7}  {}; orders {} before, {} in all, {}",
             seen.figures(),
             seen.sent_before,
             seen.sent_after,
-            seen.again_after.as_secs_f64()
+            match seen.again_after {
+                Some(after) => format!("again within {:.1} s", after.as_secs_f64()),
+                None => "none again".to_owned(),
+            }
         );
         let mut told: Vec<&str> = Vec::new();
         for said in &seen.said {

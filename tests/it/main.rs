@@ -9,10 +9,11 @@ mod config_errors;
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
-#[cfg(feature = "net")]
 mod fault_table;
 #[cfg(feature = "http2")]
 mod http2_front;
+#[cfg(feature = "net")]
+mod journal_and_history;
 #[cfg(feature = "net")]
 mod kill_and_restart;
 #[cfg(feature = "net")]

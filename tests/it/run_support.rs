@@ -212,10 +212,12 @@ impl Attached {
     /// Reads the plain view until a line fits.
     pub fn wait_for(&mut self, what: &str, fits: impl Fn(u64, &str) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
+        let mut last = String::new();
         loop {
-            assert!(Instant::now() < deadline, "{what} did not come about");
-            let line = self.lines.next().unwrap_or_else(|| panic!("it ended before {what}"));
-            let line = line.unwrap();
+            assert!(Instant::now() < deadline, "{what} did not come about: {last}");
+            let line = self.lines.next();
+            let line = line.unwrap_or_else(|| panic!("it ended before {what}: {last}")).unwrap();
+            last.clone_from(&line);
             if sent_of(&line).is_some_and(|sent| fits(sent, &line)) {
                 return;
             }

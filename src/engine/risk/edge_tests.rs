@@ -511,3 +511,100 @@ fn a_drawdown_is_not_told_as_a_loss_of_the_day() {
         assert_eq!(b.stage.guards.counts[other as usize], GuardCount::default());
     }
 }
+
+/// A sudden move is noticed within one stretch of its window, either way, counted once a pause, and
+/// forgotten when the window has passed.
+#[test]
+fn a_sudden_move_is_noticed_at_once_and_forgotten_in_time() {
+    let half = 1_000_000;
+    let at = |b: &mut Bench, mid: i64| {
+        let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
+        let stamp = b.stamp();
+        let (bid, offer) = (level(mid - half), level(mid + half));
+        let mark = Mark { stamp, symbol: S, synced: true, bid, ask: offer };
+        b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+    };
+    let volatile = |b: &Bench| b.stage.account.gates(0) & Guard::Volatility.bit() != 0;
+    let trips = |b: &Bench| b.stage.account.trips()[Guard::Volatility as usize];
+    for up in [true, false] {
+        let mut b = bench(|c| {
+            c.guards[Guard::Volatility as usize] = GuardMode::On;
+            c.account.volatility_max_bps = 50 * UNIT;
+            (c.account.volatility_window_ms, c.account.volatility_pause_s) = (8_000, 5);
+            c.stale_after_ms = 1_000_000;
+        });
+        let moved = if up { MID + MID / 100 } else { MID - MID / 100 };
+        assert_eq!(b.stage.account.range_bps(0), Some(0), "one price seen");
+        b.now = b.now + SpanNs::from_ms(10);
+        at(&mut b, MID);
+        assert!(!volatile(&b));
+        // A hundredth in a hundredth of a second: within the stretch that the first mark began.
+        b.now = b.now + SpanNs::from_ms(10);
+        at(&mut b, moved);
+        assert!(volatile(&b), "up {up}");
+        assert_eq!(trips(&b), 1);
+        assert!(b.stage.account.range_bps(0).unwrap() >= 99);
+        // It goes on: still one pause.
+        b.now = b.now + SpanNs::from_ms(1_500);
+        at(&mut b, if up { moved + MID / 50 } else { moved - MID / 50 });
+        assert_eq!(trips(&b), 1, "one pause, however long");
+        // Quiet at the new price: the old one leaves the window, and the pause ends.
+        let quiet = if up { moved + MID / 50 } else { moved - MID / 50 };
+        for _ in 0..20 {
+            b.now = b.now + SpanNs::from_ms(1_000);
+            at(&mut b, quiet);
+        }
+        assert!(!volatile(&b), "up {up}: it is over");
+        assert_eq!(b.stage.account.range_bps(0), Some(0), "the window has forgotten");
+        // And another move begins another pause.
+        at(&mut b, MID);
+        assert!(volatile(&b));
+        assert_eq!(trips(&b), 2);
+    }
+}
+
+/// A flip ends a round trip as a close does, and adding to a position does not.
+#[test]
+fn a_flip_ends_a_round_trip_and_more_of_the_same_does_not() {
+    let streak = |steps: &[(i64, i64)]| {
+        let mut b = bench(|c| c.guards[Guard::LossStreak as usize] = GuardMode::On);
+        b.event(Body::Wallet(WalletUpdate {
+            source: Source::Update,
+            kind: Some(WalletKind::Margin),
+            currency: Currency::new("USD").unwrap(),
+            balance: 100_000 * UNIT,
+            available: None,
+        }));
+        let bought = b.want_of(
+            S,
+            Want::Once {
+                qty: Qty::from_whole(1),
+                px: Px::from_raw(MID),
+                urgency: Urgency::Limit,
+                reduce: false,
+            },
+        );
+        for (nth, (size, price)) in steps.iter().enumerate() {
+            b.event(Body::Fill(Fill {
+                trade: crate::base::ids::TradeId(1 + nth as u64),
+                symbol: S,
+                order: crate::base::ids::OrderId(77),
+                cid: bought[0].cid(),
+                at: WallNs(WALL.0),
+                qty: Qty::from_raw(*size),
+                px: Px::from_raw(*price),
+                maker: None,
+                fee: Some(0),
+                fee_currency: Currency::new("USD").unwrap(),
+            }));
+        }
+        b.stage.account.memory().loss_streak
+    };
+    let (high, low) = (MID, MID - UNIT);
+    assert_eq!(streak(&[(UNIT, high), (UNIT, low)]), 0, "more of the same");
+    assert_eq!(streak(&[(UNIT, high), (-UNIT / 2, low)]), 0, "a part is no round trip");
+    assert_eq!(streak(&[(UNIT, high), (-UNIT, low)]), 1, "closed with a loss");
+    assert_eq!(streak(&[(UNIT, high), (-2 * UNIT, low)]), 1, "a flip from long to short");
+    assert_eq!(streak(&[(-UNIT, low), (2 * UNIT, high)]), 1, "and from short to long");
+    assert_eq!(streak(&[(UNIT, low), (-UNIT, high)]), 0, "closed with a gain");
+}

@@ -1,5 +1,6 @@
-//! The history thread: takes what the journal thread and the run's loop tell and keeps it in SQLite.
-//! A slow disk or a reader that holds the file costs rows of the history, counted, never an order.
+//! The history thread: takes what the journal thread and the run's loop tell and keeps it in
+//! SQLite. A slow disk or a reader that holds the file costs rows of the history, counted, never an
+//! order.
 
 use crate::io::history::{CommandRow, History, HistoryRow, WordRow};
 use crate::io::wal::WalRecord;
