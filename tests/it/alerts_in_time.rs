@@ -224,20 +224,25 @@ fn person_and_venue() -> Vec<Row> {
 }
 
 fn silence() -> Vec<Row> {
-    let faults = fault("silence", "for_s = 8\nframes = \"any\"");
+    let faults = fault("silence", "for_s = 40\nframes = \"any\"");
     let scene = Scene::new("silence", &faults, &["--activity", "20"], &[]);
     let from = scene.fault_at();
-    vec![
+    let mut rows = vec![
         scene.row_about("watchdog", "book", "every channel falls silent", from, 0.0),
         scene.row("book_not_tradable", "every channel falls silent", from, 3.0),
-    ]
+    ];
+    // Four times the longest usual gap is a hush: a machine that stands still makes long ones.
+    for row in &mut rows {
+        row.hold_off_s += 4.0 * row.still_s;
+    }
+    rows
 }
 
 fn unknown_and_slow() -> Vec<Row> {
-    // REST cannot say either what became of them.
+    // REST takes its time to say what became of them.
     let faults = fault("silence", "for_s = 30\nframes = \"answers\"")
         + &fault("silence", "for_s = 30\nframes = \"account\"")
-        + &fault("rest_error", "for_s = 30\nstatus = 503\npath = \"/auth/\"");
+        + &fault("slow_body", "for_s = 30\nwait_ms = 3000\npath = \"/auth/\"");
     let sets = ["orders.ack_timeout_ms=1000"];
     let scene = Scene::new("unknown", &faults, &["--speed", "1", "--activity", "8"], &sets);
     // An order has to leave first, and its time-out to pass.
@@ -420,8 +425,9 @@ fn stuck() -> Vec<Row> {
         std::thread::sleep(Duration::from_millis(50));
     }
     let from = Instant::now();
-    let (code, words) = scene.word(&["flatten", "--reason", "table"]);
-    assert_eq!(code, 0, "{words}");
+    // A machine that is too busy to answer in time is asked again.
+    let is_taken = (0..5).any(|_| scene.word(&["flatten", "--reason", "table"]).0 == 0);
+    assert!(is_taken, "no flatten was taken");
     // It tries with an escalating price first.
     vec![scene.row("flatten_stuck", "the exchange takes cancels only while flattening", from, 60.0)]
 }

@@ -656,6 +656,22 @@ fn a_pause_survives_a_restart_and_midnight() {
     assert!(b.may_enter());
 }
 
+/// Both words are remembered: a pause that came back after `kill -9` was found by the kill loop.
+#[test]
+fn a_resume_is_remembered_as_well_as_a_pause() {
+    let mut b = with(|_| {});
+    let kept = Kept::default();
+    b.stage.keep_in(Box::new(kept.clone()));
+    b.say(OperatorVerb::Pause, "lunch");
+    reborn(&mut b, &kept, "0", "0", "10000");
+    b.mark_of(S, "99", "101");
+    assert!(!b.may_enter(), "paused it stays");
+    b.say(OperatorVerb::Resume, "");
+    reborn(&mut b, &kept, "0", "0", "10000");
+    b.mark_of(S, "99", "101");
+    assert!(b.may_enter(), "and resumed it stays");
+}
+
 /// Goal: the sums kept up mark by mark are those worked out from scratch, in any story. Method:
 /// random trades and marks, the plain sum beside them, and restarts in between.
 fn any_story(stories: u64) {

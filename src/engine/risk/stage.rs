@@ -364,7 +364,11 @@ impl RiskStage {
                 }
             }
             // What a kill or a stop has set, `Resume` does not lift.
-            OperatorVerb::Resume => self.paused = false,
+            OperatorVerb::Resume => {
+                self.paused = false;
+                // Remembered like the pause: else the next life begins paused again.
+                self.note_rank();
+            }
             OperatorVerb::CancelAll => {
                 let symbol = command.symbol;
                 self.cancel_where(|order| symbol.is_none_or(|s| s == order.symbol));
