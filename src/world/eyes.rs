@@ -1,5 +1,5 @@
-//! The checkers' eyes on the stages: what they were told, what they decided, and the rare pairs that
-//! this makes.
+//! The checkers' eyes on the stages: what they were told, what they decided, and the rare pairs
+//! that this makes.
 
 use super::checks::Checks;
 use super::engine::Watch;

@@ -621,7 +621,7 @@ fn kill_cancels_closes_and_stays_halted_until_a_reset_with_a_reason() {
 }
 
 /// Found by the world (seed 13): after somebody else's trade on the account the venue holds less
-/// than our own fills add up to, and refuses a reduce-only order of our size, attempt after attempt.
+/// than our own fills add up to, and refuses a reduce-only order of our size, again and again.
 #[test]
 fn a_close_is_not_larger_than_what_the_venue_holds() {
     let mut b = Bench::new();

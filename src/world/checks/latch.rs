@@ -1,5 +1,5 @@
-//! A restart loosens nothing that was in force: a kill, a pause, a guard that had tripped, an end of
-//! a pause, the counts of the day. Compared with what the stage itself knew when it died.
+//! A restart loosens nothing that was in force: a kill, a pause, a guard that had tripped, an end
+//! of a pause, the counts of the day. Compared with what the stage itself knew when it died.
 
 use crate::engine::risk::{Guard, RiskMemory};
 
