@@ -66,7 +66,18 @@ fn seeds_that_found_something_stay_good() {
 /// seen to be enough; `simulate --canary all` looks for itself.
 #[test]
 fn canaries_are_noticed() {
-    for canary in [Canary::CidReused, Canary::RecordSkipped, Canary::ControlLost] {
+    for canary in [
+        Canary::CidReused,
+        Canary::ChecksumIgnored,
+        Canary::ResentOnTimeout,
+        Canary::LatchNotPersisted,
+        Canary::RecordSkipped,
+        Canary::ControlLost,
+        Canary::ReconcileSkipped,
+        Canary::FillTwice,
+        Canary::LimitIgnored,
+        Canary::TripForgotten,
+    ] {
         let plan = Plan { canary, ..plan(1, 20, Faults::swarm(1)) };
         assert!(run(plan).violation.is_some(), "{canary:?}");
     }
