@@ -149,7 +149,7 @@ fn simulate(
     plan: &(dyn Fn(u64, bool) -> Plan + Sync),
 ) -> u8 {
     let count = seeds.end() - seeds.start() + 1;
-    let done = AtomicU64::new(0);
+    let (done, bad) = (AtomicU64::new(0), AtomicU64::new(0));
     let shows = std::io::stderr().is_terminal() && !args.json;
     // The one place where real time matters: how fast the worlds ran.
     #[expect(clippy::disallowed_methods, reason = "measures the speed of the simulation itself")]
@@ -160,8 +160,10 @@ fn simulate(
             let outcome = run_world(plan(seed, args.trace));
             let differs = args.twice && run_world(plan(seed, false)).hash != outcome.hash;
             let now = done.fetch_add(1, Ordering::Relaxed) + 1;
+            let is_bad = outcome.violation.is_some() || differs;
+            let bad = bad.fetch_add(u64::from(is_bad), Ordering::Relaxed) + u64::from(is_bad);
             if shows {
-                eprint!("\r{now} of {count} seeds");
+                eprint!("\r{}", bar((now, count, bad), begun.elapsed().as_secs_f64()));
             }
             if let Some(violation) = &outcome.violation
                 && !args.json
@@ -190,6 +192,15 @@ fn simulate(
     report(args, &runs, elapsed_s)
 }
 
+/// How far it is: `[####....] 50 of 200 seeds, 1 failed, 30 s left`.
+fn bar((done, count, failed): (u64, u64, u64), elapsed_s: f64) -> String {
+    const WIDTH: u64 = 30;
+    let full = (done * WIDTH / count.max(1)) as usize;
+    let left_s = elapsed_s / done.max(1) as f64 * count.saturating_sub(done) as f64;
+    let (full, rest) = ("#".repeat(full), ".".repeat(WIDTH as usize - full));
+    format!("[{full}{rest}] {done} of {count} seeds, {failed} failed, {left_s:.0} s left   ")
+}
+
 fn repeat(args: &SimulateArgs, seed: u64) -> String {
     format!(
         "genesis simulate --seeds {seed}..{seed} --hours {} --faults {} --trace",
@@ -214,12 +225,14 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
     let seeds = runs.len().max(1) as f64;
     let settle_ms_max = runs.iter().map(|run| run.outcome.settle_ms_max).max().unwrap_or(0);
     let hash = runs.iter().fold(0u64, |sum, run| sum.rotate_left(7) ^ run.outcome.hash);
+    let over = runs.iter().map(|run| run.outcome.over_limit_max).fold(0.0, f64::max);
     if args.json {
         let table: serde_like::Map = NAMES.iter().zip(coverage.0).collect();
         say(&format!(
             "{{\"seeds\":{},\"hours\":{},\"violations\":{},\"differing\":{},\"simulated_s\":{:.0},\
              \"elapsed_s\":{elapsed_s:.3},\"speed_per_core\":{speed:.0},\"book_messages\":{},\
-             \"orders\":{},\"fills\":{},\"comparisons\":{},\"failed_seeds\":{failed:?},\
+             \"orders\":{},\"fills\":{},\"comparisons\":{},\"over_limit_max\":{over:.2},\
+             \"failed_seeds\":{failed:?},\"differing_seeds\":{differing:?},\
              \"missing\":{missing:?},\"hash\":\"{hash:016x}\",\"coverage\":{table}}}",
             runs.len(),
             args.hours,
@@ -237,7 +250,9 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
             "{} seeds, {:.1} virtual hours in {elapsed_s:.1} s: {speed:.0} times real time a core\n\
              per seed: {:.0} book messages ({per_s:.0}/s), {:.0} orders, {:.0} fills, {:.0} \
              cancelled, {:.1} reconciles, {:.1} engine starts, {:.0} comparisons\n\
-             longest time to settle {:.1} s; hash of all events {hash:016x}\n",
+             least and most a seed: {} book messages, {} orders, {} fills\n\
+             longest time to settle {:.1} s; largest loss beyond a limit {over:.2}; hash of all \
+             events {hash:016x}\n",
             runs.len(),
             simulated_s / 3_600.0,
             sum(|o| o.book_messages) as f64 / seeds,
@@ -247,6 +262,9 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
             sum(|o| o.reconciles) as f64 / seeds,
             sum(|o| o.starts) as f64 / seeds,
             sum(|o| o.compared) as f64 / seeds,
+            range(runs, |o| o.book_messages),
+            range(runs, |o| o.orders),
+            range(runs, |o| o.fills),
             settle_ms_max as f64 / 1e3,
         );
         if args.faults != "none" {
@@ -281,6 +299,11 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
     if is_good { exit::OK } else { exit::FAILURE }
 }
 
+fn range(runs: &[Done], of: fn(&Outcome) -> u64) -> String {
+    let each = || runs.iter().map(|run| of(&run.outcome));
+    format!("{}–{}", each().min().unwrap_or(0), each().max().unwrap_or(0))
+}
+
 /// Each canary through the seeds until a checker objects.
 fn canaries(
     args: &SimulateArgs,
@@ -288,12 +311,9 @@ fn canaries(
     wanted: &[Canary],
     plan: &(dyn Fn(u64, Canary, bool) -> Plan + Sync),
 ) -> u8 {
-    let rows: Vec<(bool, String)> = wanted
+    let rows: Vec<(Canary, Option<Caught>)> = wanted
         .par_iter()
         .map(|canary| {
-            if let Some(why) = canary.pending() {
-                return (true, format!("{}: pending: {why}", canary.name()));
-            }
             let first = *seeds.start();
             for seed in seeds.clone() {
                 // A seed that fails without the canary proves nothing about it.
@@ -301,28 +321,66 @@ fn canaries(
                     continue;
                 }
                 let outcome = run_world(plan(seed, *canary, args.trace));
-                if let Some(violation) = outcome.violation {
-                    let mut text = format!(
-                        "{}: caught by \"{}\" after {} seeds, {:.0} s into seed {seed}: {}",
-                        canary.name(),
-                        violation.checker,
-                        seed - first + 1,
-                        violation.at_ns as f64 / 1e9,
-                        violation.words
-                    );
-                    for line in &outcome.lines {
-                        let _ = write!(text, "\n    {line}");
-                    }
-                    return (true, text);
+                if outcome.violation.is_some() {
+                    return (*canary, Some(Caught { seeds: seed - first + 1, outcome }));
                 }
             }
-            (false, format!("{}: NOT CAUGHT in seeds {}", canary.name(), args.seeds))
+            (*canary, None)
         })
         .collect();
-    let all = rows.iter().all(|(caught, _)| *caught);
-    let lines: Vec<String> = rows.into_iter().map(|(_, line)| line).collect();
-    say(&lines.join("\n"));
+    let all = rows.iter().all(|(_, caught)| caught.is_some());
+    let line = |(canary, caught): &(Canary, Option<Caught>)| match args.json {
+        true => caught_json(*canary, caught.as_ref()),
+        false => caught_text(*canary, caught.as_ref(), &args.seeds),
+    };
+    let lines: Vec<String> = rows.iter().map(line).collect();
+    if args.json {
+        say(&format!("{{\"canaries\":[{}]}}", lines.join(",")));
+    } else {
+        say(&lines.join("\n"));
+    }
     if all { exit::OK } else { exit::FAILURE }
+}
+
+/// A canary that a checker objected to.
+struct Caught {
+    /// How many seeds it took.
+    seeds: u64,
+    outcome: Outcome,
+}
+fn caught_text(canary: Canary, caught: Option<&Caught>, seeds: &str) -> String {
+    let name = canary.name();
+    let Some((caught, violation)) =
+        caught.and_then(|caught| Some((caught, caught.outcome.violation.as_ref()?)))
+    else {
+        return format!("{name}: NOT CAUGHT in seeds {seeds}");
+    };
+    let mut text = format!(
+        "{name}: caught by \"{}\" after {} seeds, {:.0} s into seed {}: {}",
+        violation.checker,
+        caught.seeds,
+        violation.at_ns as f64 / 1e9,
+        caught.outcome.seed,
+        violation.words
+    );
+    for line in &caught.outcome.lines {
+        let _ = write!(text, "\n    {line}");
+    }
+    text
+}
+fn caught_json(canary: Canary, caught: Option<&Caught>) -> String {
+    let name = canary.name();
+    match caught.and_then(|caught| Some((caught, caught.outcome.violation.as_ref()?))) {
+        None => format!("{{\"canary\":\"{name}\",\"caught\":false}}"),
+        Some((caught, violation)) => format!(
+            "{{\"canary\":\"{name}\",\"caught\":true,\"by\":\"{}\",\"seeds\":{},\"seed\":{},\
+             \"at_s\":{:.3}}}",
+            violation.checker,
+            caught.seeds,
+            caught.outcome.seed,
+            violation.at_ns as f64 / 1e9
+        ),
+    }
 }
 
 /// A JSON object of counts, in the order given.
@@ -358,5 +416,14 @@ mod tests {
         assert_eq!(seeds_of("7"), Some((7, 7)));
         assert_eq!(seeds_of("9..3"), None);
         assert_eq!(seeds_of("x"), None);
+    }
+
+    #[test]
+    fn the_bar_says_how_far_it_is() {
+        assert_eq!(
+            bar((50, 200, 1), 10.0),
+            "[#######.......................] 50 of 200 seeds, 1 failed, 30 s left   "
+        );
+        assert!(bar((200, 200, 0), 40.0).starts_with(&format!("[{}]", "#".repeat(30))));
     }
 }

@@ -1,7 +1,7 @@
 //! What an auditor sees: the books of the house, read without a message and without a trace.
 
 use super::Exchange;
-use crate::base::units::Side;
+use crate::base::units::{Side, UNIT_SCALE};
 use crate::model::Currency;
 
 /// An order that is alive.
@@ -90,6 +90,26 @@ impl Exchange {
                 px: trade.px,
             });
         }
+    }
+    /// Money of the account in its margin wallet, open P&L of margin positions at the middle of
+    /// the books included, 1e-8 of `currency`; `None` where something held has no price.
+    pub fn audit_equity(&self, api_key: &str, currency: Currency) -> Option<i128> {
+        let (index, _) = self.core.find_key(api_key)?;
+        let account = self.core.bank.account(index);
+        let own = |wallet: &str, each: Currency| wallet == "margin" && each == currency;
+        let wallets = account.wallets.iter();
+        let mut sum: i128 = wallets.filter(|row| own(row.0.0.name(), row.0.1)).map(|r| r.1).sum();
+        for (symbol, position) in account.positions.iter().filter(|(_, at)| at.qty != 0) {
+            let (Some(bid), Some(ask)) = self.touch(*symbol) else { return None };
+            let value = i128::from(position.qty) * i128::from(i64::midpoint(bid, ask));
+            sum += value / i128::from(UNIT_SCALE) - position.cost;
+        }
+        Some(sum)
+    }
+    /// Quantity of the 25 best levels of a side, 1e-8.
+    pub fn depth_of_25(&self, symbol: u16, side: Side) -> i64 {
+        let listing = self.core.listings.get(usize::from(symbol));
+        listing.map_or(0, |listing| listing.depth.sum_of_25(side))
     }
     /// Best bid and ask of a symbol, 1e-8; `None` where a side is empty.
     pub fn touch(&self, symbol: u16) -> (Option<i64>, Option<i64>) {

@@ -4,7 +4,7 @@
 
 use crate::base::ids::ConnId;
 use crate::base::time::{SpanNs, WallNs};
-use crate::model::{Body, Event, LinkEvent, LinkState};
+use crate::model::{Body, Event, LinkEvent, LinkState, SnapshotMark, SnapshotOf};
 use crate::venue::rest::{HIST_LIMIT_MAX, RestCall};
 
 /// Pages of one history read in one reconcile; more is a failed reconcile, not a silent hole.
@@ -56,9 +56,12 @@ impl ReconcileTimer {
     pub fn is_fresh(&self) -> bool {
         self.since.is_none()
     }
-    /// Since when histories should be read, where one should be asked for now.
-    pub fn due(&self, now: u64) -> Option<WallNs> {
-        self.since.filter(|_| now >= self.at)
+    /// Since when histories should be read, where one should be asked for now. `oldest` = when the
+    /// oldest own order that is not done was made: the venue lists closed orders by that time, so
+    /// an order that rested for long would not be among those since the last reconcile.
+    pub fn due(&self, now: u64, oldest: Option<WallNs>) -> Option<WallNs> {
+        let since = self.since.filter(|_| now >= self.at)?;
+        Some(oldest.map_or(since, |at| since.min(at + SpanNs(-RECONCILE_BACK.0))))
     }
     /// The question is on its way.
     pub fn asked(&mut self, now: u64) {
@@ -99,6 +102,24 @@ impl ReconcileReads {
             Step::Done => None,
         }
     }
+    /// To be told when the read that is due leaves: a list speaks of nothing that happened after
+    /// its question, and its begin mark is how the ledger knows. The mark in its reply is then
+    /// dropped (`is_begin`), for by the time of the reply it would say the wrong thing.
+    pub fn begin(&self) -> Option<Body> {
+        let of = match self.step {
+            Step::Trades(_) => SnapshotOf::RestTrades,
+            Step::History => SnapshotOf::RestHistory,
+            Step::Orders => SnapshotOf::RestOrders,
+            Step::Positions | Step::Done => return None,
+        };
+        Some(Body::Snapshot(SnapshotMark { of, end: false, count: 0 }))
+    }
+    /// A mark that `begin` has told already.
+    pub fn is_begin(item: &Body) -> bool {
+        use SnapshotOf::{RestHistory, RestOrders, RestTrades};
+        let Body::Snapshot(mark) = item else { return false };
+        !mark.end && matches!(mark.of, RestTrades | RestHistory | RestOrders)
+    }
     /// What the read that was due has answered. A full page of trades is followed by the next from
     /// its last time on; trades told twice are counted once, by their id.
     ///
@@ -132,5 +153,50 @@ impl ReconcileReads {
             Err(code) => (LinkState::ReconcileFailed, code),
         };
         Body::Link(LinkEvent { conn: ConnId(u8::MAX), trading: true, state, code })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::MonoNs;
+    use crate::model::{Stamp, Trace};
+
+    #[test]
+    fn histories_are_read_from_before_the_oldest_order_that_is_not_done() {
+        let mut timer = ReconcileTimer::new(1, 30);
+        let wall = WallNs(10_000_000_000_000);
+        let stamp = Stamp { seq: 1, recv: MonoNs(0), wall };
+        assert_eq!(timer.due(5, None), None);
+        timer.look_at(&Event { stamp, trace: Trace::default(), body: Body::Tick }, 5);
+        let back = |at: WallNs| Some(at + SpanNs(-RECONCILE_BACK.0));
+        assert_eq!(timer.due(5, None), back(wall));
+        assert_eq!(timer.due(5, Some(wall)), back(wall));
+        let older = WallNs(wall.0 - 3_600_000_000_000);
+        assert_eq!(timer.due(5, Some(older)), back(older));
+        timer.asked(5);
+        assert_eq!(timer.due(34, Some(older)), None);
+    }
+
+    #[test]
+    fn every_read_of_orders_and_trades_begins_with_its_mark_when_it_leaves() {
+        let mut reads = ReconcileReads::new(WallNs(1));
+        let mut begun = Vec::new();
+        while reads.call().is_some() {
+            if let Some(mark) = reads.begin() {
+                assert!(ReconcileReads::is_begin(&mark));
+                let Body::Snapshot(mark) = mark else { unreachable!("a mark") };
+                begun.push(mark.of);
+            }
+            assert_eq!(reads.on_reply(&[]), Ok(()));
+        }
+        let all = [SnapshotOf::RestTrades, SnapshotOf::RestHistory, SnapshotOf::RestOrders];
+        assert_eq!(begun, all);
+        let of = SnapshotOf::Positions;
+        assert!(!ReconcileReads::is_begin(&Body::Snapshot(SnapshotMark {
+            of,
+            end: false,
+            count: 0
+        })));
     }
 }

@@ -35,10 +35,14 @@ pub enum Canary {
     LimitIgnored,
     /// A kill does not cancel.
     KillWithoutCancel,
+    /// The limit on the day's loss is only counted.
+    LossIgnored,
+    /// A restart forgets the day's loss and what has tripped.
+    TripForgotten,
 }
 
 impl Canary {
-    pub const ALL: [Canary; 14] = [
+    pub const ALL: [Canary; 16] = [
         Canary::CidReused,
         Canary::ChecksumIgnored,
         Canary::ResentOnTimeout,
@@ -53,6 +57,8 @@ impl Canary {
         Canary::NonceForgotten,
         Canary::LimitIgnored,
         Canary::KillWithoutCancel,
+        Canary::LossIgnored,
+        Canary::TripForgotten,
     ];
     pub const fn name(self) -> &'static str {
         match self {
@@ -71,16 +77,11 @@ impl Canary {
             Canary::NonceForgotten => "nonce-forgotten",
             Canary::LimitIgnored => "limit-ignored",
             Canary::KillWithoutCancel => "kill-without-cancel",
+            Canary::LossIgnored => "loss-ignored",
+            Canary::TripForgotten => "trip-forgotten",
         }
     }
     pub fn from_name(name: &str) -> Option<Canary> {
         Canary::ALL.into_iter().find(|canary| canary.name() == name)
-    }
-    /// Why it cannot be caught yet: what it would break is not built.
-    pub const fn pending(self) -> Option<&'static str> {
-        match self {
-            Canary::LatchNotPersisted => Some("the risk state is not kept across restarts yet"),
-            _ => None,
-        }
     }
 }

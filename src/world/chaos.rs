@@ -2,13 +2,14 @@
 //! in which the world must settle; at the end of each cycle a stop or a kill.
 
 use super::checks::{kill, settle};
+use super::engine::Engine;
 use super::faults::Kind;
 use super::net::State;
 use super::run::{Ev, Plan, SECOND, World};
 use super::setup::{self, ABSENT_AFTER_S, KEY, SOCKETS, SYMBOLS, TRADING};
 use crate::base::bounded::Text;
 use crate::exchange::HttpRequest;
-use crate::model::{OperatorCommand, OperatorVerb};
+use crate::model::{Class, OperatorCommand, OperatorVerb};
 
 /// Client ids of foreign orders lie below this; ours are milliseconds.
 pub const FOREIGN_CID_MAX: u64 = 1_000_000_000;
@@ -30,6 +31,9 @@ pub enum Undo {
     Maintenance,
     DiskFull,
     HalfOpen(usize, u32),
+    CancelOnly,
+    /// Words at a bad moment: a position is to be closed and the book has gone silent.
+    CloseSilent(usize, u32),
     Operator(OperatorVerb),
 }
 
@@ -59,6 +63,7 @@ pub struct Chaos {
     spike: u64,
     down_until: u64,
     maintenance: bool,
+    cancel_only: bool,
     foreign_orders: u64,
 }
 
@@ -76,6 +81,7 @@ impl Chaos {
             f.private_late_ppm,
             f.private_swap_ppm,
             f.private_twice_ppm,
+            f.wallet_late_ppm,
         ];
         Chaos {
             calm: false,
@@ -87,6 +93,7 @@ impl Chaos {
             spike: 0,
             down_until: 0,
             maintenance: false,
+            cancel_only: false,
             foreign_orders: 0,
         }
     }
@@ -103,13 +110,19 @@ impl Chaos {
     pub fn spike_ns(&self, now_ns: u64) -> u64 {
         if now_ns < self.spike_until { self.spike } else { 0 }
     }
+    pub fn is_maintenance(&self) -> bool {
+        self.maintenance
+    }
+    pub fn is_cancel_only(&self) -> bool {
+        self.cancel_only
+    }
     pub fn venue_down(&self, now_ns: u64) -> bool {
         now_ns < self.down_until
     }
 }
 
 /// Faults by the clock, in the order of `World::means`.
-const TIMED: usize = 12;
+const TIMED: usize = 13;
 
 impl World {
     fn means(&self) -> [u32; TIMED] {
@@ -127,6 +140,7 @@ impl World {
             f.stuck_signal_s,
             f.stuck_send_s,
             f.operator_s,
+            f.cancel_only_s,
         ]
     }
     pub fn begin_chaos(&mut self) {
@@ -195,8 +209,43 @@ impl World {
                     engine.send_stuck_until = until;
                 }
             }
-            _ => self.operator_at_random(),
+            11 => self.operator_at_random(),
+            _ => self.cancel_only(),
         }
+    }
+    /// The venue takes nothing but cancels for a while; sometimes a kill comes just then.
+    fn cancel_only(&mut self) {
+        if std::mem::replace(&mut self.chaos.cancel_only, true) {
+            return;
+        }
+        self.coverage.hit(Kind::CancelOnly);
+        self.exchange.set_cancel_only(true);
+        let wait = 2 * SECOND + self.rng.below(60 * SECOND);
+        self.after(wait, Ev::Undo(Undo::CancelOnly));
+        if self.plan.faults.operator_s > 0 && self.rng.chance(1, 4) {
+            self.say(OperatorVerb::Kill);
+            let reset = wait + self.rng.below(30 * SECOND);
+            self.after(reset, Ev::Undo(Undo::Operator(OperatorVerb::Reset)));
+        }
+    }
+    /// A word of the operator comes between a decision and the door.
+    pub fn overtake(&mut self) {
+        let has_entry = |engine: &Engine| engine.commands.iter().any(|c| c.class == Class::Entry);
+        if self.plan.faults.operator_at_door_ppm == 0
+            || !self.engine.as_ref().is_some_and(has_entry)
+            || !self.chance(self.plan.faults.operator_at_door_ppm)
+        {
+            return;
+        }
+        self.coverage.hit(Kind::OperatorAtTheDoor);
+        let killed = self.rng.chance(1, 3);
+        let (verb, back) = match killed {
+            true => (OperatorVerb::Kill, OperatorVerb::Reset),
+            false => (OperatorVerb::Pause, OperatorVerb::Resume),
+        };
+        let wait = SECOND + self.rng.below(20 * SECOND);
+        self.after(wait, Ev::Undo(Undo::Operator(back)));
+        self.say(verb);
     }
     /// The host's wall clock steps, by at most 10 s.
     pub fn step_clock(&mut self) {
@@ -223,6 +272,10 @@ impl World {
         let epoch = self.slots[slot].epoch;
         let wait = SECOND + self.rng.below(120 * SECOND);
         self.after(wait, Ev::Undo(Undo::HalfOpen(slot, epoch)));
+        if slot != TRADING.index() && self.plan.faults.operator_s > 0 && self.rng.chance(1, 2) {
+            let at = 11 * SECOND + self.rng.below(12 * SECOND);
+            self.after(at, Ev::Undo(Undo::CloseSilent(slot, epoch)));
+        }
     }
     fn maintenance(&mut self) {
         if self.chaos.maintenance {
@@ -304,7 +357,13 @@ impl World {
     /// A word of the operator.
     fn say(&mut self, verb: OperatorVerb) {
         let wall = self.engine_wall();
-        let Some(engine) = self.engine.as_mut() else { return };
+        let Some(engine) = self.engine.as_mut() else {
+            // Nobody hears it: said again when the engine is back.
+            if matches!(verb, OperatorVerb::Reset | OperatorVerb::Resume) {
+                self.after(SECOND, Ev::Undo(Undo::Operator(verb)));
+            }
+            return;
+        };
         let now = engine.now(self.now_ns, wall);
         let reason = Text::new("world").unwrap_or_default();
         let command = OperatorCommand { verb, symbol: None, reason };
@@ -326,6 +385,19 @@ impl World {
                 let it = &self.slots[slot];
                 if it.epoch == epoch && it.half_open {
                     self.link_lost(slot, false);
+                }
+            }
+            Undo::CancelOnly => {
+                self.chaos.cancel_only = false;
+                self.exchange.set_cancel_only(false);
+            }
+            Undo::CloseSilent(slot, epoch) => {
+                let it = &self.slots[slot];
+                if it.epoch == epoch && it.half_open && !self.chaos.is_calm() {
+                    self.coverage.hit(Kind::CloseOnStaleBook);
+                    self.say(OperatorVerb::Flatten);
+                    let wait = SECOND + self.rng.below(20 * SECOND);
+                    self.after(wait, Ev::Undo(Undo::Operator(OperatorVerb::Resume)));
                 }
             }
             Undo::Operator(verb) => self.say(verb),
@@ -354,6 +426,7 @@ impl World {
         self.chaos.down_until = 0;
         self.undo(Undo::DiskFull);
         self.undo(Undo::Maintenance);
+        self.undo(Undo::CancelOnly);
         for slot in 0..SOCKETS {
             if self.slots[slot].half_open {
                 self.link_lost(slot, false);

@@ -1,6 +1,8 @@
 //! What survives `kill -9`: write-ahead records, the mark of client ids, the mark of nonces.
 
+use super::memory::MemoryFile;
 use crate::base::ids::Cid;
+use crate::base::rng::Rng;
 use crate::line::send::{WAL_RECORD_SIZE, WriteAhead};
 
 /// One slot: the record under its checksum.
@@ -21,6 +23,8 @@ pub struct Disk {
     pub cid_mark: u64,
     /// Highest nonce that was given out.
     pub nonce_mark: u64,
+    /// What the risk stage must not forget.
+    pub memory: MemoryFile,
 }
 
 /// Places of a record's order: version, kind, class, reason, strategy, symbol, seq, wall, cid.
@@ -53,6 +57,18 @@ impl Disk {
     pub fn tear(&mut self) -> bool {
         let Some(slot) = self.slots.last_mut() else { return false };
         slot.record[WAL_RECORD_SIZE / 4..].fill(0);
+        true
+    }
+    /// A bit of any record flips, and one in the older place of each record of the risk state.
+    /// False where there was nothing to spoil.
+    pub fn flip(&mut self, rng: &mut Rng) -> bool {
+        let spoilt = self.memory.spoil(rng);
+        if self.slots.is_empty() {
+            return spoilt;
+        }
+        let slot = rng.below(self.slots.len() as u64) as usize;
+        let byte = rng.below(WAL_RECORD_SIZE as u64) as usize;
+        self.slots[slot].record[byte] ^= 1 << rng.below(8);
         true
     }
     /// What a new run reads: records up to the first that does not hold. Returns the highest client
@@ -113,6 +129,10 @@ mod tests {
         assert!(disk.keep(&wal_record(&order(41))));
         assert!(disk.keep(&wal_record(&order(42))));
         assert!(disk.has_order(Cid(41), 2) && !disk.has_order(Cid(41), 1));
+        let mut flipped = Disk { slots: disk.slots.clone(), ..Disk::default() };
+        assert!(flipped.flip(&mut Rng::new(3)));
+        flipped.recover();
+        assert!(flipped.slots.len() < 2, "a flipped record ends the log");
         assert!(disk.tear());
         assert_eq!(disk.recover(), 41);
         assert_eq!(disk.slots.len(), 1);

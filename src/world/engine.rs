@@ -3,13 +3,13 @@
 
 use super::canary::Canary;
 use super::disk::Disk;
-use super::setup::{self, TRADING};
+use super::setup::{self, How, TRADING};
 use crate::base::ids::{Cid, SymbolId, TradeId};
 use crate::base::limits::{BATCH_MAX, BURST_MAX, RING_DEPTH_MIN};
 use crate::base::time::{MonoNs, Tsc, WallNs};
 use crate::engine::mouth::MouthOut;
 use crate::engine::orders::CidBlock;
-use crate::engine::risk::Requote;
+use crate::engine::risk::{AccountMemory, RiskMemory};
 use crate::line::chain::Chain;
 use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
@@ -127,15 +127,15 @@ impl Engine {
         seed: u64,
         (now_ns, wall): (u64, WallNs),
         disk: &Disk,
-        (canary, requote): (Canary, Requote),
+        (canary, how): (Canary, How),
     ) -> (Engine, u64) {
         let (cids, mark) = CidBlock::take(disk.cid_mark, wall);
         let nonce = if canary == Canary::NonceForgotten { 0 } else { disk.nonce_mark };
         let doubles_fills = canary == Canary::FillTwice;
         let loses_every = if canary == Canary::ControlLost { 50 } else { 0 };
-        let engine = Engine {
+        let mut engine = Engine {
             line: setup::line(seed, canary),
-            chain: setup::chain(seed, Cid(cids.used()), canary, requote),
+            chain: setup::chain(seed, Cid(cids.used()), canary, how),
             cids,
             latch: Latch::new(Rank::EntriesBlocked as u8),
             ring: Ring { events: VecDeque::new(), loses_every, doubles_fills, count: 0 },
@@ -147,6 +147,23 @@ impl Engine {
             signal_stuck_until: 0,
             send_stuck_until: 0,
         };
+        engine.chain.risk.keep_in(Box::new(disk.memory.clone()));
+        if let Some(memory) = disk.memory.read() {
+            match canary {
+                Canary::LatchNotPersisted => {}
+                // The day's loss is forgotten, and what has tripped with it.
+                Canary::TripForgotten => {
+                    let account = AccountMemory {
+                        killed: memory.account.killed,
+                        paused: memory.account.paused,
+                        ..AccountMemory::default()
+                    };
+                    engine.chain.risk.recall(&RiskMemory { account, ..memory });
+                }
+                _ => engine.chain.risk.recall(&memory),
+            }
+        }
+        engine.latch.set(engine.chain.risk.rank() as u8);
         (engine, mark)
     }
     /// The engine's clocks.

@@ -43,6 +43,11 @@ pub enum Kind {
     StuckSignal,
     StuckSend,
     Operator,
+    AnswerLost,
+    AnswerLate,
+    WalletLate,
+    FlippedByte,
+    CancelOnly,
     // Rare pairs and consequences.
     FillBeforeAck,
     FillAfterCancelAck,
@@ -58,10 +63,19 @@ pub enum Kind {
     TooOld,
     LatchForbade,
     Adopted,
+    OperatorAtTheDoor,
+    CloseOnStaleBook,
+    KillInCancelOnly,
+    KillInDoubt,
+    LossLimitPassed,
+    MidnightWithBreach,
+    CrashWithBreach,
+    CrashWhilePaused,
+    ReduceOnlyRefused,
 }
 
 /// Names in the order of `Kind`.
-pub const NAMES: [&str; 49] = [
+pub const NAMES: [&str; 63] = [
     "delay spike",
     "split segment",
     "disconnect",
@@ -97,6 +111,11 @@ pub const NAMES: [&str; 49] = [
     "stuck signal stage, ring full",
     "stuck send stage",
     "operator command",
+    "answer to a request lost",
+    "answer to a request late",
+    "wallet message late",
+    "flipped journal byte",
+    "cancel-only",
     "fill before acknowledgement",
     "fill after cancel acknowledgement",
     "end before acknowledgement",
@@ -111,6 +130,15 @@ pub const NAMES: [&str; 49] = [
     "entry too old at the door",
     "latch forbade at the door",
     "order of an earlier run adopted",
+    "operator between decision and door",
+    "close wanted on a stale book",
+    "kill in cancel-only",
+    "kill with an order in doubt",
+    "loss limit passed",
+    "midnight with a breached limit",
+    "crash with a breached limit",
+    "crash while killed or paused",
+    "close refused as too large",
 ];
 
 /// How often each kind happened.
@@ -184,6 +212,15 @@ pub struct Faults {
     pub stuck_signal_s: u32,
     pub stuck_send_s: u32,
     pub operator_s: u32,
+    /// Of commands about to leave, those that an operator's word overtakes.
+    pub operator_at_door_ppm: u32,
+    /// Wallet messages that lag, by up to 30 s.
+    pub wallet_late_ppm: u32,
+    /// Of crashes, those that flip bits on the disk.
+    pub flip_ppm: u32,
+    pub cancel_only_s: u32,
+    /// The daily loss limit, whole quote; 0 = far away.
+    pub loss_limit: u32,
 }
 
 impl Faults {
@@ -252,6 +289,11 @@ impl Faults {
             operator_s: draw(60, 3_600),
             delay_us: draw(100, 60_000).max(500),
             jitter_us: draw(100, 200_000),
+            operator_at_door_ppm: draw(500, 20_000),
+            wallet_late_ppm: draw(5_000, 300_000),
+            flip_ppm: draw(100_000, 1_000_000),
+            cancel_only_s: draw(200, 3_600),
+            loss_limit: draw(3, 60),
         }
     }
 }
@@ -262,7 +304,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_name_and_a_seed_always_draws_the_same() {
-        assert_eq!(Kind::Adopted as usize + 1, NAMES.len());
+        assert_eq!(Kind::ReduceOnlyRefused as usize + 1, NAMES.len());
         assert_eq!(Faults::swarm(7), Faults::swarm(7));
         assert_ne!(Faults::swarm(7), Faults::swarm(8));
         let mut coverage = Coverage::default();

@@ -7,6 +7,9 @@ use crate::base::rng::Rng;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+/// Longest lag of a wallet message, ns.
+const WALLET_LATE_NS: u64 = 30_000_000_000;
+
 /// What becomes of one message.
 #[derive(Debug)]
 pub enum Fate {
@@ -169,8 +172,9 @@ impl Mangler {
         out: &mut Vec<Fate>,
     ) {
         match held_for(faults, rng, coverage) {
-            Some(Wait::Lost) => {}
+            Some(Wait::Lost) => coverage.hit(Kind::AnswerLost),
             Some(Wait::For(wait)) => {
+                coverage.hit(Kind::AnswerLate);
                 out.push(Fate::Later(Held { text: text.to_vec(), numbered: false }, wait));
             }
             None => {
@@ -253,6 +257,13 @@ impl Mangler {
         let is_list = [&b"[0,\"os\""[..], b"[0,\"ps\"", b"[0,\"ws\""]
             .iter()
             .any(|head| content.starts_with(head));
+        if content.starts_with(b"[0,\"wu\"")
+            && hit(coverage, faults.wallet_late_ppm, Kind::WalletLate, rng)
+        {
+            let wait = rng.below(WALLET_LATE_NS);
+            out.push(Fate::Later(Held { text: content.to_vec(), numbered: true }, wait));
+            return;
+        }
         if !is_beat && !is_list {
             match held_for(faults, rng, coverage) {
                 Some(Wait::Lost) => return,

@@ -80,7 +80,8 @@ impl World {
         if !engine.chain.risk.wants_reconcile() {
             return;
         }
-        let Some(since) = engine.reconcile.due(now_ns) else { return };
+        let oldest = engine.chain.risk.ledger().oldest_made_at();
+        let Some(since) = engine.reconcile.due(now_ns, oldest) else { return };
         engine.reconcile.asked(now_ns);
         if self.plan.canary == Canary::ReconcileSkipped {
             return self.pretend_reconciled();
@@ -102,7 +103,12 @@ impl World {
     fn make_call(&mut self) {
         let wall = self.engine_wall();
         let Some(engine) = self.engine.as_mut() else { return };
-        let Some(call) = self.plane.round.and_then(|round| round.reads.call()) else { return };
+        let Some(reads) = self.plane.round.map(|round| round.reads) else { return };
+        let Some(call) = reads.call() else { return };
+        if let Some(mark) = reads.begin() {
+            let now = engine.now(self.now_ns, wall);
+            engine.line.on_rest(mark, now, &mut engine.ring, &mut engine.tap);
+        }
         let table = SymbolTable::new(&setup::instruments());
         let (mut path, mut body) = ([0; CALL_TEXT_MAX], [0; CALL_TEXT_MAX]);
         let len = call.write_path(&table, &mut path).unwrap_or(0);
@@ -211,7 +217,7 @@ impl World {
         let next = round.reads.on_reply(items);
         round.tries = 0;
         let has_more = round.reads.call().is_some();
-        for item in items {
+        for item in items.iter().filter(|item| !ReconcileReads::is_begin(item)) {
             self.tell(*item);
         }
         match next {

@@ -5,7 +5,8 @@ use super::canary::Canary;
 use super::chaos::Chaos;
 use super::checks::{self, Checks, Violation};
 use super::disk::Disk;
-use super::engine::{Engine, VirtualTsc, Watch};
+use super::engine::{Engine, VirtualTsc};
+use super::eyes::{Eyes, Sight};
 use super::faults::{Coverage, Faults, Kind};
 use super::log::Log;
 use super::mangle::{Fate, Held};
@@ -16,14 +17,14 @@ use super::wire::{self, Asked};
 use crate::base::ids::ConnId;
 use crate::base::rng::Rng;
 use crate::base::time::{MonoNs, SpanNs, Tsc, WallNs};
-use crate::base::units::Px;
-use crate::engine::risk::Requote;
+use crate::base::units::{Side, UNIT_SCALE};
+use crate::engine::risk::Guard;
 use crate::exchange::{Exchange, Outgoing};
 use crate::line::Now;
-use crate::line::chain::Chain;
 use crate::line::connect::{ConnectConfig, ConnectPlanner};
 use crate::line::parse::CONTROL_TEXT_MAX;
-use crate::model::{AckOf, Action, Body, Command, Event, Source, Trace};
+use crate::model::{Currency, Trace};
+use crate::venue::public::BookRef;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -59,6 +60,8 @@ pub struct Outcome {
     pub simulated_s: f64,
     /// Longest time to settle after faults, ms.
     pub settle_ms_max: u64,
+    /// Largest loss beyond the limit, in quote.
+    pub over_limit_max: f64,
     pub coverage: Coverage,
     pub violation: Option<Violation>,
     pub lines: Vec<String>,
@@ -143,14 +146,6 @@ impl Ord for Entry {
     }
 }
 
-/// What a run has seen of its orders, for rare pairs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sight {
-    acked: bool,
-    cancel_acked: bool,
-    ended: bool,
-}
-
 pub(super) struct World {
     pub plan: Plan,
     pub now_ns: u64,
@@ -177,6 +172,8 @@ pub(super) struct World {
     fills_seen: u64,
     /// Position of each symbol that foreign orders made, 1e-8.
     pub foreign: [i64; SYMBOLS.len()],
+    /// The same since this run of the engine began.
+    foreign_run: [i64; SYMBOLS.len()],
     /// Foreign fills since this run of the engine began.
     pub foreign_now: bool,
     own_fills: u64,
@@ -191,6 +188,9 @@ pub(super) struct World {
     /// When the first read of the last good reconcile left.
     pub reconciled_from: u64,
     day: i64,
+    engine_day: i64,
+    /// A loss limit has tripped and was not reset.
+    has_breach: bool,
     compare_at: u64,
     pub resent: Vec<(u64, u64, Vec<u8>)>,
     pub count_new: u64,
@@ -238,72 +238,6 @@ impl Outgoing for Pump<'_> {
     }
 }
 
-/// The checkers' eyes on one batch of the stages.
-struct Eyes<'a> {
-    now_ns: u64,
-    checks: &'a mut Checks,
-    exchange: &'a Exchange,
-    coverage: &'a mut Coverage,
-    foreign: &'a [i64; SYMBOLS.len()],
-    sights: &'a mut BTreeMap<u64, Sight>,
-    log: &'a mut Log,
-    reconciles: &'a mut u64,
-}
-impl Watch for Eyes<'_> {
-    fn before(&mut self, event: &Event) {
-        self.checks.before(event, self.now_ns);
-        match &event.body {
-            Body::Book(_) | Body::Trades(_) | Body::Tick => return,
-            Body::Ack(ack) => {
-                let sight = self.sights.entry(ack.cid.0).or_default();
-                sight.acked |= ack.of == AckOf::New;
-                sight.cancel_acked |= ack.of == AckOf::Cancel && ack.success;
-            }
-            Body::Order(update) => {
-                let sight = self.sights.entry(update.cid.0).or_default();
-                let ends = update.status.is_end() || update.source == Source::Closed;
-                if ends && !sight.acked && !sight.ended && update.source == Source::Closed {
-                    self.coverage.hit(Kind::EndBeforeAck);
-                }
-                sight.acked |= !ends;
-                sight.ended |= ends;
-                if update.remaining != update.original && !update.remaining.is_zero() {
-                    self.coverage.hit(Kind::PartialFill);
-                }
-            }
-            Body::Fill(fill) if fill.fee.is_none() => {
-                let sight = self.sights.entry(fill.cid.0).or_default();
-                if !sight.acked {
-                    self.coverage.hit(Kind::FillBeforeAck);
-                }
-                if sight.cancel_acked {
-                    self.coverage.hit(Kind::FillAfterCancelAck);
-                }
-            }
-            Body::Link(link) => {
-                *self.reconciles += u64::from(link.state == crate::model::LinkState::Reconciled);
-            }
-            _ => {}
-        }
-        self.log.line(self.now_ns, || format!("  event {:?}", event.body));
-    }
-    fn decided(&mut self, command: &Command, event: &Event, chain: &Chain) {
-        self.log.line(self.now_ns, || format!("  decided {:?}", command.action));
-        let index = command.symbol.index();
-        if matches!(command.action, Action::Cancel { .. } | Action::CancelMulti { .. }) {
-            return;
-        }
-        let audit = self.exchange.audit(KEY).unwrap_or_default();
-        let mid = chain.risk.symbol_snapshot(command.symbol).mark;
-        let foreign = self.foreign.get(index).copied().unwrap_or(0);
-        let truth = (&audit, foreign, if mid.is_zero() { Px::ZERO } else { mid });
-        self.checks.decided(command, event, self.now_ns, truth);
-    }
-    fn after(&mut self, event: &Event, _: &Chain) {
-        self.checks.after(event);
-    }
-}
-
 /// Runs a plan.
 pub fn run(plan: Plan) -> Outcome {
     let end = plan.for_s * SECOND;
@@ -343,6 +277,7 @@ impl World {
             trade_seen: 0,
             fills_seen: 0,
             foreign: [0; SYMBOLS.len()],
+            foreign_run: [0; SYMBOLS.len()],
             foreign_now: false,
             own_fills: 0,
             sights: BTreeMap::new(),
@@ -352,6 +287,8 @@ impl World {
             lossy: false,
             reconciled_from: 0,
             day: start.utc_day(),
+            engine_day: i64::MIN,
+            has_breach: false,
             compare_at: 0,
             resent: Vec::new(),
             count_new: 0,
@@ -492,11 +429,14 @@ impl World {
         if stats.fills != self.fills_seen {
             self.fills_seen = stats.fills;
             let (foreign, own) = (&mut self.foreign, &mut self.own_fills);
+            let (of_run, loss) = (&mut self.foreign_run, &mut self.checks.loss);
             let (mut newest, mut any) = (self.trade_seen, false);
             self.exchange.audit_trades(KEY, self.trade_seen, |trade| {
                 newest = trade.id;
                 if trade.cid.is_some_and(|cid| cid < super::chaos::FOREIGN_CID_MAX) {
                     foreign[usize::from(trade.symbol)] += trade.qty;
+                    of_run[usize::from(trade.symbol)] += trade.qty;
+                    loss.foreign_trade();
                     any = true;
                 } else {
                     *own += 1;
@@ -586,14 +526,15 @@ impl World {
     fn start_engine(&mut self) {
         let _ = self.disk.recover();
         let seed = self.plan.seed ^ self.now_ns;
-        let requote =
-            [Requote::Amend, Requote::Replace, Requote::CancelNew][(self.plan.seed % 3) as usize];
+        let how = setup::How::of(self.plan.seed, self.plan.faults.loss_limit);
         let (engine, mark) = Engine::start(
             seed,
             (self.now_ns, self.engine_wall()),
             &self.disk,
-            (self.plan.canary, requote),
+            (self.plan.canary, how),
         );
+        let verdict = self.checks.latch.started(&engine.chain.risk.memory());
+        self.checks.say(self.now_ns, checks::latch::NAME, verdict);
         self.disk.cid_mark = mark;
         self.engine = Some(engine);
         self.totals.starts += 1;
@@ -601,6 +542,7 @@ impl World {
         self.checks.started();
         self.sights.clear();
         self.foreign_now = false;
+        self.foreign_run = [0; SYMBOLS.len()];
         self.plane = Plane::continue_from(&self.plane);
         self.log.add(self.now_ns, 1, &[]);
         self.log.line(self.now_ns, || "engine starts".to_owned());
@@ -620,6 +562,14 @@ impl World {
         if self.checks.rank.is_killed() {
             self.coverage.hit(Kind::CrashDuringKill);
         }
+        let memory = engine.chain.risk.memory();
+        if memory.account.tripped & Guard::DailyLoss.bit() != 0 {
+            self.coverage.hit(Kind::CrashWithBreach);
+        }
+        if memory.account.killed || memory.account.paused {
+            self.coverage.hit(Kind::CrashWhilePaused);
+        }
+        self.checks.latch.crashed(memory);
         self.book_out(&engine);
         for slot in 0..SOCKETS {
             self.drop_link(slot);
@@ -628,6 +578,9 @@ impl World {
         self.plane.forget();
         if self.chance(self.plan.faults.torn_ppm) && self.disk.tear() {
             self.coverage.hit(Kind::TornRecord);
+        }
+        if self.chance(self.plan.faults.flip_ppm) && self.disk.flip(&mut self.rng) {
+            self.coverage.hit(Kind::FlippedByte);
         }
         // A host that starts again may do so with another clock.
         if self.plan.faults.clock_step_s > 0 && self.rng.chance(1, 3) {
@@ -797,13 +750,65 @@ impl World {
             if self.engine.as_ref().is_some_and(|e| e.chain.risk.ledger().alive() > 0) {
                 self.coverage.hit(Kind::MidnightWithOrders);
             }
+            if self.has_breach {
+                self.coverage.hit(Kind::MidnightWithBreach);
+            }
         }
         if self.now_ns >= self.next_look {
             self.next_look = self.now_ns + SECOND;
-            self.checks.book.look(self.now_ns);
+            self.look_at_books();
+            self.look_at_loss();
             let verdict = self.checks.money.look(&self.exchange);
             self.checks.say(self.now_ns, checks::money::NAME, verdict);
             self.resend_canary();
+        }
+    }
+
+    /// Where nothing of a book is under way, the session's book is the exchange's, whole.
+    fn look_at_books(&mut self) {
+        self.checks.book.look(self.now_ns);
+        let Some(engine) = &self.engine else { return };
+        for (symbol, session) in engine.line.publics().enumerate() {
+            let slot = &self.slots[symbol];
+            let is_idle = slot.state == State::Open
+                && !slot.half_open
+                && slot.down.is_empty()
+                && slot.building.is_empty();
+            let Some(BookRef::Levels(book)) = session.book_of(0) else { continue };
+            if !is_idle || !book.is_synced() || self.chaos.is_maintenance() {
+                continue;
+            }
+            let depth = |side: Side| -> i64 {
+                let levels = (0..25).filter_map(|rank| book.level(side, rank));
+                levels.map(|level| level.qty.abs().raw()).sum()
+            };
+            let same = [Side::Buy, Side::Sell]
+                .iter()
+                .all(|side| depth(*side) == self.exchange.depth_of_25(symbol as u16, *side));
+            self.checks.book.compared(symbol, self.now_ns, same);
+        }
+    }
+    /// The account's true equity beside its limit.
+    fn look_at_loss(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let account = engine.chain.risk.memory().account;
+        self.has_breach = account.tripped & Guard::DailyLoss.bit() != 0;
+        if account.day != self.engine_day {
+            self.engine_day = account.day;
+            self.checks.loss.begin();
+        }
+        let limit = self.plan.faults.loss_limit;
+        if limit == 0 {
+            return;
+        }
+        let dollar = Currency::new("USD").unwrap_or_default();
+        let equity = self.exchange.audit_equity(KEY, dollar);
+        let is_blind = self.lossy || self.late_under_way > 0 || !engine.chain.risk.is_ready();
+        let passed = self.checks.loss.passed;
+        let limit = i128::from(limit) * i128::from(UNIT_SCALE);
+        self.checks.loss.look(self.now_ns, equity, limit, is_blind);
+        if self.checks.loss.passed > passed {
+            self.coverage.hit(Kind::LossLimitPassed);
         }
     }
 
@@ -816,13 +821,15 @@ impl World {
                 checks: &mut self.checks,
                 exchange: &self.exchange,
                 coverage: &mut self.coverage,
-                foreign: &self.foreign,
+                foreign: [&self.foreign, &self.foreign_run],
+                is_cancel_only: self.chaos.is_cancel_only(),
                 sights: &mut self.sights,
                 log: &mut self.log,
                 reconciles: &mut self.totals.reconciles,
             };
             let mut busy = engine.decide(self.now_ns, &mut eyes);
             engine.line.flush(&mut engine.ring);
+            self.overtake();
             busy |= self.send_all();
             if !busy {
                 break;
@@ -922,6 +929,7 @@ impl World {
             compared: self.checks.compared,
             simulated_s: self.now_ns as f64 / 1e9,
             settle_ms_max: self.totals.settle_ns_max / 1_000_000,
+            over_limit_max: self.checks.loss.over_max as f64 / UNIT_SCALE as f64,
             coverage: self.coverage,
             violation: self.checks.violation,
             lines: self.log.into_lines(),

@@ -8,7 +8,9 @@ use crate::engine::bars::{BarBuilder, BarsConfig};
 use crate::engine::indicator::IndicatorConfig;
 use crate::engine::mouth::{Mouth, MouthConfig};
 use crate::engine::orders::OrdersConfig;
-use crate::engine::risk::{Guard, GuardMode, Limits, Requote, RiskConfig, RiskStage};
+use crate::engine::risk::{
+    AccountLimits, Guard, GuardMode, Limits, OnLoss, Requote, RiskConfig, RiskStage,
+};
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
 use crate::engine::signal::{SignalConfig, SignalStage};
@@ -40,12 +42,33 @@ const MIDNIGHT: WallNs = WallNs(1_767_657_600_000_000_000);
 const _: () = assert!(MIDNIGHT.0 % DAY_NS == 0);
 
 /// Limits that the engine is set up with and the checkers hold it to.
-pub const POSITION_MAX: Quote = Quote::from_whole(20_000);
-pub const EXPOSURE_MAX: Quote = Quote::from_whole(50_000);
+/// Low enough that the strategies run into them.
+pub const POSITION_MAX: Quote = Quote::from_whole(2_000);
+pub const EXPOSURE_MAX: Quote = Quote::from_whole(3_500);
 pub const ORDER_AGE_MAX_NS: u64 = 100_000_000;
 pub const STALE_AFTER_MS: u32 = 10_000;
 pub const ACK_TIMEOUT_MS: u32 = 5_000;
 pub const ABSENT_AFTER_S: u32 = 180;
+
+/// What differs from seed to seed in how the engine is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub requote: Requote,
+    pub on_loss: OnLoss,
+    /// Whole quote; 0 = far away.
+    pub loss_limit: u32,
+}
+impl How {
+    pub fn of(seed: u64, loss_limit: u32) -> How {
+        let requotes = [Requote::Amend, Requote::Replace, Requote::CancelNew];
+        let on_losses = [OnLoss::Block, OnLoss::Flatten, OnLoss::Kill];
+        How {
+            requote: requotes[(seed % 3) as usize],
+            on_loss: on_losses[(seed / 3 % 3) as usize],
+            loss_limit,
+        }
+    }
+}
 
 /// True time at which a world begins.
 pub fn start(midnight_in_s: u32) -> WallNs {
@@ -147,7 +170,9 @@ pub fn line(seed: u64, canary: Canary) -> ParseLine {
 }
 
 /// The stages behind the front. `cid_used` = highest client id of any earlier run.
-pub fn chain(seed: u64, cid_used: Cid, canary: Canary, requote: Requote) -> Chain {
+/// `loss_limit` = whole quote, 0 = far away.
+pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
+    let How { requote, on_loss, loss_limit } = how;
     let instruments = instruments();
     let stale_after_ms = match canary {
         Canary::StaleIgnored => u32::MAX / 2,
@@ -164,7 +189,7 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, requote: Requote) -> Chai
     });
     let mut guards = RiskConfig::default().guards;
     let mut limits = Limits {
-        order_notional_max: Quote::from_whole(2_500),
+        order_notional_max: Quote::from_whole(1_000),
         position_max: POSITION_MAX,
         open_orders_max: 16,
     };
@@ -175,7 +200,27 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, requote: Requote) -> Chai
         exposure_max = limits.position_max;
         guards[Guard::MaxPosition as usize] = GuardMode::Shadow;
     }
+    for guard in [Guard::UnknownEquity, Guard::LossStreak, Guard::RejectStreak, Guard::Cooldown] {
+        guards[guard as usize] = GuardMode::On;
+    }
+    let mut account = AccountLimits {
+        on_loss,
+        loss_streak_max: 12,
+        reject_streak_max: 6,
+        cooldown_s: 60,
+        foreign_pause_s: 10,
+        ..AccountLimits::default()
+    };
+    if loss_limit > 0 {
+        guards[Guard::DailyLoss as usize] = GuardMode::On;
+        guards[Guard::ForeignActivity as usize] = GuardMode::On;
+        account.daily_loss_max = Quote::from_whole(i64::from(loss_limit));
+    }
+    if canary == Canary::LossIgnored {
+        guards[Guard::DailyLoss as usize] = GuardMode::Shadow;
+    }
     let risk = RiskConfig {
+        account,
         wallet: WalletKind::Margin,
         requote,
         limits,

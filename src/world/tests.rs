@@ -36,17 +36,20 @@ fn a_few_seeds_of_the_swarm_hold_every_claim() {
     }
 }
 
-/// Runs the lines of the list that begin with `prefix`: seed, minutes, faults; `#` ends a line.
-fn run_listed(prefix: &str) {
+/// Runs the lines of the list: seed, minutes, faults; `#` ends a line.
+#[test]
+fn seeds_that_found_something_stay_good() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/seeds.txt");
     let text = std::fs::read_to_string(path).unwrap();
     let mut count = 0;
     for line in text.lines() {
-        let Some(line) = line.strip_prefix(prefix) else { continue };
         let words: Vec<&str> =
             line.split('#').next().unwrap_or_default().split_whitespace().collect();
-        let [seed, minutes, faults] = words[..] else { continue };
-        let Ok(seed) = seed.parse() else { continue };
+        let [seed, minutes, faults] = words[..] else {
+            assert!(words.is_empty(), "{line}: expected seed, minutes, faults");
+            continue;
+        };
+        let seed = seed.parse().unwrap();
         let faults = match faults {
             "swarm" => Faults::swarm(seed),
             "lite" => Faults::lite(),
@@ -59,22 +62,22 @@ fn run_listed(prefix: &str) {
     assert!(count > 0);
 }
 
-#[test]
-fn seeds_that_found_something_stay_good() {
-    run_listed("");
-}
-
-#[test]
-#[ignore = "open: these seeds break a claim still; tests/data/seeds.txt says which"]
-fn seeds_that_are_open() {
-    run_listed("open ");
-}
-
 /// Goal: a checker objects to an engine that is broken on purpose. The seeds are those that were
 /// seen to be enough; `simulate --canary all` looks for itself.
 #[test]
 fn canaries_are_noticed() {
-    for canary in [Canary::CidReused, Canary::RecordSkipped, Canary::ControlLost] {
+    for canary in [
+        Canary::CidReused,
+        Canary::ChecksumIgnored,
+        Canary::ResentOnTimeout,
+        Canary::LatchNotPersisted,
+        Canary::RecordSkipped,
+        Canary::ControlLost,
+        Canary::ReconcileSkipped,
+        Canary::FillTwice,
+        Canary::LimitIgnored,
+        Canary::TripForgotten,
+    ] {
         let plan = Plan { canary, ..plan(1, 20, Faults::swarm(1)) };
         assert!(run(plan).violation.is_some(), "{canary:?}");
     }

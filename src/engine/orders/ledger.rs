@@ -229,7 +229,9 @@ impl Ledger {
             return Err(OpenError::CidSpace);
         };
         (new.cid, new.cid_day) = (cid, day);
-        self.place(slot, Order::new(&new, opening));
+        let mut order = Order::new(&new, opening);
+        order.made_at = wall;
+        self.place(slot, order);
         self.counters.opened += 1;
         self.arm(opening.at + self.ack_timeout());
         Ok((slot, new))

@@ -120,6 +120,8 @@ pub struct Order {
     /// The order this one takes the place of.
     pub replaces: Cid,
     pub sent_at: MonoNs,
+    /// The same by the wall clock; of adopted orders as the venue says.
+    pub made_at: WallNs,
     /// Sum of distinct trades.
     pub traded: Qty,
     /// Σ |qty| × px of them, 1e-16 quote.
@@ -199,6 +201,7 @@ impl Order {
             asked_qty: new.qty.abs(),
             replaces: opening.replaces,
             sent_at: opening.at,
+            made_at: WallNs(0),
             traded: Qty::ZERO,
             traded_value: 0,
             view: None,

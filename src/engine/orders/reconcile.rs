@@ -5,9 +5,9 @@
 //! speak of it; so a begin mark must enter the line when its request leaves, not when its reply
 //! comes.
 
+use super::CANCELS_MAX;
 use super::ledger::{Ledger, Slot, set_unknown};
 use super::order::{Order, View};
-use super::{CANCELS_MAX, OrderState};
 use crate::base::time::{MonoNs, SpanNs, WallNs};
 use crate::base::units::Qty;
 use crate::model::{
@@ -81,9 +81,16 @@ impl Ledger {
     pub fn is_round_full(&self) -> bool {
         self.round_marks & MARKS_ENDED == MARKS_ENDED
     }
-    /// When the open-order list that is arriving now was asked for; `None` outside its marks.
+    /// When the open-order list that is arriving now was asked for; `None` outside its marks, and
+    /// while the link is down: what happens after the reading of such a list nobody tells us.
     pub(super) fn open_list_read_at(&self) -> Option<MonoNs> {
-        (self.round_marks & 0b001_001 == 0b000_001).then_some(self.round_started)
+        let is_arriving = self.round_marks & 0b001_001 == 0b000_001;
+        (is_arriving && self.link_up).then_some(self.round_started)
+    }
+    /// When the oldest order that is not done was made, as the wall clock said: histories are read
+    /// by the time an order was made, not by its end.
+    pub fn oldest_made_at(&self) -> Option<WallNs> {
+        self.listed.iter().map(|slot| self.order(*slot).made_at).min()
     }
     /// The venue's list at log-in is complete: what it does not show is in doubt, for only the
     /// history knows how it ended.
@@ -167,8 +174,9 @@ impl Ledger {
                 }
                 at <= now
             };
-            let sending = order.state() == OrderState::Sending;
-            let new_due = sending && due(order.sent_at);
+            // Whether or not a cancel of it is on its way too.
+            let unanswered = !order.alive_seen && !order.unknown;
+            let new_due = unanswered && due(order.sent_at);
             let amend_due = !order.unknown && order.amend.is_some_and(|amend| due(amend.at));
             let cancel_due = order.cancel_at.is_some_and(due);
             if cancel_due {
@@ -246,5 +254,6 @@ impl Order {
     /// Starts from what the venue says now: earlier fills are in its position already.
     pub(super) fn adopt(&mut self, update: &OrderUpdate) {
         self.adopted_at = update.updated_at;
+        self.made_at = update.created_at;
     }
 }

@@ -756,3 +756,54 @@ fn the_open_orders_have_a_bound() {
     };
     assert_eq!(b.ledger.open(new, &opening, WALL).map(|_| ()), Err(OpenError::Full));
 }
+
+/// Found by the world (seed 29): a cancel that is on its way hid that the order itself had never
+/// been answered, so entries went on.
+#[test]
+fn an_order_without_an_answer_is_in_doubt_though_a_cancel_of_it_is_on_its_way() {
+    let mut b = Bench::new();
+    let slot = b.open(1, 100);
+    b.pass(3_000);
+    b.ledger.start_cancel(slot, b.now);
+    b.pass(1_999);
+    assert_eq!(b.state(slot), OrderState::CancelPending);
+    b.pass(1);
+    assert_eq!(b.state(slot), OrderState::Unknown);
+    b.check_sums();
+}
+
+/// Found by the world (seed 6): an order settled by a list that was read while the link was down
+/// filled before the next log-in, whose list did not show it; nobody looked for it any more.
+#[test]
+fn a_list_read_while_the_link_is_down_settles_nothing() {
+    let mut b = Bench::new();
+    let slot = b.open(1, 100);
+    let mut venue = Venue::of(&b, slot);
+    let works = venue.array(Source::New, OrderStatus::Active);
+    b.feed(works);
+    assert_eq!(b.state(slot), OrderState::Working);
+    b.pass(10);
+    b.feed(link(LinkState::Down));
+    let listed = venue.array(Source::RestOpen, OrderStatus::Active);
+    b.round(&[listed], &[], &[]);
+    assert_eq!(b.state(slot), OrderState::Unknown);
+    b.feed(link(LinkState::Authenticated));
+    b.feed(mark(SnapshotOf::Orders, false));
+    b.feed(mark(SnapshotOf::Orders, true));
+    assert!(b.ledger.order(slot).is_frozen() && b.ledger.wants_reconcile());
+    // The same list with the link up settles.
+    b.round(&[listed], &[], &[]);
+    assert_eq!(b.state(slot), OrderState::Working);
+}
+
+#[test]
+fn the_oldest_order_that_is_not_done_says_how_far_back_histories_are_read() {
+    let mut b = Bench::new();
+    assert_eq!(b.ledger.oldest_made_at(), None);
+    let slot = b.open(1, 100);
+    assert_eq!(b.ledger.oldest_made_at(), Some(WALL));
+    let mut venue = Venue::of(&b, slot);
+    let end = venue.array(Source::Closed, OrderStatus::Canceled);
+    b.feed(end);
+    assert_eq!(b.ledger.oldest_made_at(), None);
+}

@@ -608,3 +608,19 @@ fn a_flip_ends_a_round_trip_and_more_of_the_same_does_not() {
     assert_eq!(streak(&[(-UNIT, low), (2 * UNIT, high)]), 1, "and from short to long");
     assert_eq!(streak(&[(UNIT, low), (-UNIT, high)]), 0, "closed with a gain");
 }
+
+/// A symbol's trades of another day do not count, whatever day the account has come to: another run
+/// may have traded without that symbol.
+#[test]
+fn a_symbols_trades_count_on_their_own_day_alone() {
+    let today = crate::base::zone::Zone::UTC.day(WALL);
+    for (day, counted) in [(today, 7), (today - 1, 0)] {
+        let mut b = Bench::cold(wide());
+        let account = AccountMemory { version: MEMORY_VERSION, day: today, ..Default::default() };
+        let name = instruments(1)[0].name;
+        let row = SymbolMemory { name, day, trades_day: 7, ..Default::default() };
+        b.stage.recall(&RiskMemory { account, symbols: vec![row] });
+        b.event(Body::Tick);
+        assert_eq!(b.stage.account.symbol_trades_day(0), counted, "{day} of {today}");
+    }
+}

@@ -664,6 +664,34 @@ fn kill_cancels_closes_and_stays_halted_until_a_reset_with_a_reason() {
     assert_eq!(b.stage.snapshot().realised, Quote::parse("-5").unwrap());
 }
 
+/// Found by the world (seed 13): after somebody else's trade on the account the venue holds less
+/// than our own fills add up to, and refuses a reduce-only order of our size, again and again.
+#[test]
+fn a_close_is_not_larger_than_what_the_venue_holds() {
+    let mut b = Bench::new();
+    let open = only(&b.take("2", false));
+    b.fills(&open, "101");
+    let update = PositionUpdate {
+        source: Source::Update,
+        symbol: S,
+        qty: qty("1.5"),
+        base_px: px("101"),
+        pnl: None,
+    };
+    b.event(Body::Position(update));
+    let close = only(&b.operator(OperatorVerb::Flatten));
+    assert_eq!(new_of(&close).qty, qty("-1.5"));
+    // More than ours is not ours to close; a side that does not fit may be old news.
+    for (at_venue, closes) in [("3", "-2"), ("0", "-2"), ("-1", "-2")] {
+        let mut b = Bench::new();
+        let open = only(&b.take("2", false));
+        b.fills(&open, "101");
+        b.event(Body::Position(PositionUpdate { qty: qty(at_venue), ..update }));
+        let close = only(&b.operator(OperatorVerb::Flatten));
+        assert_eq!(new_of(&close).qty, qty(closes), "{at_venue} at the venue");
+    }
+}
+
 #[test]
 fn a_flatten_that_cannot_end_says_what_is_left() {
     let config = RiskConfig { flatten_attempts_max: 3, ..wide() };

@@ -179,6 +179,7 @@ impl RiskStage {
             return self.end_goal(row, false);
         }
         let goal = self.goals[row];
+        let held = self.closable_at_venue(symbol, held);
         let hopeless = held.abs() < instrument.qty_min || instrument.qty_min.is_zero();
         if hopeless || goal.attempts >= self.config.flatten_attempts_max {
             return self.end_goal(row, true);
@@ -210,6 +211,23 @@ impl RiskStage {
         goal.next_at = self.now + retry;
         goal.attempts += u8::from(sent);
         sent
+    }
+    /// What of a position of ours the venue would let us close: it refuses a reduce-only order that
+    /// is larger than what it holds, as after somebody else's trade on the account. Where it says
+    /// that it holds nothing of the kind its word may be old: the whole is tried, and refused.
+    fn closable_at_venue(&self, symbol: SymbolId, held: Qty) -> Qty {
+        let at_venue = self.positions.get(symbol).venue_qty.unwrap_or(held);
+        let same_side = !at_venue.is_zero() && Side::of(at_venue) == Side::of(held);
+        match self.config.wallet {
+            WalletKind::Margin | WalletKind::Derivatives if same_side => {
+                if held > Qty::ZERO {
+                    held.min(at_venue)
+                } else {
+                    held.max(at_venue)
+                }
+            }
+            _ => held,
+        }
     }
     /// Always false: nothing was sent.
     fn end_goal(&mut self, row: usize, stuck: bool) -> bool {

@@ -128,9 +128,13 @@ impl RestThread {
         let mut reads = ReconcileReads::new(since);
         let mut done = Ok(());
         while let (Ok(()), Some(call)) = (done, reads.call()) {
+            if let Some(mark) = reads.begin() {
+                self.answer(mark);
+            }
             done = self.read(&call, reason, state).and_then(|items| {
                 let next = reads.on_reply(&items);
-                items.into_iter().for_each(|item| self.answer(item));
+                let told_before = ReconcileReads::is_begin;
+                items.into_iter().filter(|i| !told_before(i)).for_each(|item| self.answer(item));
                 next
             });
         }

@@ -73,7 +73,8 @@ impl RiskDuty {
     #[cold]
     fn ask_reconcile(&mut self) {
         let now = self.clock.tsc().0;
-        let Some(since) = self.reconcile.due(now) else { return };
+        let oldest = self.stage.ledger().oldest_made_at();
+        let Some(since) = self.reconcile.due(now, oldest) else { return };
         if self.links.rest.push(RestWant::Reconcile { since }).is_ok() {
             self.reconcile.asked(now);
         }

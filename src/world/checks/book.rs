@@ -22,6 +22,8 @@ struct Row {
     /// Best bids and asks of the exchange: when, bid, ask.
     truth: VecDeque<(u64, i64, i64)>,
     wrong_since: Option<u64>,
+    /// The whole book differs although nothing is under way.
+    differs_since: Option<u64>,
 }
 
 impl Row {
@@ -82,10 +84,16 @@ impl Books {
                 let Some(row) = self.rows.get_mut(sync.symbol.index()) else { return };
                 if sync.state != SyncState::Synced {
                     row.synced = false;
+                    row.differs_since = None;
                 }
             }
             _ => {}
         }
+    }
+    /// The session's book beside the exchange's, compared while nothing was under way.
+    pub fn compared(&mut self, symbol: usize, now_ns: u64, same: bool) {
+        let row = &mut self.rows[symbol];
+        row.differs_since = if same { None } else { row.differs_since.or(Some(now_ns)) };
     }
     /// Once a second: is what is believed still what is true?
     pub fn look(&mut self, now_ns: u64) {
@@ -105,6 +113,10 @@ impl Books {
             return Err(format!("decided on a book {} ms old: {what:?}", age.as_ms()));
         }
         row.look(now_ns);
+        if let Some(since) = row.differs_since.filter(|since| now_ns - since > WRONG_NS_MAX) {
+            let ms = (now_ns - since) / 1_000_000;
+            return Err(format!("decided on a book that has differed for {ms} ms: {what:?}"));
+        }
         match row.wrong_since {
             Some(since) if now_ns - since > WRONG_NS_MAX => Err(format!(
                 "decided on a book that has been wrong for {} ms (bid {} ask {}): {what:?}",

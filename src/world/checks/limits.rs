@@ -21,13 +21,14 @@ impl Limits {
     pub fn started(&mut self) {
         self.amends.clear();
     }
-    /// A command was decided; `foreign` = position of the symbol not of our making, `mid` as
-    /// the engine sees it.
+    /// A command was decided; `foreign` = position of the symbol not of our making, since the
+    /// beginning and since this run began (a run takes over the position it finds, whoever made
+    /// it), `mid` as the engine sees it.
     pub fn decided(
         &mut self,
         command: &Command,
         audit: &Audit,
-        foreign: i64,
+        foreign: [i64; 2],
         mid: Px,
     ) -> Result<(), String> {
         let symbol = command.symbol.0;
@@ -47,7 +48,8 @@ impl Limits {
         }
         let side = Side::of(qty);
         let position = audit.positions.iter().find(|row| row.0 == symbol).map_or(0, |row| row.1);
-        let own = side.sign() * (position - foreign);
+        let own = |foreign: i64| side.sign() * (position - foreign);
+        let own = own(foreign[0]).min(own(foreign[1])).min(own(0));
         let resting: i64 = audit
             .orders
             .iter()

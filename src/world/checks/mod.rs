@@ -6,8 +6,10 @@ pub mod cids;
 pub mod control;
 pub mod duplicate;
 pub mod kill;
+pub mod latch;
 pub mod ledger;
 pub mod limits;
+pub mod loss;
 pub mod money;
 pub mod rank;
 pub mod record;
@@ -41,8 +43,8 @@ pub const CLAIMS: [(&str, Option<&str>); 14] = [
     (kill::NAME, None),
     (money::NAME, None),
     (settle::NAME, None),
-    ("loss beyond its limit", Some("the guard on daily loss is not built yet")),
-    ("latch survives a restart", Some("the risk state is not kept across restarts yet")),
+    (loss::NAME, None),
+    (latch::NAME, None),
 ];
 
 /// All checkers of one run.
@@ -60,6 +62,8 @@ pub struct Checks {
     pub control: control::Control,
     pub restart: restart::Restart,
     pub money: money::Money,
+    pub loss: loss::Loss,
+    pub latch: latch::Latch,
 }
 
 impl Checks {
@@ -81,13 +85,13 @@ impl Checks {
         self.ledger.after(&event.body);
     }
     /// A command was decided; `audit` is the account as the exchange has it, `foreign` what of its
-    /// position is not of our making.
+    /// position is not of our making: since the beginning, and since this run began.
     pub fn decided(
         &mut self,
         command: &Command,
         event: &Event,
         now_ns: u64,
-        (audit, foreign, mid): (&Audit, i64, Px),
+        (audit, foreign, mid): (&Audit, [i64; 2], Px),
     ) {
         let verdict = self.book.decided(command, event, now_ns);
         self.say(now_ns, book::NAME, verdict);
@@ -97,12 +101,14 @@ impl Checks {
         self.say(now_ns, duplicate::NAME, verdict);
         let verdict = self.limits.decided(command, audit, foreign, mid);
         self.say(now_ns, limits::NAME, verdict);
-        self.compared += 4;
+        let verdict = self.loss.decided(command, now_ns);
+        self.say(now_ns, loss::NAME, verdict);
+        self.compared += 5;
     }
     /// A new run begins on what the disk still had.
     pub fn started(&mut self) {
         self.control = control::Control::default();
-        self.rank = rank::Ranks::default();
+        self.rank.started();
         self.book.started();
         self.duplicate.started();
         self.ledger.started();

@@ -38,6 +38,10 @@ impl Ranks {
             _ => {}
         }
     }
+    /// A new run: the account must be known again; what a person has set stays.
+    pub fn started(&mut self) {
+        (self.reconciled, self.maintenance) = (false, false);
+    }
     pub fn is_killed(&self) -> bool {
         self.killed
     }
