@@ -191,6 +191,14 @@ fn cases() -> Vec<Case> {
             |seen| ok(seen.count("/reconnects") >= 2, "it waits for its account's state"),
         ),
         case(
+            "broken_body",
+            "[[fault]]\nkind='hang_up'\nfrom_s={}\nfor_s=1\n[[fault]]\nkind='broken_body'\n\
+             from_s={}\nfor_s=4\ntimes=2\n",
+            4,
+            "broken_body",
+            |seen| ok(seen.count("/reconnects") >= 2, "what cannot be read is asked again"),
+        ),
+        case(
             "nonce_refused",
             "[[fault]]\nkind='hang_up'\nfrom_s={}\nfor_s=1\n[[fault]]\nkind='nonce_refused'\n\
              from_s={}\nfor_s=10\ntimes=3\n",
