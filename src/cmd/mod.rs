@@ -100,6 +100,8 @@ const EXIT_CODES: &str = "Exit codes:
   6  a command was given and no run answers
   7  a thread hung and could not be ended; own orders may be at the venue";
 
+// One value a process.
+#[allow(clippy::large_enum_variant)]
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run the engine as a config says.
