@@ -9,6 +9,7 @@ mod config_errors;
 mod exchange_recordings;
 mod exchange_round_trip;
 mod exchange_support;
+#[cfg(feature = "net")]
 mod fault_table;
 #[cfg(feature = "http2")]
 mod http2_front;
