@@ -54,6 +54,8 @@ use std::time::Duration;
 const DRAIN_FOR: SpanNs = SpanNs::from_s(10);
 /// Silence after which a finished recording has been read to its end.
 const QUIET_FOR: SpanNs = SpanNs::from_ms(500);
+/// From a hot thread's panic to the end of the run: time for the watchdog's look and its alert.
+const FAILURE_TOLD_FOR: SpanNs = SpanNs::from_ms(500);
 /// Between the first full readiness and the seal: by then every path has been walked once.
 const WARM_FOR: SpanNs = SpanNs::from_s(5);
 /// A read of history waits at most so long for its turn.
@@ -648,6 +650,7 @@ impl Session {
         if let Some(logger) = logger::current() {
             logger.hide(view.is_live());
         }
+        let mut failed_at = None;
         let mut finished_at = None;
         self.operate.begin();
         let ending = loop {
@@ -668,7 +671,11 @@ impl Session {
                 break Ending { reason: format!("halted by the watchdog: {words}"), halted: true };
             }
             if let Some(words) = self.running.failure() {
-                break Ending { reason: format!("halted: {words}"), halted: true };
+                // Nothing leaves any more; the watchdog has its look, and the alert its way out.
+                let since = *failed_at.get_or_insert(elapsed);
+                if elapsed.0 - since.0 >= FAILURE_TOLD_FOR.0 {
+                    break Ending { reason: format!("halted: {words}"), halted: true };
+                }
             }
             if self.watch.is_halted() {
                 let reason = "halted: events could not be delivered in time".to_owned();

@@ -2,6 +2,7 @@
 //! engine's orders, positions and balances are the exchange's.
 
 use crate::base::ids::{Cid, SymbolId};
+use crate::engine::orders::OrderState;
 use crate::engine::risk::RiskStage;
 use crate::exchange::Audit;
 use crate::model::{Body, LinkState, WalletKind};
@@ -67,7 +68,9 @@ impl Ledger {
                 ));
             }
         }
-        for (_, order) in risk.ledger().listed().filter(|(_, order)| order.is_alive()) {
+        // An order whose answer was lost is no claim yet: doubt is, and has a deadline of its own.
+        let claimed = risk.ledger().listed().filter(|(_, order)| order.is_alive());
+        for (_, order) in claimed.filter(|(_, order)| order.state() != OrderState::Sending) {
             if !ours.clone().any(|at| at.cid == Some(order.cid.0)) {
                 return Err(format!(
                     "the ledger says {:?} is {}, the exchange has none",
