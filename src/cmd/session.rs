@@ -54,8 +54,9 @@ use std::time::Duration;
 const DRAIN_FOR: SpanNs = SpanNs::from_s(10);
 /// Silence after which a finished recording has been read to its end.
 const QUIET_FOR: SpanNs = SpanNs::from_ms(500);
-/// From a hot thread's panic to the end of the run: time for the watchdog's look and its alert.
-const FAILURE_TOLD_FOR: SpanNs = SpanNs::from_ms(500);
+/// From a hot thread's panic or hang to the end of the run: time for the watchdog's look, and for
+/// its alert to be delivered.
+const FAILURE_TOLD_FOR: SpanNs = SpanNs::from_ms(1_500);
 /// Between the first full readiness and the seal: by then every path has been walked once.
 const WARM_FOR: SpanNs = SpanNs::from_s(5);
 /// A read of history waits at most so long for its turn.
@@ -667,14 +668,14 @@ impl Session {
             if self.request.run_for.is_some_and(is_over) {
                 break Ending { reason: "time is up".to_owned(), halted: false };
             }
-            if let Some(words) = self.operate.wants_halt() {
-                break Ending { reason: format!("halted by the watchdog: {words}"), halted: true };
-            }
-            if let Some(words) = self.running.failure() {
+            let by_watchdog = self.operate.wants_halt();
+            let by_watchdog = by_watchdog.map(|words| format!("halted by the watchdog: {words}"));
+            let broken = || self.running.failure().map(|words| format!("halted: {words}"));
+            if let Some(reason) = by_watchdog.or_else(broken) {
                 // Nothing leaves any more; the watchdog has its look, and the alert its way out.
                 let since = *failed_at.get_or_insert(elapsed);
                 if elapsed.0 - since.0 >= FAILURE_TOLD_FOR.0 {
-                    break Ending { reason: format!("halted: {words}"), halted: true };
+                    break Ending { reason, halted: true };
                 }
             }
             if self.watch.is_halted() {

@@ -446,7 +446,9 @@ fn thread_gone() -> Vec<Row> {
     let begun = Instant::now();
     let mut scene = scene;
     let (told, _) = scene.told("watchdog", "thread", begun);
-    assert_eq!(scene.run.0.wait().unwrap().code(), Some(5), "it ends for its supervisor");
+    // 5: halted by itself; 3, which is more urgent: and own orders are left at the venue.
+    let code = scene.run.0.wait().unwrap().code();
+    assert!(matches!(code, Some(3 | 5)), "it ends for its supervisor: {code:?}");
     // At 18 s of its own clock, between one and two seconds after the look.
     vec![Row {
         alert: "watchdog".to_owned(),
