@@ -4,7 +4,7 @@
 
 use super::tests::{Bench, WALL, instruments, wide};
 use super::*;
-use crate::base::ids::SymbolId;
+use crate::base::ids::{Cid, OrderId, SymbolId, TradeId};
 use crate::base::rng::Rng;
 use crate::base::time::{SpanNs, WallNs};
 use crate::base::units::{Px, Qty, Quote, Side};
@@ -16,13 +16,46 @@ const UNIT: i64 = 100_000_000;
 /// Middle of every book here: 100.
 const MID: i64 = 100 * UNIT;
 
-/// A book around the middle, `half` either way.
-fn mark(b: &mut Bench, half: i64) {
+/// A book around `mid`, `half` either way.
+fn mark_at(b: &mut Bench, mid: i64, half: i64) {
     let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
     let stamp = b.stamp();
-    let mark =
-        Mark { stamp, symbol: S, synced: true, bid: level(MID - half), ask: level(MID + half) };
-    b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+    let (bid, ask) = (level(mid - half), level(mid + half));
+    b.stage.on_input(&Signal::Mark(Mark { stamp, symbol: S, synced: true, bid, ask }), &mut b.out);
+}
+/// The same around the middle.
+fn mark(b: &mut Bench, half: i64) {
+    mark_at(b, MID, half);
+}
+/// A margin wallet, so that equity is known.
+fn fund(b: &mut Bench) {
+    b.event(Body::Wallet(WalletUpdate {
+        source: Source::Update,
+        kind: Some(WalletKind::Margin),
+        currency: Currency::new("USD").unwrap(),
+        balance: 100_000 * UNIT,
+        available: None,
+    }));
+}
+/// An own order to buy whole units at the middle; its client id.
+fn buy(b: &mut Bench, units: i64) -> Cid {
+    let (qty, px) = (Qty::from_whole(units), Px::from_raw(MID));
+    b.want_of(S, Want::Once { qty, px, urgency: Urgency::Limit, reduce: false })[0].cid()
+}
+/// A fill of an own order without a fee; `size` and `price` in 1e-8.
+fn fill(b: &mut Bench, cid: Cid, trade: u64, size: i64, price: i64) {
+    b.event(Body::Fill(Fill {
+        trade: TradeId(trade),
+        symbol: S,
+        order: OrderId(77),
+        cid,
+        at: WallNs(WALL.0),
+        qty: Qty::from_raw(size),
+        px: Px::from_raw(price),
+        maker: None,
+        fee: Some(0),
+        fee_currency: Currency::new("USD").unwrap(),
+    }));
 }
 fn bench(change: impl FnOnce(&mut RiskConfig)) -> Bench {
     let mut config = wide();
@@ -302,48 +335,14 @@ fn loss_limits_trip_at_the_very_unit() {
                     false => c.account.drawdown_max = Quote::from_raw(limit),
                 }
             });
-            b.event(Body::Wallet(WalletUpdate {
-                source: Source::Update,
-                kind: Some(WalletKind::Margin),
-                currency: Currency::new("USD").unwrap(),
-                balance: 100_000 * UNIT,
-                available: None,
-            }));
+            fund(&mut b);
             // Bought by an own order, at the middle.
-            let sent = b.want_of(
-                S,
-                Want::Once {
-                    qty: Qty::from_whole(1),
-                    px: Px::from_raw(MID),
-                    urgency: Urgency::Limit,
-                    reduce: false,
-                },
-            );
-            b.event(Body::Fill(Fill {
-                trade: crate::base::ids::TradeId(1),
-                symbol: S,
-                order: crate::base::ids::OrderId(77),
-                cid: sent[0].cid(),
-                at: WallNs(WALL.0),
-                qty: Qty::from_whole(1),
-                px: Px::from_raw(MID),
-                maker: None,
-                fee: Some(0),
-                fee_currency: Currency::new("USD").unwrap(),
-            }));
+            let bought = buy(&mut b, 1);
+            fill(&mut b, bought, 1, UNIT, MID);
             assert_eq!(b.stage.positions.qty(S), Qty::from_whole(1));
             // One unit is held: a middle lower by so much is a loss of so much.
             let mid = MID - limit - off;
-            let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
-            let stamp = b.stamp();
-            let mark = Mark {
-                stamp,
-                symbol: S,
-                synced: true,
-                bid: level(mid - UNIT),
-                ask: level(mid + UNIT),
-            };
-            b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+            mark_at(&mut b, mid, UNIT);
             assert_eq!(b.stage.account.is_tripped(), off >= 0, "day {on_day}, {off}");
         }
     }
@@ -434,32 +433,9 @@ fn a_book_without_two_sides_apart_is_none() {
 #[test]
 fn an_exposure_above_its_limit_holds_back_only_what_adds_to_it() {
     let mut b = bench(|c| c.exposure_max = Quote::from_whole(250));
-    let bought = b.want_of(
-        S,
-        Want::Once {
-            qty: Qty::from_whole(2),
-            px: Px::from_raw(MID),
-            urgency: Urgency::Limit,
-            reduce: false,
-        },
-    );
-    b.event(Body::Fill(Fill {
-        trade: crate::base::ids::TradeId(1),
-        symbol: S,
-        order: crate::base::ids::OrderId(77),
-        cid: bought[0].cid(),
-        at: WallNs(WALL.0),
-        qty: Qty::from_whole(2),
-        px: Px::from_raw(MID),
-        maker: None,
-        fee: Some(0),
-        fee_currency: Currency::new("USD").unwrap(),
-    }));
-    let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
-    let (bid, offer) = (level(149 * UNIT), level(151 * UNIT));
-    let stamp = b.stamp();
-    let mark = Mark { stamp, symbol: S, synced: true, bid, ask: offer };
-    b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+    let bought = buy(&mut b, 2);
+    fill(&mut b, bought, 1, 2 * UNIT, MID);
+    mark_at(&mut b, 150 * UNIT, UNIT);
     assert_eq!(ask(&mut b, 1_000_000, 150 * UNIT), Some(Guard::TotalExposure));
     assert_eq!(ask(&mut b, -UNIT, 150 * UNIT), None, "less is always allowed");
 }
@@ -478,34 +454,9 @@ fn a_drawdown_is_not_told_as_a_loss_of_the_day() {
                 _ => c.account.daily_loss_max = Quote::from_whole(1),
             }
         });
-        b.event(Body::Wallet(WalletUpdate {
-            source: Source::Update,
-            kind: Some(WalletKind::Margin),
-            currency: Currency::new("USD").unwrap(),
-            balance: 100_000 * UNIT,
-            available: None,
-        }));
-        let bought = b.want_of(
-            S,
-            Want::Once {
-                qty: Qty::from_whole(1),
-                px: Px::from_raw(MID),
-                urgency: Urgency::Limit,
-                reduce: false,
-            },
-        );
-        b.event(Body::Fill(Fill {
-            trade: crate::base::ids::TradeId(1),
-            symbol: S,
-            order: crate::base::ids::OrderId(77),
-            cid: bought[0].cid(),
-            at: WallNs(WALL.0),
-            qty: Qty::from_whole(1),
-            px: Px::from_raw(MID + 2 * UNIT),
-            maker: None,
-            fee: Some(0),
-            fee_currency: Currency::new("USD").unwrap(),
-        }));
+        fund(&mut b);
+        let bought = buy(&mut b, 1);
+        fill(&mut b, bought, 1, UNIT, MID + 2 * UNIT);
         mark(&mut b, UNIT);
         assert_eq!(ask(&mut b, 1_000_000, MID), Some(guard));
         assert_eq!(b.stage.guards.counts[other as usize], GuardCount::default());
@@ -517,13 +468,7 @@ fn a_drawdown_is_not_told_as_a_loss_of_the_day() {
 #[test]
 fn a_sudden_move_is_noticed_at_once_and_forgotten_in_time() {
     let half = 1_000_000;
-    let at = |b: &mut Bench, mid: i64| {
-        let level = |raw: i64| Level { px: Px::from_raw(raw), qty: Qty::from_whole(1) };
-        let stamp = b.stamp();
-        let (bid, offer) = (level(mid - half), level(mid + half));
-        let mark = Mark { stamp, symbol: S, synced: true, bid, ask: offer };
-        b.stage.on_input(&Signal::Mark(mark), &mut b.out);
-    };
+    let at = |b: &mut Bench, mid: i64| mark_at(b, mid, half);
     let volatile = |b: &Bench| b.stage.account.gates(0) & Guard::Volatility.bit() != 0;
     let trips = |b: &Bench| b.stage.account.trips()[Guard::Volatility as usize];
     for up in [true, false] {
@@ -568,35 +513,10 @@ fn a_sudden_move_is_noticed_at_once_and_forgotten_in_time() {
 fn a_flip_ends_a_round_trip_and_more_of_the_same_does_not() {
     let streak = |steps: &[(i64, i64)]| {
         let mut b = bench(|c| c.guards[Guard::LossStreak as usize] = GuardMode::On);
-        b.event(Body::Wallet(WalletUpdate {
-            source: Source::Update,
-            kind: Some(WalletKind::Margin),
-            currency: Currency::new("USD").unwrap(),
-            balance: 100_000 * UNIT,
-            available: None,
-        }));
-        let bought = b.want_of(
-            S,
-            Want::Once {
-                qty: Qty::from_whole(1),
-                px: Px::from_raw(MID),
-                urgency: Urgency::Limit,
-                reduce: false,
-            },
-        );
+        fund(&mut b);
+        let bought = buy(&mut b, 1);
         for (nth, (size, price)) in steps.iter().enumerate() {
-            b.event(Body::Fill(Fill {
-                trade: crate::base::ids::TradeId(1 + nth as u64),
-                symbol: S,
-                order: crate::base::ids::OrderId(77),
-                cid: bought[0].cid(),
-                at: WallNs(WALL.0),
-                qty: Qty::from_raw(*size),
-                px: Px::from_raw(*price),
-                maker: None,
-                fee: Some(0),
-                fee_currency: Currency::new("USD").unwrap(),
-            }));
+            fill(&mut b, bought, 1 + nth as u64, *size, *price);
         }
         b.stage.account.memory().loss_streak
     };

@@ -4,7 +4,7 @@
 //! number between the execution times of trades (`te`), which never run backwards. Before the first
 //! trade and after the last one the average pace of the recording is assumed.
 
-use super::{Floor, MarketSource, RecordedChannel, SourceState};
+use super::{Floor, MarketSource, RecordedChannel, SourceState, symbols_of};
 use crate::base::time::WallNs;
 use crate::exchange::hub::{FLAG_SEQ, FLAG_TIMESTAMP, FeedKey};
 use crate::exchange::json::Json;
@@ -223,13 +223,7 @@ pub(in crate::exchange) fn digits_of(prec: &str) -> Option<u32> {
 
 impl MarketSource for CaptureSource {
     fn symbols(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for channel in &self.channels {
-            if !names.contains(&channel.symbol) {
-                names.push(channel.symbol.clone());
-            }
-        }
-        names
+        symbols_of(&self.channels)
     }
     fn is_recording(&self) -> bool {
         true

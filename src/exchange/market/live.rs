@@ -3,7 +3,7 @@
 //! a [`LiveInbox`]; nothing here knows where they come from.
 
 use super::capture::read_channel;
-use super::{Floor, MarketSource, RecordedChannel, SourceState};
+use super::{Floor, MarketSource, RecordedChannel, SourceState, symbols_of};
 use crate::base::time::WallNs;
 use crate::exchange::hub::FeedKey;
 use crate::exchange::json::Json;
@@ -89,13 +89,7 @@ fn split(text: &[u8]) -> Option<(u64, &[u8])> {
 
 impl MarketSource for LiveSource {
     fn symbols(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for channel in &self.channels {
-            if !names.contains(&channel.symbol) {
-                names.push(channel.symbol.clone());
-            }
-        }
-        names
+        symbols_of(&self.channels)
     }
     fn is_recording(&self) -> bool {
         true

@@ -17,6 +17,17 @@ pub struct RecordedChannel {
     pub key: FeedKey,
 }
 
+/// The symbols of recorded channels, each once, in their order.
+fn symbols_of(channels: &[RecordedChannel]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for channel in channels {
+        if !names.contains(&channel.symbol) {
+            names.push(channel.symbol.clone());
+        }
+    }
+    names
+}
+
 /// How far a source is, so that a restart can go on; opaque to the exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceState {
