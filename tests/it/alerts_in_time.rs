@@ -6,13 +6,14 @@
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
-use crate::run_support::{Dir, genesis, output};
+use crate::run_support::{Dir, Process, genesis, output};
+use crate::webhook::webhook;
 use genesis::io::rest::{Method, RestConfig, RestRequest, RestTransport};
 use genesis::venue::sign::ApiKey;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,44 +28,13 @@ const FAULT_AT_S: f64 = 25.0;
 /// What begins a span is seen by asking the engine, and may be seen later than the alert is told.
 const SEEN_LATE_MAX: Duration = Duration::from_secs(5);
 
-struct Process(Child);
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 type Heard = Arc<Mutex<Vec<(Instant, Value)>>>;
 
 /// Takes alerts for as long as the test lives.
-fn webhook() -> (String, Heard) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+fn hook() -> (String, Heard) {
     let heard: Heard = Arc::default();
     let kept = heard.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut stream = stream;
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let (mut line, mut size) = (String::new(), 0);
-            while reader.read_line(&mut line).unwrap_or(0) > 2 {
-                if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    size = text.trim().parse().unwrap_or(0);
-                }
-                line.clear();
-            }
-            let mut body = vec![0; size];
-            if reader.read_exact(&mut body).is_ok()
-                && let Ok(body) = serde_json::from_slice(&body)
-            {
-                kept.lock().unwrap().push((Instant::now(), body));
-            }
-            let _ = stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-        }
-    });
-    (url, heard)
+    (webhook(move |at, body| kept.lock().unwrap().push((at, body))), heard)
 }
 
 /// An exchange with a script of faults, an engine attached to it, and a webhook.
@@ -95,7 +65,7 @@ impl Scene {
         let venue_at = Instant::now();
         let hello: Value = serde_json::from_str(&line).unwrap();
         let address = hello["rest"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-        let (url, heard) = webhook();
+        let (url, heard) = hook();
         let hook = dir.path().join("hook");
         std::fs::write(&hook, &url).unwrap();
         let hook = format!("alerts.webhook_url_file={:?}", hook.to_str().unwrap());
@@ -112,7 +82,7 @@ impl Scene {
     /// An engine with an exchange of its own.
     fn alone(name: &'static str, args: &[&str], sets: &[&str]) -> Scene {
         let dir = Dir::new(name);
-        let (url, heard) = webhook();
+        let (url, heard) = hook();
         let hook = dir.path().join("hook");
         std::fs::write(&hook, &url).unwrap();
         let hook = format!("alerts.webhook_url_file={:?}", hook.to_str().unwrap());

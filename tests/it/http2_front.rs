@@ -5,16 +5,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
-use crate::run_support::{Dir, genesis};
+use crate::run_support::{Dir, Process};
+use crate::venue_process::Venue;
 use genesis::io::http::{
     HttpVersion, Lanes, Method, RestConfig, RestReply, RestRequest, Spoken, Transport,
 };
 use genesis::io::tls::Trust;
-use serde_json::Value;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long the exchange is silent before it answers.
@@ -27,30 +26,11 @@ const CALLS: usize = 15;
 /// What two clients may differ by.
 const MARGIN_PERCENT: f64 = 10.0;
 
-struct Process(Child);
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn venue(dir: &Dir) -> (Process, u16, BufReader<ChildStdout>) {
-    let script = dir.path().join("faults.toml");
+/// An exchange that takes its time for every answer.
+fn venue(dir: &Dir) -> Venue {
     let fault = format!("[[fault]]\nkind = \"slow_body\"\nwait_ms = {WAIT_MS}\n");
-    std::fs::write(&script, fault + "bytes_per_s = 1000000\n").unwrap();
-    let args = ["venue", "--no-rest-limits", "--symbols", "tBTCUSD", "--faults"];
-    let mut child = genesis(&[&args[..], &[script.to_str().unwrap()]].concat())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    let hello: Value = serde_json::from_str(&line).unwrap();
-    let port = hello["rest"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap();
-    (Process(child), port, out)
+    let faults = fault + "bytes_per_s = 1000000\n";
+    Venue::with_faults(dir.path(), &faults, &["--no-rest-limits", "--symbols", "tBTCUSD"])
 }
 
 /// An authority and a certificate of 127.0.0.1 signed by it: `ca.pem`, `key.pem`, `cert.pem`.
@@ -138,7 +118,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[ignore = "needs nghttpx, curl and openssl: scripts/http2-check"]
 fn calls_share_a_connection_and_times_are_those_of_an_independent_client() {
     let dir = Dir::new("http2");
-    let (_venue, backend, _out) = venue(&dir);
+    let venue = venue(&dir);
+    let backend = venue.address().rsplit(':').next().unwrap().parse().unwrap();
     certificates(dir.path());
     let (_front, port) = front(dir.path(), backend);
     let url = format!("https://127.0.0.1:{port}/v2/conf/pub:list:pair:exchange");

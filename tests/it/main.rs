@@ -49,3 +49,5 @@ mod venue_crowd;
 mod venue_process;
 #[cfg(feature = "net")]
 mod watchdog_in_time;
+#[cfg(feature = "net")]
+mod webhook;

@@ -2,25 +2,18 @@
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
-use crate::run_support::{Dir, genesis, output, signal};
+use crate::run_support::{Dir, Process, genesis, output, signal};
+use crate::webhook::webhook;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// A process that ends with the test, however that ends.
-struct Running(Child);
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Until `found` has something, or the test fails: a shared machine may be slow, never that slow.
 fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(90);
@@ -50,10 +43,10 @@ fn rank(status: &Value) -> &str {
     status["state"]["rank"].as_str().unwrap_or_default()
 }
 
-fn start(dir: &Dir, more: &[&str]) -> Running {
+fn start(dir: &Dir, more: &[&str]) -> Process {
     let mut args = vec!["run", "--plain", "--dir", dir.text()];
     args.extend(more);
-    Running(genesis(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    Process(genesis(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
 #[test]
@@ -161,34 +154,10 @@ fn without_a_run_the_commands_say_so() {
 }
 
 /// Bodies that come to a webhook.
-fn webhook() -> (String, std::sync::mpsc::Receiver<(Instant, Value)>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+fn hook() -> (String, std::sync::mpsc::Receiver<(Instant, Value)>) {
     let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let (mut line, mut size) = (String::new(), 0);
-            while reader.read_line(&mut line).unwrap_or(0) > 2 {
-                let lower = line.to_ascii_lowercase();
-                if let Some(text) = lower.strip_prefix("content-length:") {
-                    size = text.trim().parse().unwrap();
-                }
-                line.clear();
-            }
-            let mut body = vec![0; size];
-            reader.read_exact(&mut body).unwrap();
-            let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\
-                                       connection: close\r\n\r\n",
-            );
-            let said = (Instant::now(), serde_json::from_slice(&body).unwrap());
-            if sender.send(said).is_err() {
-                return;
-            }
-        }
-    });
+    // Where nobody listens any more, the test has ended.
+    let url = webhook(move |at, body| drop(sender.send((at, body))));
     (url, receiver)
 }
 
@@ -197,7 +166,7 @@ fn webhook() -> (String, std::sync::mpsc::Receiver<(Instant, Value)>) {
 #[test]
 fn a_lost_venue_reaches_the_webhook_in_seconds() {
     let dir = Dir::new("alarmed");
-    let (url, heard) = webhook();
+    let (url, heard) = hook();
     let file = dir.path().join("hook");
     std::fs::write(&file, &url).unwrap();
     let venue = genesis(&["venue", "--speed", "5"])
@@ -205,7 +174,7 @@ fn a_lost_venue_reaches_the_webhook_in_seconds() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut venue = Running(venue);
+    let mut venue = Process(venue);
     let mut first = String::new();
     BufReader::new(venue.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
     let first: Value = serde_json::from_str(&first).unwrap();
@@ -248,7 +217,7 @@ fn a_supervisor_hears_that_it_is_ready_alive_and_stopping() {
     let mut command = genesis(&["run", "--json", "--for", "4s", "--dir", dir.text()]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000");
     let run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let mut run = Running(run);
+    let mut run = Process(run);
     let mut words = String::new();
     let mut buffer = [0; 256];
     while !words.contains("STOPPING=1") {
@@ -270,7 +239,7 @@ fn a_test_of_the_alert_channels_says_what_does_not_work() {
         let key = format!("alerts.webhook_url_file={:?}", file.to_str().unwrap());
         output(&["alerts", "test", "--set", &key])
     };
-    let (url, heard) = webhook();
+    let (url, heard) = hook();
     let (code, out, err) = test(&url);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("delivered"), "{out}");

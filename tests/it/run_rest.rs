@@ -4,42 +4,20 @@
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
-use crate::run_support::{Dir, genesis, output, report_of, signal};
+use crate::run_support::{Dir, Process, genesis, output, report_of, signal};
+use crate::venue_process::Venue;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 /// Key and secret of the account that both sides know; they must stand in no file and no output.
 const SECRETS: [&[u8]; 2] = [b"embedded-secret", b"embedded-key"];
 
-struct Process(Child);
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// An exchange in another process, with a script of faults.
-fn venue(dir: &Dir, faults: &str) -> (Process, String, BufReader<ChildStdout>) {
-    let path = dir.path().join("faults.toml");
-    std::fs::write(&path, faults).unwrap();
-    let args = ["venue", "--symbols", "tBTCUSD,tETHUSD,tADAUSD,tDOTUSD", "--faults"];
-    let mut child = genesis(&[&args[..], &[path.to_str().unwrap()]].concat())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    let hello: Value = serde_json::from_str(&line).unwrap();
-    let address = hello["rest"].as_str().unwrap().trim_start_matches("http://").to_owned();
-    (Process(child), address, out)
+fn venue(dir: &Dir, faults: &str) -> Venue {
+    Venue::with_faults(dir.path(), faults, &["--symbols", "tBTCUSD,tETHUSD,tADAUSD,tDOTUSD"])
 }
 
 /// An engine on it; what it says goes into files of its directory.
@@ -163,7 +141,8 @@ fn a_day_of_the_market_brings_no_poll() {
 fn a_way_out_that_is_gone_makes_the_engine_cancel_only_until_it_is_back() {
     let dir = Dir::new("rest-down");
     let faults = "[[fault]]\nkind = \"rest_error\"\nfrom_s = 25\nfor_s = 20\nstatus = 503\n";
-    let (_venue, address, _out) = venue(&dir, faults);
+    let venue = venue(&dir, faults);
+    let address = venue.address().to_owned();
     let run = engine(&dir, &address, &["--set", "rest.keep_warm_s=2"]);
     wait_for(&dir, "running", |status| rank(status) == "running");
     let down = wait_for(&dir, "cancel-only", |status| {
@@ -195,7 +174,8 @@ fn a_way_out_that_is_gone_makes_the_engine_cancel_only_until_it_is_back() {
 fn a_refused_nonce_is_stepped_past_counted_and_told() {
     let dir = Dir::new("rest-nonce");
     let faults = "[[fault]]\nkind = \"nonce_refused\"\nfrom_s = 0\ntimes = 3\n";
-    let (_venue, address, _out) = venue(&dir, faults);
+    let venue = venue(&dir, faults);
+    let address = venue.address().to_owned();
     let run = engine(&dir, &address, &["--speed", "1"]);
     let seen = wait_for(&dir, "running", |status| {
         rank(status) == "running" && status["rest"]["nonce_recoveries"].as_u64() >= Some(1)
@@ -231,7 +211,8 @@ fn no_secret_leaves_by_any_error_path() {
         faults.push_str(&format!("[[fault]]\nkind = \"hang_up\"\nfrom_s = {from_s}\nfor_s = 1\n"));
         faults.push_str(&format!("[[fault]]\n{fault}\nfrom_s = {from_s}\n"));
     }
-    let (venue, address, _out) = venue(&dir, &faults);
+    let venue = venue(&dir, &faults);
+    let address = venue.address().to_owned();
     let level = ["--set", "log.level=debug", "--set", "rest.total_timeout_ms=3000"];
     let run = engine(&dir, &address, &level);
     let seen = wait_for(&dir, "the end of the script", |status| {
@@ -264,7 +245,8 @@ fn no_secret_leaves_by_any_error_path() {
 #[test]
 fn an_unlisted_symbol_is_skipped_where_the_config_says_so() {
     let dir = Dir::new("rest-unlisted");
-    let (_venue, address, _out) = venue(&dir, "");
+    let venue = venue(&dir, "");
+    let address = venue.address().to_owned();
     let base = ["run", "--for", "2s", "--json", "--dir", dir.text(), "--attach", &address];
     let symbols = ["--set", "symbols=[\"tBTCUSD\",\"tXRPUSD\"]", "--set", "strategy=[]"];
     let (code, _, err) = output(&[&base[..], &symbols].concat());
@@ -279,7 +261,8 @@ fn an_unlisted_symbol_is_skipped_where_the_config_says_so() {
 fn a_list_that_cannot_be_read_at_start_is_the_saved_one() {
     let dir = Dir::new("rest-saved");
     let script = "kind = \"rest_error\"\nstatus = 503\npath = \"conf/\"\n";
-    let (_venue, address, _out) = venue(&dir, &format!("[[fault]]\n{script}from_s = 20\n"));
+    let venue = venue(&dir, &format!("[[fault]]\n{script}from_s = 20\n"));
+    let address = venue.address().to_owned();
     let args = ["run", "--json", "--dir", dir.text(), "--attach", &address, "--for"];
     report_of(&[&args[..], &["3s"]].concat());
     // The market's clock of the exchange runs on; the list is refused from then on.

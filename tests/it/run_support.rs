@@ -40,6 +40,15 @@ impl Drop for Dir {
     }
 }
 
+/// A process that nothing leaves behind: it ends with whoever started it.
+pub struct Process(pub Child);
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The program under test: cargo's, or the one that `$GENESIS_BIN` names, for a build that must not
 /// change under a long run.
 pub fn genesis(args: &[&str]) -> Command {

@@ -3,41 +3,17 @@
 //! another; secrets are canaries that are looked for in everything that was written.
 
 use crate::run_support::{Dir, genesis, output};
-use std::io::{BufRead, BufReader};
+use crate::venue_process::Venue;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Stdio};
 
 const CANARY_KEY: &str = "CANARY-key-5d2f";
 const CANARY_SECRET: &str = "CANARY-secret-91ab";
 const WRONG_SECRET: &str = "CANARY-wrong-77fe";
 
-struct Venue {
-    child: Child,
-    address: String,
-    _out: BufReader<ChildStdout>,
-}
-impl Venue {
-    fn start() -> Venue {
-        let account = format!("{CANARY_KEY}:{CANARY_SECRET}");
-        let mut child = genesis(&["venue", "--account", &account, "--symbols", "tBTCUSD,tETHUSD"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let hello: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let address = hello["rest"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
-        Venue { child, address, _out: out }
-    }
-}
-impl Drop for Venue {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn venue() -> Venue {
+    let account = format!("{CANARY_KEY}:{CANARY_SECRET}");
+    Venue::start(&["--account", &account, "--symbols", "tBTCUSD,tETHUSD"])
 }
 
 fn key_file(dir: &Dir, name: &str, secret: &str, mode: u32) -> String {
@@ -90,9 +66,9 @@ fn pairs_of_the_embedded_exchange_are_listed_and_names_are_checked() {
 #[test]
 fn the_saved_list_helps_when_the_venue_is_down_and_a_damaged_one_is_told() {
     let dir = Dir::new("saved");
-    let venue = Venue::start();
-    let args = ["symbols", "list", "--attach", &venue.address, "--dir", dir.text()];
-    let address = venue.address.clone();
+    let venue = venue();
+    let args = ["symbols", "list", "--attach", venue.address(), "--dir", dir.text()];
+    let address = venue.address().to_owned();
     let (code, out, err) = output(&args);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(out.contains("2 of 2 pairs"), "{out}");
@@ -121,7 +97,7 @@ fn the_saved_list_helps_when_the_venue_is_down_and_a_damaged_one_is_told() {
 #[test]
 fn keys_are_judged_and_no_error_path_shows_them() {
     let dir = Dir::new("keys");
-    let venue = Venue::start();
+    let venue = venue();
     let good = key_file(&dir, "key-good", CANARY_SECRET, 0o600);
     let open = key_file(&dir, "key-open", CANARY_SECRET, 0o644);
     let wrong = key_file(&dir, "key-wrong", WRONG_SECRET, 0o400);
@@ -134,11 +110,11 @@ fn keys_are_judged_and_no_error_path_shows_them() {
         output(&[&base[..], &fast].concat())
     };
     for (file, attach, expected, words) in [
-        (good.as_str(), venue.address.as_str(), 0, "may trade live"),
-        (&open, &venue.address, 2, "chmod 0400"),
-        (&wrong, &venue.address, 1, "10100"),
-        (short.to_str().unwrap(), &venue.address, 2, "two lines"),
-        ("absent", &venue.address, 2, "absent"),
+        (good.as_str(), venue.address(), 0, "may trade live"),
+        (&open, venue.address(), 2, "chmod 0400"),
+        (&wrong, venue.address(), 1, "10100"),
+        (short.to_str().unwrap(), venue.address(), 2, "two lines"),
+        ("absent", venue.address(), 2, "absent"),
         (&good, "127.0.0.1:1", 1, "no answer"),
         (&good, "http://127.0.0.1", 2, "is no address"),
     ] {
@@ -154,7 +130,7 @@ fn keys_are_judged_and_no_error_path_shows_them() {
         "--dir",
         dir.text(),
         "--attach",
-        &venue.address,
+        venue.address(),
         "--key-file",
         &good,
     ]);
@@ -168,9 +144,9 @@ fn keys_are_judged_and_no_error_path_shows_them() {
 #[test]
 fn the_environment_is_read_behind_its_flag_only_and_credentials_come_first() {
     let dir = Dir::new("places");
-    let venue = Venue::start();
+    let venue = venue();
     let run = |args: &[&str], credentials: Option<&Path>| {
-        let base = ["keys", "check", "--dir", dir.text(), "--attach", &venue.address];
+        let base = ["keys", "check", "--dir", dir.text(), "--attach", venue.address()];
         let mut command = genesis(&[&base[..], args].concat());
         command.env("GENESIS_API_KEY", CANARY_KEY).env("GENESIS_API_SECRET", CANARY_SECRET);
         match credentials {

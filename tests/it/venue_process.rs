@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 use tungstenite::WebSocket;
@@ -27,6 +28,12 @@ impl Venue {
         out.read_line(&mut line).unwrap();
         let hello = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         Venue { child, out, hello }
+    }
+    /// The same with a script of faults, kept in `dir`.
+    pub fn with_faults(dir: &Path, faults: &str, args: &[&str]) -> Venue {
+        let script = dir.join("faults.toml");
+        std::fs::write(&script, faults).unwrap();
+        Venue::start(&[args, &["--faults", script.to_str().unwrap()]].concat())
     }
     pub fn address(&self) -> &str {
         self.hello["rest"].as_str().unwrap().rsplit('/').next().unwrap()

@@ -4,9 +4,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 
-use crate::run_support::{Dir, genesis, output};
+use crate::run_support::{Dir, Process, genesis, output};
 use serde_json::Value;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const FOUND_MAX_S: f64 = 1.0;
@@ -14,14 +14,6 @@ const ACTED_MAX_S: f64 = 3.0;
 /// The watchdog looks every 10 ms, the main loop every 20; a shared machine adds its own.
 const SLACK_S: f64 = 0.5;
 const PATIENCE: Duration = Duration::from_secs(90);
-
-struct Process(Child);
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Milliseconds of the day of `…T18:06:08.922Z`.
 fn ms_of(at: &str) -> f64 {
