@@ -672,7 +672,7 @@ impl Session {
             let by_watchdog = by_watchdog.map(|words| format!("halted by the watchdog: {words}"));
             let broken = || self.running.failure().map(|words| format!("halted: {words}"));
             if let Some(reason) = by_watchdog.or_else(broken) {
-                // Nothing leaves any more; the watchdog has its look, and the alert its way out.
+                // No entry leaves any more; the watchdog has its look, and the alert its way out.
                 let since = *failed_at.get_or_insert(elapsed);
                 if elapsed.0 - since.0 >= FAILURE_TOLD_FOR.0 {
                     break Ending { reason, halted: true };
