@@ -157,8 +157,8 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "silence, deaf",
-            "[[fault]]\nkind='silence'\nfrom_s={}\nfor_s=8\ndeaf=true\n",
-            8,
+            "[[fault]]\nkind='silence'\nfrom_s={}\nfor_s=12\ndeaf=true\n",
+            12,
             "silenced",
             |seen| ok(seen.says("unknown_order"), "orders without an answer freeze their symbol"),
         ),
