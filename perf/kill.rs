@@ -12,7 +12,6 @@ use genesis::io::clock::Clock;
 use genesis::io::syscall;
 use genesis::model::Rank;
 use genesis::ring::Latch;
-use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};

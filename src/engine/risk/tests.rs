@@ -291,7 +291,8 @@ fn no_order_on_a_stale_silent_or_unsynced_book() {
     assert!(b.once("1", "99").is_empty());
     assert_eq!(b.blocked(Guard::Stale), 1);
     b.mark("99", "101");
-    let quiet = |quiet| ChannelQuiet { symbol: S, kind: ChannelKind::Book, quiet, gap_ms: 0 };
+    let quiet =
+        |quiet| ChannelQuiet { symbol: S, kind: ChannelKind::Book, quiet, gap_ms: 0, missed: 0 };
     b.event(Body::Quiet(quiet(true)));
     assert!(b.once("1", "99").is_empty());
     b.event(Body::Quiet(quiet(false)));
