@@ -18,6 +18,8 @@ mod mangle;
 mod memory;
 mod net;
 mod plane;
+mod reads;
+mod rest_faults;
 mod run;
 mod send;
 mod setup;

@@ -11,7 +11,7 @@ use super::faults::{Coverage, Faults, Kind};
 use super::log::Log;
 use super::mangle::{Fate, Held};
 use super::net::{Segment, Slot, State, push_server_frame, take_client_frame};
-use super::plane::{Plane, RestAsk};
+use super::plane::{End, Plane, RestAsk};
 use super::setup::{self, KEY, SOCKETS, SYMBOLS, TRADING};
 use super::wire::{self, Asked};
 use crate::base::ids::ConnId;
@@ -103,17 +103,12 @@ pub(super) enum Ev {
         held: Held,
     },
     RestArrives(RestAsk),
-    RestReply {
+    RestEnd {
         call: u64,
-        status: u16,
-        body: Vec<u8>,
+        end: End,
     },
-    RestTimeout {
-        call: u64,
-    },
-    RestRetry {
-        round: u64,
-    },
+    /// The REST scheduler is asked again.
+    RestPoll,
     /// A timed fault is due.
     Fault(usize),
     /// The end of a fault that lasts.
@@ -267,7 +262,7 @@ impl World {
             conn_next: 1,
             planners: planners(plan.seed),
             disk: Disk::new(plan.canary == Canary::RecordSkipped),
-            plane: Plane::default(),
+            plane: Plane::new(plan.seed, 0),
             chaos: Chaos::new(&plan),
             checks: Checks::default(),
             coverage: Coverage::default(),
@@ -376,10 +371,9 @@ impl World {
                     self.ship(slot);
                 }
             }
-            Ev::RestArrives(ask) => self.rest_arrives(ask),
-            Ev::RestReply { call, status, body } => self.rest_reply(call, status, &body),
-            Ev::RestTimeout { call } => self.rest_timeout(call),
-            Ev::RestRetry { round } => self.rest_retry(round),
+            Ev::RestArrives(ask) => self.rest_arrives(&ask),
+            Ev::RestEnd { call, end } => self.rest_end(call, &end),
+            Ev::RestPoll => self.rest_poll(),
             Ev::Fault(index) => self.timed_fault(index),
             Ev::Undo(undo) => self.undo(undo),
             Ev::Restart => self.start_engine(),
@@ -543,7 +537,7 @@ impl World {
         self.sights.clear();
         self.foreign_now = false;
         self.foreign_run = [0; SYMBOLS.len()];
-        self.plane = Plane::continue_from(&self.plane);
+        self.plane.restart(seed, self.now_ns);
         self.log.add(self.now_ns, 1, &[]);
         self.log.line(self.now_ns, || "engine starts".to_owned());
         for slot in 0..SOCKETS {
@@ -575,7 +569,7 @@ impl World {
             self.drop_link(slot);
         }
         self.checks.limits.all_lost();
-        self.plane.forget();
+        self.plane.restart(self.plan.seed, self.now_ns);
         if self.chance(self.plan.faults.torn_ppm) && self.disk.tear() {
             self.coverage.hit(Kind::TornRecord);
         }
@@ -584,7 +578,7 @@ impl World {
         }
         // A host that starts again may do so with another clock.
         if self.plan.faults.clock_step_s > 0 && self.rng.chance(1, 3) {
-            self.step_clock();
+            self.restart_clock();
         }
         let wait = 100_000_000 + self.rng.below(5 * SECOND);
         self.after(wait, Ev::Restart);
@@ -761,6 +755,7 @@ impl World {
             let verdict = self.checks.money.look(&self.exchange);
             self.checks.say(self.now_ns, checks::money::NAME, verdict);
             self.resend_canary();
+            self.rest_beside();
         }
     }
 
