@@ -42,7 +42,9 @@ const BREAKER_NS: u64 = 40 * SECOND;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     /// The read that is due of this round.
-    Account { round: u64 },
+    Account {
+        round: u64,
+    },
     Listing,
     /// The plane's own: probes, and the call that keeps a connection open.
     Own,
@@ -169,8 +171,7 @@ impl World {
         let (priority, role, repeat) = rules_of(call, reason);
         let endpoint = scheduler.table().find(call.endpoint());
         let deadline = now.mono + FRESH_FOR;
-        let request =
-            Request { endpoint, priority, role, repeat, reason, deadline, payload: load };
+        let request = Request { endpoint, priority, role, repeat, reason, deadline, payload: load };
         self.checks.rest.taken();
         scheduler.handle_request(request, now).is_ok()
     }
@@ -334,9 +335,7 @@ impl World {
         let (Some(place), Some(now)) = (place, self.rest_now()) else { return };
         let Flying { id, request, .. } = self.plane.flying.swap_remove(place);
         let (status, outcome, after, result) = match end {
-            End::NoAnswer { sent } => {
-                (0, Outcome::NoAnswer { sent: *sent }, None, Err(NO_ANSWER))
-            }
+            End::NoAnswer { sent } => (0, Outcome::NoAnswer { sent: *sent }, None, Err(NO_ANSWER)),
             End::Reply(reply) => {
                 let after = retry_after_of(&reply.retry_after, &reply.date);
                 let heard = after.filter(|_| self.plan.canary != Canary::RetryAfterIgnored);
