@@ -39,6 +39,10 @@ pub(super) struct SimulateArgs {
     /// Break the engine on purpose and look whether the checkers notice: a name, or `all`.
     #[arg(long, value_name = "NAME")]
     canary: Option<String>,
+    /// Pull the kill switch at one random moment for each seed, under every condition; nothing
+    /// else is run. --hours, --faults, --twice and --canary do not count then.
+    #[arg(long)]
+    kills: bool,
     /// Print the last events of each failing seed.
     #[arg(long)]
     trace: bool,
@@ -118,6 +122,9 @@ pub(super) fn run(args: &SimulateArgs) -> u8 {
         trace,
     };
     let seeds = first..=last;
+    if args.kills {
+        return pool.install(|| super::moments::run(seeds, args.trace, args.json));
+    }
     match &args.canary {
         None => {
             pool.install(|| simulate(args, seeds, &|seed, trace| plan(seed, Canary::None, trace)))
