@@ -577,6 +577,18 @@ impl World {
         if engine.chain.risk.ledger().alive() > 0 {
             self.coverage.hit(Kind::CrashWithOrders);
         }
+        let unanswered = |order: &crate::engine::orders::Order| {
+            order.state() == crate::engine::orders::OrderState::Sending
+        };
+        if engine.chain.risk.ledger().listed().any(|(_, order)| unanswered(order)) {
+            self.coverage.hit(Kind::CrashUnanswered);
+        }
+        if engine.chain.risk.ledger().frozen() > 0 {
+            self.coverage.hit(Kind::CrashInDoubt);
+        }
+        if !self.plane.is_idle() {
+            self.coverage.hit(Kind::CrashInReconcile);
+        }
         if self.checks.rank.is_killed() {
             self.coverage.hit(Kind::CrashDuringKill);
         }
