@@ -39,6 +39,8 @@ pub enum Undo {
     /// Words at a bad moment: a position is to be closed and the book has gone silent.
     CloseSilent(usize, u32),
     Operator(OperatorVerb),
+    /// Nobody heard it: said again.
+    SayAgain(OperatorVerb),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -234,13 +236,12 @@ impl World {
     }
     /// The venue takes nothing but cancels for a while; sometimes a kill comes just then.
     fn cancel_only(&mut self) {
-        if std::mem::replace(&mut self.chaos.cancel_only, true) {
+        if self.chaos.cancel_only {
             return;
         }
         self.coverage.hit(Kind::CancelOnly);
-        self.exchange.set_cancel_only(true);
         let wait = 2 * SECOND + self.rng.below(60 * SECOND);
-        self.after(wait, Ev::Undo(Undo::CancelOnly));
+        self.begin_cancel_only(wait);
         if self.plan.faults.operator_s > 0 && self.rng.chance(1, 4) {
             self.say(OperatorVerb::Kill);
             let reset = wait + self.rng.below(30 * SECOND);
@@ -320,9 +321,20 @@ impl World {
         self.coverage.hit(Kind::VenueRestart);
         self.exchange.announce(20_051, self.true_wall());
         self.pump();
+        let wait = self.rng.below(20 * SECOND);
+        self.venue_gone(wait);
+    }
+    /// Every connection ends, and the venue cannot be reached for a while.
+    pub fn venue_gone(&mut self, wait: u64) {
         self.exchange.hang_up_all(self.true_wall());
         self.pump();
-        self.chaos.down_until = self.now_ns + self.rng.below(20 * SECOND);
+        self.chaos.down_until = self.now_ns + wait;
+    }
+    /// The venue takes nothing but cancels for a while.
+    pub fn begin_cancel_only(&mut self, wait: u64) {
+        self.chaos.cancel_only = true;
+        self.exchange.set_cancel_only(true);
+        self.after(wait, Ev::Undo(Undo::CancelOnly));
     }
     /// Another program trades on the account.
     fn foreign_order(&mut self) {
@@ -383,15 +395,18 @@ impl World {
         self.after(wait, Ev::Undo(Undo::Operator(back)));
     }
     /// A word of the operator.
-    fn say(&mut self, verb: OperatorVerb) {
+    pub fn say(&mut self, verb: OperatorVerb) {
         let wall = self.engine_wall();
         let Some(engine) = self.engine.as_mut() else {
             // Nobody hears it: said again when the engine is back.
             if matches!(verb, OperatorVerb::Reset | OperatorVerb::Resume) {
-                self.after(SECOND, Ev::Undo(Undo::Operator(verb)));
+                self.after(SECOND, Ev::Undo(Undo::SayAgain(verb)));
             }
             return;
         };
+        if engine.hangs {
+            return;
+        }
         let now = engine.now(self.now_ns, wall);
         let reason = Text::new("world").unwrap_or_default();
         let command = OperatorCommand { verb, symbol: None, reason };
@@ -428,7 +443,9 @@ impl World {
                     self.after(wait, Ev::Undo(Undo::Operator(OperatorVerb::Resume)));
                 }
             }
-            Undo::Operator(verb) => self.say(verb),
+            // In the calm the only words are its own: a reset of before would undo its kill.
+            Undo::Operator(_) if self.chaos.is_calm() => {}
+            Undo::Operator(verb) | Undo::SayAgain(verb) => self.say(verb),
         }
     }
 

@@ -121,6 +121,8 @@ pub struct Engine {
     /// Not before this does the stage go on, world time.
     pub signal_stuck_until: u64,
     pub send_stuck_until: u64,
+    /// Its one thread never comes back: it hears and says nothing.
+    pub hangs: bool,
 }
 
 impl Engine {
@@ -149,6 +151,7 @@ impl Engine {
             started_ns: now_ns,
             signal_stuck_until: 0,
             send_stuck_until: 0,
+            hangs: false,
         };
         engine.chain.risk.keep_in(Box::new(disk.memory.clone()));
         if let Some(memory) = disk.memory.read() {

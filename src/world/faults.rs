@@ -90,10 +90,13 @@ pub enum Kind {
     LimitLearned,
     RestOverLimit,
     NonceSteppedPast,
+    CrashUnanswered,
+    CrashInReconcile,
+    CrashInDoubt,
 }
 
 /// Names in the order of `Kind`.
-pub const NAMES: [&str; 81] = [
+pub const NAMES: [&str; 84] = [
     "delay spike",
     "split segment",
     "disconnect",
@@ -175,6 +178,9 @@ pub const NAMES: [&str; 81] = [
     "lower REST limit learned",
     "exchange's own REST limit met",
     "nonce stepped past another program's",
+    "crash with an order unanswered",
+    "crash in a reconcile",
+    "crash with an order in doubt",
 ];
 
 /// How often each kind happened.
@@ -194,6 +200,37 @@ impl Coverage {
     }
     pub fn add(&mut self, other: &Coverage) {
         self.0.iter_mut().zip(other.0).for_each(|(sum, one)| *sum += one);
+    }
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.0[kind as usize]
+    }
+    /// Sends whose outcome was not known for a while: doubted by the engine, written half-way, or
+    /// left behind by a crash.
+    pub fn ambiguous_sends(&self) -> u64 {
+        [Kind::OrderUnknown, Kind::CrashAtSend, Kind::CrashUnanswered]
+            .iter()
+            .map(|kind| self.count(*kind))
+            .sum()
+    }
+    /// Crashes by where they hit, as far as that matters: names and counts.
+    pub fn crash_points(&self) -> [(&'static str, u64); 9] {
+        [
+            Kind::Crash,
+            Kind::CrashAtSend,
+            Kind::CrashUnanswered,
+            Kind::CrashInDoubt,
+            Kind::CrashInReconcile,
+            Kind::CrashWithOrders,
+            Kind::CrashDuringKill,
+            Kind::CrashWithBreach,
+            Kind::CrashWhilePaused,
+        ]
+        .map(|kind| (NAMES[kind as usize], self.count(kind)))
+    }
+    /// UTC midnights, those with orders open, and those with a breached limit.
+    pub fn midnights(&self) -> [u64; 3] {
+        [Kind::Midnight, Kind::MidnightWithOrders, Kind::MidnightWithBreach]
+            .map(|kind| self.count(kind))
     }
     /// Kinds that never happened.
     pub fn missing(&self) -> impl Iterator<Item = &'static str> + '_ {
@@ -343,7 +380,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_name_and_a_seed_always_draws_the_same() {
-        assert_eq!(Kind::NonceSteppedPast as usize + 1, NAMES.len());
+        assert_eq!(Kind::CrashInDoubt as usize + 1, NAMES.len());
         assert_eq!(Faults::swarm(7), Faults::swarm(7));
         assert_ne!(Faults::swarm(7), Faults::swarm(8));
         let mut coverage = Coverage::default();

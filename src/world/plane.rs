@@ -30,7 +30,9 @@ const CALL_TEXT_MAX: usize = 1_024;
 const CALL_NS_MAX: u64 = 10 * SECOND;
 const CANCEL_NS_MAX: u64 = 3 * SECOND;
 /// A read of the account that could not start within this time is not made.
-pub const FRESH_FOR: SpanNs = SpanNs::from_s(10);
+const FRESH_FOR: SpanNs = SpanNs::from_s(10);
+/// And one of a kill: its next round asks anew.
+const KILL_FRESH_FOR: SpanNs = SpanNs::from_s(5);
 /// The kill lane calls after so long without a call.
 const KEEP_WARM_NS: u64 = 25 * SECOND;
 /// Between two looks at the list of pairs.
@@ -46,6 +48,8 @@ pub enum Load {
         round: u64,
     },
     Listing,
+    /// The call that a direct kill waits for.
+    Desk,
     /// The plane's own: probes, and the call that keeps a connection open.
     Own,
 }
@@ -170,7 +174,8 @@ impl World {
         let scheduler = &mut self.plane.scheduler;
         let (priority, role, repeat) = rules_of(call, reason);
         let endpoint = scheduler.table().find(call.endpoint());
-        let deadline = now.mono + FRESH_FOR;
+        let fresh_for = if reason == Reason::Kill { KILL_FRESH_FOR } else { FRESH_FOR };
+        let deadline = now.mono + fresh_for;
         let request = Request { endpoint, priority, role, repeat, reason, deadline, payload: load };
         self.checks.rest.taken();
         scheduler.handle_request(request, now).is_ok()
@@ -264,6 +269,7 @@ impl World {
         let call = match request.payload {
             Load::Account { round } => self.plane.reads.call_of(round)?,
             Load::Listing => RestCall::ConfPairs(PairList::Margin),
+            Load::Desk => self.desk_call()?,
             Load::Own if request.side() == Side::Public => {
                 return Some(("GET", probes::PUBLIC_PATH.to_owned(), Vec::new()));
             }
@@ -311,6 +317,9 @@ impl World {
             nonce = Some(next.to_string());
         }
         self.log.line(self.now_ns, || format!("rest {path} leaves: {:?}", request.reason));
+        if path.starts_with("auth/w/order/cancel") {
+            self.saw_cancel();
+        }
         if self.chaos.venue_down(self.now_ns) {
             self.coverage.hit(Kind::RestUnreached);
             let wait = self.delay();
@@ -384,13 +393,14 @@ impl World {
                     self.checks.say(self.now_ns, checks::rest::NAME, Err(words));
                 }
             }
+            Load::Desk => self.desk_read(result),
             Load::Own => {}
         }
     }
     /// A fact learned by REST goes to the front.
     pub fn tell(&mut self, body: Body) {
         let wall: WallNs = self.engine_wall();
-        let Some(engine) = self.engine.as_mut() else { return };
+        let Some(engine) = self.engine.as_mut().filter(|engine| !engine.hangs) else { return };
         let now = engine.now(self.now_ns, wall);
         engine.line.on_rest(body, now, &mut engine.ring, &mut engine.tap);
         self.turn();
