@@ -66,7 +66,7 @@ fn seeds_that_found_something_stay_good() {
 /// seen to be enough; `simulate --canary all` looks for itself.
 #[test]
 fn canaries_are_noticed() {
-    for (canary, seed) in [
+    let seeds = [
         (Canary::CidReused, 1),
         (Canary::ChecksumIgnored, 1),
         (Canary::ResentOnTimeout, 2),
@@ -85,7 +85,9 @@ fn canaries_are_noticed() {
         (Canary::LossIgnored, 8),
         (Canary::TripForgotten, 1),
         (Canary::RetryAfterIgnored, 1),
-    ] {
+    ];
+    assert_eq!(seeds.len(), Canary::ALL.len());
+    for (canary, seed) in seeds {
         let plan = Plan { canary, ..plan(seed, 20, Faults::swarm(seed)) };
         assert!(run(plan).violation.is_some(), "{canary:?}");
     }
