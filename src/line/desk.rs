@@ -24,6 +24,10 @@ const ROUND_EVERY: SpanNs = SpanNs::from_ms(250);
 /// A venue that has not answered for so long is told as one that cannot be asked; whoever watches
 /// the kill tries again later.
 const UNHEARD_MAX: SpanNs = SpanNs::from_s(20);
+/// After a kill that the line has ended, the venue's word is asked for again and again for so long:
+/// one that refuses for the rate does so for a minute.
+const WORD_ASKED_FOR: SpanNs = SpanNs::from_s(90);
+const WORD_EVERY: SpanNs = SpanNs::from_s(1);
 /// How much a close gives way with each round, and at most, basis points.
 const STEP_BPS: i64 = 20;
 const GIVE_BPS_MAX: i64 = 1_000;
@@ -280,11 +284,11 @@ impl Desk {
                         _ => self.step = Step::LeftPositions,
                     }
                 }
-                Err(words) => self.cannot_be_asked(words),
+                Err(words) => self.cannot_be_asked(words, now),
             },
             Step::LeftPositions => match answer {
                 Ok(account) => self.list(&account.positions),
-                Err(words) => self.cannot_be_asked(words),
+                Err(words) => self.cannot_be_asked(words, now),
             },
             Step::LeftBalances => self.on_balances(answer),
             Step::Slippage => {
@@ -396,7 +400,12 @@ impl Desk {
     fn name(&self, symbol: SymbolId) -> String {
         self.table.try_get(symbol).map_or("?", |row| row.name.as_str()).to_owned()
     }
-    fn cannot_be_asked(&mut self, words: String) {
+    fn cannot_be_asked(&mut self, words: String, now: MonoNs) {
+        if !self.acts && now - self.begun < WORD_ASKED_FOR {
+            self.step = Step::LeftOrders;
+            self.not_before = now + WORD_EVERY;
+            return;
+        }
         self.record.troubles.push(format!("the venue could not be asked: {words}"));
         self.unknown("position", words);
         self.step = if self.acts { Step::Slippage } else { Step::Done };
@@ -546,6 +555,40 @@ mod tests {
         let record = desk.into_record();
         assert!(!record.flat && record.leftovers[0].qty == "unknown", "{record:?}");
         assert_eq!(record.slippage, Some(Err("silence".to_owned())));
+    }
+
+    #[test]
+    fn the_last_word_is_asked_for_again_while_the_venue_refuses() {
+        let config = desk(1).config;
+        let mut desk = Desk::leftovers(config, "used up", at(0), WallNs(0));
+        let (mut now, mut calls) = (at(0), 0);
+        loop {
+            match desk.next(now) {
+                Next::Call(_) => {
+                    calls += 1;
+                    let answer =
+                        if calls <= 5 { Err("429".to_owned()) } else { Ok(Account::default()) };
+                    desk.on_answer(answer, now, WallNs(0));
+                }
+                Next::Until(then) => now = then,
+                Next::Done => break,
+            }
+        }
+        assert_eq!((now, calls), (at(5), 7));
+        assert!(desk.into_record().flat);
+        // For ever is not asked.
+        let config = self::desk(1).config;
+        let mut desk = Desk::leftovers(config, "used up", at(0), WallNs(0));
+        let mut now = at(0);
+        loop {
+            match desk.next(now) {
+                Next::Call(_) => desk.on_answer(Err("429".to_owned()), now, WallNs(0)),
+                Next::Until(then) => now = then,
+                Next::Done => break,
+            }
+        }
+        assert_eq!(now, at(90));
+        assert_eq!(desk.into_record().leftovers[0].reason, "429");
     }
 
     #[test]
