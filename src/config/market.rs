@@ -138,6 +138,9 @@ pub struct VenueSection {
     pub secret_env: String,
     /// File with two lines, key and secret, readable by its owner only; empty = environment.
     pub key_file: String,
+    /// The same for the key of REST, and for that of kills; empty = `key_file`.
+    pub rest_key_file: String,
+    pub kill_key_file: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -434,7 +437,12 @@ pub(super) fn read_venue(root: &mut Scope<'_, '_>) -> VenueSection {
             any,
         ),
         key_env: s.text(
-            key("key_env", "", "Environment variable that holds the API key."),
+            key(
+                "key_env",
+                "",
+                "Environment variable that holds the API key. With _TRADE, _REST or _KILL behind \
+                 both names a role has a key of its own.",
+            ),
             "GENESIS_API_KEY",
             "capital letters, digits, _",
             env_name,
@@ -450,6 +458,28 @@ pub(super) fn read_venue(root: &mut Scope<'_, '_>) -> VenueSection {
                 "key_file",
                 "",
                 "File with two lines, key and secret, mode 0600. Empty: the variables above.",
+            ),
+            "",
+            "a file name or empty",
+            any,
+        ),
+        rest_key_file: s.text(
+            key(
+                "rest_key_file",
+                "",
+                "The same for REST, which then has nonces and rights of its own: it reads, and \
+                 cancels where the socket cannot. Empty: key_file.",
+            ),
+            "",
+            "a file name or empty",
+            any,
+        ),
+        kill_key_file: s.text(
+            key(
+                "kill_key_file",
+                "",
+                "The same for kills, whose calls then wait for nobody else's. It is all that \
+                 `genesis kill --direct` needs. Empty: key_file.",
             ),
             "",
             "a file name or empty",
