@@ -57,6 +57,8 @@ pub struct How {
     pub on_loss: OnLoss,
     /// Whole quote; 0 = far away.
     pub loss_limit: u32,
+    /// Times that orders and limits are larger than usual.
+    pub scale: i64,
 }
 impl How {
     pub fn of(seed: u64, loss_limit: u32) -> How {
@@ -66,6 +68,7 @@ impl How {
             requote: requotes[(seed % 3) as usize],
             on_loss: on_losses[(seed / 3 % 3) as usize],
             loss_limit,
+            scale: 1,
         }
     }
 }
@@ -114,13 +117,13 @@ pub fn instruments() -> Vec<Instrument> {
     SYMBOLS.iter().enumerate().map(row).collect()
 }
 
-fn strategies() -> Vec<AnyStrategy> {
+fn strategies(scale: i64) -> Vec<AnyStrategy> {
     let (btc, eth) = (SymbolId(0), SymbolId(1));
     let maker = |symbol, qty: i64, inventory: i64| {
         AnyStrategy::Maker(Maker::new(MakerConfig {
             symbols: vec![symbol],
-            qty: Qty::from_raw(qty),
-            inventory_max: Qty::from_raw(inventory),
+            qty: Qty::from_raw(qty * scale),
+            inventory_max: Qty::from_raw(inventory * scale),
             ..MakerConfig::default()
         }))
     };
@@ -129,7 +132,7 @@ fn strategies() -> Vec<AnyStrategy> {
             symbols: vec![symbol],
             every_changes,
             style,
-            qty: Qty::from_raw(qty),
+            qty: Qty::from_raw(qty * scale),
             ..ProbeConfig::default()
         }))
     };
@@ -172,7 +175,8 @@ pub fn line(seed: u64, canary: Canary) -> ParseLine {
 /// The stages behind the front. `cid_used` = highest client id of any earlier run.
 /// `loss_limit` = whole quote, 0 = far away.
 pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
-    let How { requote, on_loss, loss_limit } = how;
+    let How { requote, on_loss, loss_limit, scale } = how;
+    let times = |limit: Quote| Quote::from_raw(limit.raw() * scale);
     let instruments = instruments();
     let stale_after_ms = match canary {
         Canary::StaleIgnored => u32::MAX / 2,
@@ -185,15 +189,15 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
         stale_after_ms,
         timeframes: vec![Timeframe::M1],
         indicators: IndicatorConfig::default(),
-        strategies: strategies(),
+        strategies: strategies(scale),
     });
     let mut guards = RiskConfig::default().guards;
     let mut limits = Limits {
-        order_notional_max: Quote::from_whole(1_000),
-        position_max: POSITION_MAX,
+        order_notional_max: times(Quote::from_whole(1_000)),
+        position_max: times(POSITION_MAX),
         open_orders_max: 16,
     };
-    let mut exposure_max = EXPOSURE_MAX;
+    let mut exposure_max = times(EXPOSURE_MAX);
     if canary == Canary::LimitIgnored {
         limits.position_max = Quote::from_whole(10_000_000);
         limits.order_notional_max = limits.position_max;

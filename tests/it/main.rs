@@ -11,6 +11,8 @@ mod exchange_round_trip;
 mod exchange_support;
 #[cfg(feature = "net")]
 mod fault_table;
+#[cfg(feature = "net")]
+mod guards_by_faults;
 #[cfg(feature = "http2")]
 mod http2_front;
 #[cfg(feature = "net")]

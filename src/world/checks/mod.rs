@@ -13,6 +13,7 @@ pub mod loss;
 pub mod money;
 pub mod rank;
 pub mod record;
+pub mod rest;
 pub mod restart;
 pub mod settle;
 
@@ -30,7 +31,7 @@ pub struct Violation {
 }
 
 /// Claims and, for those whose guard is not built yet, why they are not held to it.
-pub const CLAIMS: [(&str, Option<&str>); 14] = [
+pub const CLAIMS: [(&str, Option<&str>); 15] = [
     (cids::NAME, None),
     (duplicate::NAME, None),
     (ledger::NAME, None),
@@ -45,6 +46,7 @@ pub const CLAIMS: [(&str, Option<&str>); 14] = [
     (settle::NAME, None),
     (loss::NAME, None),
     (latch::NAME, None),
+    (rest::NAME, None),
 ];
 
 /// All checkers of one run.
@@ -60,6 +62,7 @@ pub struct Checks {
     pub book: book::Books,
     pub rank: rank::Ranks,
     pub control: control::Control,
+    pub rest: rest::Rest,
     pub restart: restart::Restart,
     pub money: money::Money,
     pub loss: loss::Loss,
@@ -113,5 +116,6 @@ impl Checks {
         self.duplicate.started();
         self.ledger.started();
         self.limits.started();
+        self.rest.started();
     }
 }
