@@ -70,7 +70,8 @@ impl KeyPlaces {
         let Some((id_name, secret_name)) = &self.variables else { return Ok(None) };
         let suffix = format!("_{}", role.name().to_uppercase());
         for suffix in [suffix.as_str(), ""] {
-            let found = of_variables(&format!("{id_name}{suffix}"), &format!("{secret_name}{suffix}"));
+            let found =
+                of_variables(&format!("{id_name}{suffix}"), &format!("{secret_name}{suffix}"));
             if !matches!(found, Ok(None)) {
                 return found;
             }

@@ -107,12 +107,7 @@ impl Reader {
     ) {
         let (key, got) = (key.into(), got.into());
         let got = if may_hold_secret(&key) { HIDDEN.to_owned() } else { got };
-        self.problems.push(Problem {
-            key,
-            got,
-            expected: expected.into(),
-            advice: advice.into(),
-        });
+        self.problems.push(Problem { key, got, expected: expected.into(), advice: advice.into() });
     }
 }
 

@@ -311,7 +311,8 @@ fn each_role_signs_with_its_own_key_and_a_kill_needs_no_other() {
     };
     let (code, out, err) = check(&[]);
     assert_eq!(code, 0, "{out}{err}");
-    for words in ["trade key, from ", "rest key, from ", "kill key, from ", "key-rest", "key-kill"] {
+    for words in ["trade key, from ", "rest key, from ", "kill key, from ", "key-rest", "key-kill"]
+    {
         assert!(out.contains(words), "{words} in {out}");
     }
     assert!(!out.contains("warn:"), "{out}");

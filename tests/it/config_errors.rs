@@ -133,7 +133,8 @@ fn a_secret_in_a_config_is_refused_and_not_repeated() {
             }
         }
     }
-    for set in ["venue.secret=\"CANARY-10\"", "venue.secret_env=\"CANARY-11", "venue.key=CANARY-12"] {
+    for set in ["venue.secret=\"CANARY-10\"", "venue.secret_env=\"CANARY-11", "venue.key=CANARY-12"]
+    {
         let output = genesis(&scratch.0.join("state"), &["run", "--for", "1s", "--set", set]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{set}: {said}");

@@ -229,12 +229,17 @@ fn no_secret_leaves_by_any_error_path() {
     let port = refuses.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for tcp in refuses.incoming().flatten() {
-            let _ = std::io::Write::write_all(&mut &tcp, b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n");
+            let _ = std::io::Write::write_all(
+                &mut &tcp,
+                b"HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n",
+            );
         }
     });
     let webhook = file("webhook", "http://127.0.0.1:1/hook/CANARY-webhook-token");
-    let telegram =
-        file("telegram", &format!("http://127.0.0.1:{port}/bot7:CANARY-telegram-token/sendMessage"));
+    let telegram = file(
+        "telegram",
+        &format!("http://127.0.0.1:{port}/bot7:CANARY-telegram-token/sendMessage"),
+    );
     let (webhook, telegram) = (
         format!("alerts.webhook_url_file={webhook:?}"),
         format!("alerts.telegram_url_file={telegram:?}"),

@@ -654,8 +654,7 @@ impl<T: Copy> Scheduler<T> {
         let is_served = matches!(outcome, Outcome::Answered | Outcome::NonceSmall);
         if is_served && started_at >= self.host_blocked_at[side] {
             // It was asked behind the refusal and it answers: one endpoint refuses, not the host.
-            self.counters.blocks_lifted +=
-                u64::from(self.hosts[side].blocked_until() > now.mono);
+            self.counters.blocks_lifted += u64::from(self.hosts[side].blocked_until() > now.mono);
             self.hosts[side].unblock();
             self.host_probe_at[side] = now.mono;
         }

@@ -216,7 +216,8 @@ fn outage(name: &'static str, times: Times, mood: Mood) -> Outage {
         for reader in 0..READERS {
             let plane = plane.clone();
             scope.spawn(move || {
-                let call = if reader % 2 == 0 { RestCall::Wallets } else { RestCall::PlatformStatus };
+                let call =
+                    if reader % 2 == 0 { RestCall::Wallets } else { RestCall::PlatformStatus };
                 while !is_over() {
                     let mut call = of(call, Reason::Confirm);
                     call.fresh_for = fresh;
@@ -356,7 +357,11 @@ impl Outage {
             self.counters.rate_limit_hits
         );
         let cancels = self.cancels();
-        println!("  cancels tried in the outage {}, longest pause {} ms", cancels.len(), self.gap());
+        println!(
+            "  cancels tried in the outage {}, longest pause {} ms",
+            cancels.len(),
+            self.gap()
+        );
         for upstream in Upstream::ALL {
             let walked: Vec<String> = self
                 .of(upstream)
