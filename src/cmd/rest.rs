@@ -12,8 +12,8 @@ use crate::line::Now;
 use crate::line::registry::{KeeperConfig, ListingChange, Registry, RegistryKeeper, Update};
 use crate::line::rest::bucket::BucketView;
 use crate::line::rest::{
-    BreakerState, CallRecord, KeyPlan, KeyRole, Priority, Reason, RecordSink, SchedulerConfig,
-    Side, Upstream,
+    BreakerConfig, BreakerState, CallRecord, KeyPlan, KeyRole, Priority, Reason, RecordSink,
+    SchedulerConfig, Side, Upstream,
 };
 use crate::model::Instrument;
 use crate::ops::rest_stats::RestStats;
@@ -67,13 +67,25 @@ pub(super) fn start_plane(
     let rest = &setup.config.rest;
     let table = rest.limit_table().map_err(|problems| problems.join("; "))?;
     let scheduler = SchedulerConfig::new(table, KeyPlan::APART, clock.wall().0 as u64);
+    let breakers = scheduler.breakers.map(|breaker| BreakerConfig {
+        failures_in_row: rest.breaker_failures,
+        slow_after_ms: rest.breaker_slow_ms,
+        open_ms_max: rest.breaker_open_max_ms,
+        ..breaker
+    });
+    let scheduler = SchedulerConfig {
+        retries_max: rest.retries_max,
+        host_window_calls: rest.host_calls_max,
+        breakers,
+        ..scheduler
+    };
     let warm = Duration::from_secs(rest.keep_warm_s);
     let plane = PlaneConfig {
         public_url: setup.public_url,
         private_url: setup.private_url,
         keys: setup.keys,
         http: outside::rest(setup.config, outside::trust(setup.ca)),
-        scheduler: SchedulerConfig { retries_max: rest.retries_max, ..scheduler },
+        scheduler,
         lanes: setup.lanes,
         keep_warm: Some(warm).filter(|warm| setup.is_kept_warm && !warm.is_zero()),
     };

@@ -197,6 +197,11 @@ pub struct Rest {
     pub retries_max: u32,
     /// `PATTERN=CALLS`, checked.
     pub limits: Vec<String>,
+    /// In a minute.
+    pub host_calls_max: u32,
+    pub breaker_failures: u32,
+    pub breaker_slow_ms: u64,
+    pub breaker_open_max_ms: u64,
     pub lanes: usize,
     /// 0 = off.
     pub keep_warm_s: u64,
@@ -759,6 +764,44 @@ pub(super) fn read_rest(root: &mut Scope<'_, '_>) -> Rest {
             &[],
             "each PATTERN=CALLS, e.g. auth/w/order/*=45",
         ),
+        host_calls_max: s.int(
+            key(
+                "host_calls_max",
+                "calls a minute",
+                "All calls to one host, whatever their endpoint. The venue names no such limit; \
+                 about half of what the table of endpoints allows together.",
+            ),
+            600,
+            1..=1_000_000,
+        ) as u32,
+        breaker_failures: s.int(
+            key(
+                "breaker_failures",
+                "calls",
+                "So many failures in a row open a breaker; half of the latest ten do, too.",
+            ),
+            3,
+            1..=64,
+        ) as u32,
+        breaker_slow_ms: s.int(
+            key(
+                "breaker_slow_ms",
+                "ms",
+                "A call without its end after so long is a failure to the breaker. An answer in \
+                 half of total_timeout_ms is still of use, but no sign of health.",
+            ),
+            5_000,
+            50..=120_000,
+        ) as u64,
+        breaker_open_max_ms: s.int(
+            key(
+                "breaker_open_max_ms",
+                "ms",
+                "An open breaker asks again after 1 s, then later and later, at most after this.",
+            ),
+            30_000,
+            1_000..=600_000,
+        ) as u64,
         lanes: s.int(
             key(
                 "lanes",

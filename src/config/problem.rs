@@ -68,7 +68,7 @@ impl std::error::Error for ConfigError {}
 /// What stands for a value that is not shown.
 pub(super) const HIDDEN: &str = "(hidden)";
 
-/// Whether a secret may have been written for this key, by its name. None belongs into a config, and
+/// Whether a secret may have been written for this key, by its name. None belongs in a config, and
 /// whoever writes one there all the same shall not find it in a log.
 pub(super) fn may_hold_secret(key: &str) -> bool {
     const PARTS: [&str; 7] =

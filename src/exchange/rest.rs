@@ -256,8 +256,8 @@ impl Core {
         reply.with_header("etag", tag)
     }
     /// How long a caller has to wait, ms, where it called too often. A breach, or the last one of
-    /// several, blocks everything for a while, as the venue blocks an address: behind this one there
-    /// is but one.
+    /// several, blocks everything for a while, as the venue blocks an address: behind this one
+    /// there is but one.
     fn rate_refusal(&mut self, path: &str) -> Option<i64> {
         if !self.config.limits.rest_per_minute || !self.has_started {
             return None;

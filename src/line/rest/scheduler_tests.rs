@@ -426,7 +426,7 @@ fn retry_after_is_a_floor_in_both_forms() {
     }
 }
 
-/// A scheduler whose read of wallets was refused for the rate at 100 ms, with three cancels waiting.
+/// A scheduler whose read of wallets was refused for the rate at 100 ms; three cancels wait.
 fn refused_with_cancels_waiting() -> (Scheduler<u32>, Now) {
     let (mut scheduler, id) = started(request("auth/r/wallets", Priority::Account, LATE));
     let now = now_at(MonoNs(100 * MS));

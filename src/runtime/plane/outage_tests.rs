@@ -1,8 +1,8 @@
 //! Goal: an upstream that is dead, flapping or slow walks its breaker's picture and no other arrow;
-//! no entry starts meanwhile, cancels go on by their own budget, and everybody who waited comes back
-//! step by step. Method: the plane's real threads and sockets, the exchange, and between the two a
-//! relay that is told when to misbehave. The long form takes the times of a run and half a minute of
-//! each; the suite's own is the same, faster.
+//! no entry starts meanwhile, cancels go on by their own budget, and everybody who waited comes
+//! back step by step. Method: the plane's real threads and sockets, the exchange, and between the
+//! two a relay that is told when to misbehave. The long form takes the times of a run and half a
+//! minute of each; the suite's own is the same, faster.
 
 use super::tests::{Kept, config, of, start, venue_with};
 use super::*;

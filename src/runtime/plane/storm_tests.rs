@@ -1,6 +1,6 @@
 //! Goal: a storm of calls meets no limit, and where the limits are lower than believed the refusals
-//! end soon, without a block, while cancels go on. Method: fifty callers on the plane's real threads
-//! against the exchange with the venue's limits; what is believed of them is what differs.
+//! end soon, without a block, while cancels go on. Method: fifty callers on the plane's real
+//! threads against the exchange with the venue's limits; what is believed of them is what differs.
 
 use super::tests::{config, start, venue_with};
 use super::*;
