@@ -69,6 +69,7 @@ const fn limit_key(guard: Guard) -> Option<&'static str> {
         Guard::OpenOrders => "risk.orders_open_max",
         Guard::OrderRate => "risk.order_rate_max",
         Guard::Stale => "risk.book_stale_ms",
+        Guard::NakedPosition => "orders.naked_close_after_s",
         _ => return None,
     })
 }
