@@ -15,7 +15,7 @@ use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
 use crate::line::reconcile::ReconcileTimer;
 use crate::line::{Now, Probe};
-use crate::model::{Body, BookView, ChannelKind, Command, Event, Fill, OperatorVerb, Rank, Signal};
+use crate::model::{Body, BookView, ChannelKind, Command, Event, Fill, Rank, Signal};
 use crate::ring::Latch;
 use std::collections::VecDeque;
 
@@ -185,13 +185,13 @@ impl Engine {
             let decided_from = commands.len();
             chain.decide(
                 &event,
-                |signal, _| {
+                |signal, risk| {
                     let Signal::Event(event) = signal else { return };
                     reconcile.look_at(event, now_ns);
                     if let Body::Operator(command) = event.body
-                        && command.verb == OperatorVerb::Reset
+                        && command.is_reset()
                     {
-                        latch.clear_raised();
+                        latch.reset(risk.rank() as u8);
                     }
                 },
                 |command| commands.push_back(command),
