@@ -10,10 +10,11 @@
 use super::assemble::ENGINE_GID;
 use super::entry::{self, OrderEntry};
 use super::ids::CidMark;
+use super::kill_rules::{self as rules, Ended};
 use super::rest::{self, PlaneSetup, start_plane};
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::{DAY_NS, MonoNs, WallNs};
-use crate::base::units::{Px, Qty, Quote, Side};
+use crate::base::units::{Px, Qty, Quote};
 use crate::config::{Config, TradingMode};
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
@@ -44,13 +45,6 @@ const ROUND_EVERY: Duration = Duration::from_millis(250);
 /// A venue that has not answered for so long is told as one that cannot be asked, ns; the engine's
 /// own watch tries again later.
 const UNHEARD_MAX_NS: i64 = 20_000_000_000;
-/// How much a close gives way with each round, and at most, basis points.
-const STEP_BPS: i64 = 20;
-const GIVE_BPS_MAX: i64 = 1_000;
-/// An engine that does not follow the switch for so long counts as hanging, ns.
-const HANGS_AFTER_NS: i64 = 2_000_000_000;
-/// A line that has not ended a kill after so long is helped, ns: the venue may hear another voice.
-const HELPED_AFTER_NS: i64 = 15_000_000_000;
 /// Between two looks for the file, ns.
 const LOOK_EVERY_NS: i64 = 50_000_000;
 /// What is left of the run's directory for another process to find the venue.
@@ -200,7 +194,7 @@ impl Desk {
             let row = table.try_get(position.symbol);
             let reason = match row {
                 None => "not of this run's symbols".to_owned(),
-                Some(row) if position.qty.abs() < row.qty_min => {
+                Some(row) if !rules::is_closable(position.qty, row) => {
                     format!("below the venue's smallest order, {}", row.qty_min)
                 }
                 Some(_) => why.to_owned(),
@@ -307,7 +301,7 @@ impl Desk {
             }
             let closable = |row: &&PositionUpdate| {
                 let instrument = table.try_get(row.symbol);
-                instrument.is_some_and(|instrument| row.qty.abs() >= instrument.qty_min)
+                instrument.is_some_and(|instrument| rules::is_closable(row.qty, instrument))
             };
             let positions: Vec<PositionUpdate> =
                 account.positions.iter().filter(closable).copied().collect();
@@ -346,15 +340,8 @@ impl Desk {
         let instrument = table.try_get(symbol).ok_or("a symbol that is not known")?;
         let ticker = self.call(table, &RestCall::Ticker(symbol))?.ticker;
         let ticker = ticker.ok_or("the ticker has no price")?;
-        let mid = Px::from_raw(i64::midpoint(ticker.bid.raw(), ticker.ask.raw()));
-        middles[symbol.index()].get_or_insert(mid);
-        let give = (STEP_BPS * i64::from(round + 1)).min(GIVE_BPS_MAX);
-        let side = Side::of(position.qty).opposite();
-        let qty = position.qty.abs().min(instrument.qty_max);
-        let (px, qty) = match side {
-            Side::Buy => (ticker.ask.offset_bps(give).ceil_to_tick(), qty),
-            Side::Sell => (ticker.bid.offset_bps(-give).floor_to_tick(), -qty),
-        };
+        middles[symbol.index()].get_or_insert(rules::middle(&ticker));
+        let (qty, px) = rules::close_of(position.qty, &ticker, instrument, round);
         let wall = self.clock.wall();
         let order = NewOrder {
             cid: Cid(cid),
@@ -382,16 +369,7 @@ impl Desk {
         let start = WallNs(since.0 - 60_000_000_000);
         let limit = crate::venue::rest::HIST_LIMIT_MAX;
         match self.call(table, &RestCall::TradesHist { start, limit }) {
-            Ok(account) => {
-                let mut paid = 0i128;
-                for fill in account.fills.iter().filter(|fill| cids.contains(&fill.cid.0)) {
-                    if let Some(Some(mid)) = middles.get(fill.symbol.index()) {
-                        let worse = i128::from(fill.px.raw()) - i128::from(mid.raw());
-                        paid += worse * i128::from(fill.qty.raw());
-                    }
-                }
-                Qty::from_raw((paid / 100_000_000) as i64).to_string()
-            }
+            Ok(account) => Qty::from_raw(rules::paid(&account.fills, &cids, middles)).to_string(),
             Err(words) => format!("not known: {words}"),
         }
     }
@@ -509,13 +487,8 @@ impl KillWatch {
             }
         }
         let Some(at) = self.pulled_at.filter(|_| self.thread.is_none()) else { return };
-        // A line that has told nothing yet hears nothing either.
-        let is_deaf = rank.is_none_or(|rank| rank < Rank::ReduceOnly);
-        let since = (now - self.helped_at.unwrap_or(at)).0;
-        let is_due = match self.helped_at {
-            None => is_deaf && since > HANGS_AFTER_NS || since > HELPED_AFTER_NS,
-            Some(_) => since > HELPED_AFTER_NS,
-        };
+        let since_ns = (now - self.helped_at.unwrap_or(at)).0;
+        let is_due = rules::is_help_due(rank, since_ns, self.helped_at.is_some());
         match account {
             Some(account) if account.rank == Rank::Halted => {
                 self.pulled_at = None;
@@ -694,13 +667,10 @@ pub(super) fn direct(
 
 /// 0 where it is flat; else what is left decides.
 pub(super) fn exit_code(record: &KillRecord) -> u8 {
-    let has = |kind: &str| record.leftovers.iter().any(|left| left.kind == kind);
-    if record.flat {
-        exit::OK
-    } else if has("order") {
-        exit::ORDERS_LEFT
-    } else {
-        exit::POSITIONS_LEFT
+    match rules::ended(record.flat, record.leftovers.iter().map(|left| left.kind)) {
+        Ended::Flat => exit::OK,
+        Ended::OrdersLeft => exit::ORDERS_LEFT,
+        Ended::PositionsLeft => exit::POSITIONS_LEFT,
     }
 }
 

@@ -33,6 +33,7 @@ mod journal;
 mod keys;
 #[cfg(feature = "net")]
 mod kill;
+mod kill_rules;
 mod latency;
 #[cfg(feature = "net")]
 mod memory;
