@@ -1,0 +1,288 @@
+//! One claim a test about the numbers behind the guards that remember: they stand here because a
+//! line of the account could be broken and no other test noticed.
+
+use super::*;
+
+fn level(b: &Bench, guard: Guard) -> GuardLevel {
+    b.stage.levels()[guard as usize]
+}
+fn used(b: &Bench, guard: Guard) -> Option<i64> {
+    level(b, guard).used
+}
+/// Whole units of quote in 1e-8.
+const fn units(whole: i64) -> i64 {
+    whole * 100_000_000
+}
+fn to_midnight(b: &mut Bench) {
+    let left = DAY_NS - b.stage.wall.0.rem_euclid(DAY_NS);
+    b.wait(SpanNs(left));
+}
+/// Holds one of the symbol at 100, valued at 100.
+fn holding(b: &mut Bench) {
+    b.own();
+    b.done();
+    b.trade(1, "1", "100", Some("0"));
+}
+fn other_mark(b: &mut Bench, bid: &str, ask: &str) {
+    b.mark_of(SymbolId(1), bid, ask);
+}
+
+#[test]
+fn the_day_counts_from_what_was_at_its_start_and_the_drawdown_from_the_peak() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss, Guard::Drawdown]);
+        c.account.daily_loss_max = Quote::from_whole(1_000);
+        c.account.daily_loss_max_pct = 5_000_000;
+        c.account.drawdown_max = Quote::from_whole(1_000);
+        c.account.drawdown_max_pct = 100_000_000;
+    });
+    holding(&mut b);
+    assert_eq!(used(&b, Guard::DailyLoss), Some(0));
+    b.mark_of(S, "109", "111");
+    assert_eq!(
+        (used(&b, Guard::DailyLoss), used(&b, Guard::Drawdown)),
+        (Some(-units(10)), Some(0))
+    );
+    to_midnight(&mut b);
+    assert_eq!(used(&b, Guard::DailyLoss), Some(0), "a new day begins with what is open");
+    // Equity of the day's start: 10,000 in the wallet and 10 open. A 20th of a per cent of it.
+    assert_eq!(level(&b, Guard::DailyLoss).limit, 500_500_000);
+    b.mark_of(S, "106", "108");
+    assert_eq!(
+        (used(&b, Guard::DailyLoss), used(&b, Guard::Drawdown)),
+        (Some(units(3)), Some(units(3)))
+    );
+    b.mark_of(S, "129", "131");
+    b.mark_of(S, "126", "128");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(-units(17)));
+    assert_eq!(used(&b, Guard::Drawdown), Some(units(3)));
+    // One per cent of what it was at the peak: 10,010 at the day's start and 20 more.
+    assert_eq!(level(&b, Guard::Drawdown).limit, 10_030_000_000);
+}
+
+#[test]
+fn numbers_that_cannot_be_known_are_not_told() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss, Guard::Drawdown, Guard::UnknownEquity, Guard::Volatility]);
+        (c.account.volatility_window_ms, c.account.volatility_pause_s) = (8_000, 30);
+    });
+    holding(&mut b);
+    assert_eq!(used(&b, Guard::UnknownEquity), Some(0));
+    // Held without a price.
+    b.event(Body::Fill(Fill {
+        trade: TradeId(9),
+        symbol: SymbolId(1),
+        order: OrderId(0),
+        cid: b.stage.ledger().cid_last(),
+        at: WallNs(0),
+        qty: qty("1"),
+        px: px("100"),
+        maker: None,
+        fee: Some(0),
+        fee_currency: Currency::new("USD").unwrap(),
+    }));
+    assert_eq!((used(&b, Guard::DailyLoss), used(&b, Guard::Drawdown)), (None, None));
+    assert_eq!(used(&b, Guard::UnknownEquity), Some(1));
+    other_mark(&mut b, "99", "101");
+    assert_eq!((used(&b, Guard::DailyLoss), used(&b, Guard::Drawdown)), (Some(0), Some(0)));
+    assert_eq!(used(&b, Guard::UnknownEquity), Some(0));
+    // The wallet of another session.
+    b.link(LinkState::Down);
+    b.login();
+    assert_eq!(used(&b, Guard::UnknownEquity), Some(1));
+    b.wallet("10000");
+    // A restart: not before the venue has told the wallet and the book a price.
+    let kept = Kept::default();
+    b.stage.keep_in(Box::new(kept.clone()));
+    b.trade(2, "0.5", "100", Some("0"));
+    b.restart(OrdersConfig::default());
+    let memory = kept.0.lock().unwrap().clone();
+    b.stage.recall(&memory);
+    assert_eq!((used(&b, Guard::DailyLoss), used(&b, Guard::Drawdown)), (None, None));
+}
+
+#[test]
+fn the_range_of_a_window_is_told_in_basis_points_of_its_low() {
+    let mut cold = Bench::cold(wide());
+    assert_eq!(used(&cold, Guard::Volatility), None, "not watched");
+    cold.mark_of(S, "99", "101");
+    assert_eq!(used(&cold, Guard::Volatility), None);
+    let mut config = wide();
+    on(&mut config, &[Guard::Volatility]);
+    let b = Bench::cold(config);
+    assert_eq!(used(&b, Guard::Volatility), None, "nothing seen");
+    let mut b = with(|c| {
+        on(c, &[Guard::Volatility]);
+        c.account.volatility_max_bps = 1_000 * 100_000_000;
+        c.account.volatility_window_ms = 8_000;
+    });
+    assert_eq!(used(&b, Guard::Volatility), Some(0));
+    b.mark_of(S, "100", "102");
+    assert_eq!(used(&b, Guard::Volatility), Some(100));
+    b.mark_of(S, "98", "100");
+    assert_eq!(used(&b, Guard::Volatility), Some(202), "from 99 to 101");
+    // The window passes, the range with it.
+    for _ in 0..12 {
+        b.wait(SpanNs::from_s(1));
+    }
+    assert_eq!(used(&b, Guard::Volatility), Some(0));
+}
+
+#[test]
+fn what_is_left_of_a_pause_is_told_in_seconds() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Cooldown, Guard::ForeignActivity]);
+        c.account.cooldown_symbol_s = 100;
+        c.account.foreign_pause_s = 60;
+    });
+    assert_eq!((used(&b, Guard::Cooldown), used(&b, Guard::ForeignActivity)), (Some(0), Some(0)));
+    assert!(!level(&b, Guard::Cooldown).objects);
+    b.own();
+    b.done();
+    b.trade(1, "1", "100", Some("0"));
+    b.trade(2, "-1", "99", Some("0"));
+    let foreign =
+        OrderUpdate { source: Source::New, symbol: S, id: OrderId(5), cid: Cid(5), ..accepted() };
+    b.event(Body::Order(foreign));
+    assert_eq!(used(&b, Guard::Cooldown), Some(100));
+    assert_eq!(used(&b, Guard::ForeignActivity), Some(60));
+    b.wait(SpanNs::from_s(40));
+    assert_eq!(used(&b, Guard::Cooldown), Some(60));
+    assert_eq!(used(&b, Guard::ForeignActivity), Some(20));
+    assert!(level(&b, Guard::Cooldown).objects && level(&b, Guard::ForeignActivity).objects);
+    assert_eq!(level(&b, Guard::Cooldown).trips, 1);
+    b.wait(SpanNs::from_s(100));
+    assert_eq!((used(&b, Guard::Cooldown), used(&b, Guard::ForeignActivity)), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_guard_that_paused_objects_though_its_count_has_begun_anew() {
+    let mut b = with(|c| {
+        on(c, &[Guard::LossStreak, Guard::RejectStreak]);
+        c.account.loss_streak_max = 1;
+        c.account.cooldown_s = 100;
+    });
+    b.own();
+    b.done();
+    b.trade(1, "1", "100", Some("0"));
+    b.trade(2, "-1", "99", Some("0"));
+    assert_eq!(used(&b, Guard::LossStreak), Some(0));
+    assert!(level(&b, Guard::LossStreak).objects);
+    assert!(!level(&b, Guard::RejectStreak).objects, "no other does");
+    assert_eq!(level(&b, Guard::LossStreak).trips, 1);
+}
+
+#[test]
+fn a_symbol_s_pause_is_seen_among_all_of_them() {
+    // One of two, then both: what one says does not undo what the other says.
+    for both in [false, true] {
+        let mut b = with(|c| {
+            on(c, &[Guard::Volatility]);
+            c.account.volatility_max_bps = 50 * 100_000_000;
+            (c.account.volatility_window_ms, c.account.volatility_pause_s) = (8_000, 60);
+        });
+        other_mark(&mut b, "99", "101");
+        assert!(!level(&b, Guard::Volatility).objects);
+        b.mark_of(S, "100", "102");
+        if both {
+            other_mark(&mut b, "100", "102");
+        }
+        let (bid, ask) = if both { ("100", "102") } else { ("99", "101") };
+        for _ in 0..12 {
+            b.wait(SpanNs::from_s(1));
+            other_mark(&mut b, bid, ask);
+        }
+        assert_eq!(used(&b, Guard::Volatility), Some(0), "calm again");
+        assert!(level(&b, Guard::Volatility).objects, "but paused");
+        assert_eq!(level(&b, Guard::Volatility).trips, 1 + u32::from(both));
+    }
+}
+
+#[test]
+fn two_pauses_of_one_guard_do_not_undo_each_other() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss, Guard::Cooldown]);
+        c.account.daily_loss_max = Quote::from_whole(2);
+        (c.account.cooldown_s, c.account.cooldown_symbol_s) = (300_000, 300_000);
+    });
+    b.own();
+    b.done();
+    b.trade(1, "1", "100", Some("0"));
+    b.trade(2, "-1", "97", Some("0"));
+    assert_eq!(b.stage.rank(), Rank::EntriesBlocked);
+    to_midnight(&mut b);
+    assert_eq!(b.stage.rank(), Rank::Running, "the day's loss is over");
+    assert!(b.entry().is_empty(), "the account's pause and the symbol's are not");
+    assert_eq!(b.blocked(Guard::Cooldown), 1);
+}
+
+#[test]
+fn only_a_loss_guard_that_is_on_closes_entries_by_rank() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Drawdown]);
+        c.guards[Guard::DailyLoss as usize] = GuardMode::Shadow;
+        c.account.daily_loss_max = Quote::from_whole(2);
+        c.account.drawdown_max = Quote::from_whole(1_000);
+    });
+    losing(&mut b, Quote::from_whole(3));
+    assert_eq!(level(&b, Guard::DailyLoss).trips, 1);
+    assert_eq!(b.stage.rank(), Rank::Running);
+}
+
+#[test]
+fn a_record_of_another_layout_is_written_anew_and_a_spot_wallet_keeps_what_was_open() {
+    let mut config = wide();
+    config.wallet = WalletKind::Exchange;
+    on(&mut config, &[Guard::DailyLoss]);
+    config.account.daily_loss_max = Quote::from_whole(1_000);
+    let mut b = Bench::cold(config);
+    let today = Zone::UTC.day(super::super::tests::WALL);
+    let e16 = |whole: i128| whole * 10_000_000_000_000_000;
+    let account = AccountMemory {
+        version: 0,
+        day: today,
+        realised: e16(-5),
+        open: e16(-3),
+        ..AccountMemory::default()
+    };
+    b.stage.recall(&RiskMemory { account, symbols: Vec::new() });
+    assert_eq!(b.stage.memory().account.version, MEMORY_VERSION);
+    b.login();
+    b.event(Body::Wallet(WalletUpdate {
+        source: Source::Update,
+        kind: Some(WalletKind::Exchange),
+        currency: Currency::new("USD").unwrap(),
+        balance: units(100),
+        available: None,
+    }));
+    b.mark_of(S, "99", "101");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(units(8)));
+}
+
+#[test]
+fn nothing_is_written_down_while_nothing_changes() {
+    #[derive(Clone, Default)]
+    struct Count(Arc<Mutex<(u32, u32)>>);
+    impl RiskJournal for Count {
+        fn keep_account(&mut self, _: &AccountMemory) {
+            self.0.lock().unwrap().0 += 1;
+        }
+        fn keep_symbol(&mut self, _: usize, _: &SymbolMemory) {
+            self.0.lock().unwrap().1 += 1;
+        }
+    }
+    let mut b = with(|c| on(c, &[Guard::DailyLoss]));
+    let count = Count::default();
+    b.stage.keep_in(Box::new(count.clone()));
+    // To a whole minute, at which hours are looked at.
+    let left = 60_000_000_000 - b.stage.wall.0.rem_euclid(60_000_000_000);
+    b.wait(SpanNs(left));
+    b.wait(SpanNs::from_s(1));
+    let before = *count.0.lock().unwrap();
+    for _ in 0..50 {
+        b.wait(SpanNs::from_s(1));
+    }
+    assert_eq!(*count.0.lock().unwrap(), before);
+    b.say(OperatorVerb::Pause, "lunch");
+    assert_eq!(count.0.lock().unwrap().0, before.0 + 1);
+}
