@@ -1,0 +1,340 @@
+//! One claim a test about what an intent does and what it leaves alone: they stand here because a
+//! line of the stage could be broken and no other test noticed.
+
+use super::*;
+
+impl Bench {
+    fn want_as(&mut self, strategy: u8, symbol: SymbolId, want: Want) -> Vec<Command> {
+        let cause = self.stamp();
+        let (strategy, reason) = (StrategyId(strategy), Reason::Signal);
+        let trace = Trace::default();
+        let intent = Intent { cause, trace, strategy, symbol, reason, want, edge: None };
+        self.out.clear();
+        self.stage.on_input(&Signal::Intent(intent), &mut self.out);
+        self.out.clone()
+    }
+    fn counters(&self) -> RiskCounters {
+        *self.stage.counters()
+    }
+    /// Executed by word alone: its trade is missing.
+    fn ends_without_its_trade(&mut self, new: &NewOrder) {
+        self.ends(new, OrderStatus::Executed);
+    }
+}
+fn limit_order(size: &str, price: &str) -> Want {
+    Want::Once { qty: qty(size), px: px(price), urgency: Urgency::Limit, reduce: false }
+}
+fn resting_target(size: &str, price: &str, urgency: Urgency) -> Want {
+    Want::Target { qty: qty(size), px: px(price), urgency }
+}
+fn cancelled(commands: &[Command]) -> usize {
+    commands.iter().filter(|c| c.class == Class::Cancel).count()
+}
+
+#[test]
+fn every_kind_of_work_is_counted() {
+    let mut b = Bench::new();
+    let bid = only(&b.quote(("99", "1"), ("101", "0")));
+    b.works(&bid);
+    let counters = b.counters();
+    assert_eq!((counters.intents, counters.news, counters.commands), (1, 1, 1));
+    b.quote(("99", "1"), ("101", "0"));
+    assert_eq!((b.counters().intents, b.counters().unchanged), (2, 1));
+    b.quote(("98", "1"), ("101", "0"));
+    assert_eq!((b.counters().amends, b.counters().commands), (1, 2));
+    b.quote(("97", "1"), ("101", "0"));
+    assert_eq!(b.counters().waiting, 1, "one change at a time");
+    b.quote(("97", "0"), ("101", "0"));
+    assert_eq!((b.counters().cancels, b.counters().commands), (1, 3));
+    let mut b = Bench::with(RiskConfig { requote: Requote::Replace, ..wide() });
+    let bid = only(&b.quote(("99", "1"), ("101", "0")));
+    b.works(&bid);
+    b.quote(("98", "1"), ("101", "0"));
+    assert_eq!((b.counters().replaces, b.counters().commands), (1, 2));
+}
+
+#[test]
+fn a_cancel_takes_the_orders_of_its_strategy_and_symbol_and_no_others() {
+    let mut b = Bench::new();
+    b.mark_of(SymbolId(1), "99", "101");
+    let order = |b: &mut Bench, strategy, symbol| {
+        only(&b.want_as(strategy, symbol, limit_order("1", "99"))).cid()
+    };
+    let mine = order(&mut b, 0, S);
+    let theirs = order(&mut b, 1, S);
+    let elsewhere = order(&mut b, 0, SymbolId(1));
+    assert_eq!(cancelled(&b.want_as(0, S, Want::Cancel)), 1);
+    let wanted = |b: &Bench, cid| b.stage.ledger().find(cid).unwrap().cancel_wanted;
+    assert!(wanted(&b, mine) && !wanted(&b, theirs) && !wanted(&b, elsewhere));
+}
+
+#[test]
+fn an_order_that_takes_goes_by_the_type_of_the_config_and_the_price_asked() {
+    let take = |price: &str| Want::Once {
+        qty: qty("1"),
+        px: px(price),
+        urgency: Urgency::Take,
+        reduce: false,
+    };
+    let mut b = Bench::new();
+    let asked = new_of(&only(&b.want(take("100.5"))));
+    assert_eq!((asked.kind, asked.px), (OrderKind::Ioc, px("100.5")));
+    let open = new_of(&only(&b.want(take("0"))));
+    assert_eq!(open.px, px("101.21"), "20 basis points past the ask");
+    let mut b = Bench::with(RiskConfig { take_kind: OrderKind::Market, ..wide() });
+    let market = new_of(&only(&b.want(take("100.5"))));
+    assert_eq!((market.kind, market.px), (OrderKind::Market, Px::ZERO));
+    // A market order has no price that could be missing or beyond the collar.
+    let market = new_of(&only(&b.want(Want::Once {
+        qty: qty("-1"),
+        px: Px::ZERO,
+        urgency: Urgency::Take,
+        reduce: false,
+    })));
+    assert_eq!((market.kind, market.px, market.qty), (OrderKind::Market, Px::ZERO, qty("-1")));
+}
+
+#[test]
+fn a_target_whose_order_rests_as_wanted_is_left_alone() {
+    let mut b = Bench::new();
+    let want = resting_target("1", "99", Urgency::Passive);
+    let first = only(&b.want(want));
+    b.works(&first);
+    assert!(b.want(want).is_empty());
+    assert_eq!((b.counters().unchanged, b.counters().waiting), (1, 0));
+    // Another price, another size, another manner: each is another order, and waits for the end.
+    for other in [
+        resting_target("1", "98", Urgency::Passive),
+        resting_target("2", "99", Urgency::Passive),
+        resting_target("1", "99", Urgency::Limit),
+        resting_target("-1", "99", Urgency::Passive),
+    ] {
+        let mut b = Bench::new();
+        let first = only(&b.want(want));
+        b.works(&first);
+        assert_eq!(cancelled(&b.want(other)), 1, "{other:?}");
+        assert_eq!((b.counters().unchanged, b.counters().waiting), (0, 1));
+    }
+}
+
+#[test]
+fn a_target_waits_for_trades_that_are_missing() {
+    let mut b = Bench::new();
+    let first = only(&b.target("1"));
+    let new = b.works(&first);
+    b.ends_without_its_trade(&new);
+    assert!(b.target("1").is_empty(), "it may hold one already");
+    assert_eq!(b.counters().waiting, 1);
+    b.trades(&new, new.qty, "101");
+    assert!(b.target("1").is_empty());
+    assert_eq!(b.counters().unchanged, 2, "the one that waited, and this one");
+}
+
+#[test]
+fn a_target_reached_in_one_step_does_not_wait() {
+    let mut b = Bench::new();
+    let first = only(&b.target("1"));
+    assert_eq!(b.counters().waiting, 0);
+    b.fills(&first, "101");
+    // To nothing: a close, and no flip.
+    let close = only(&b.target("0"));
+    assert_eq!((close.class, new_of(&close).qty), (Class::Close, qty("-1")));
+    assert_eq!(b.counters().waiting, 0);
+    b.fills(&close, "99");
+    // A flip waits for its first half; one that a guard refuses waits for nothing.
+    let first = only(&b.target("1"));
+    b.fills(&first, "101");
+    let close = only(&b.target("-2"));
+    assert_eq!((new_of(&close).qty, b.counters().waiting), (qty("-1"), 1));
+    let mut b = Bench::new();
+    let first = only(&b.target("1"));
+    b.fills(&first, "101");
+    b.link(LinkState::Down);
+    assert!(b.target("-2").is_empty());
+    assert_eq!(b.counters().waiting, 0);
+}
+
+#[test]
+fn a_target_that_waits_is_forgotten_with_a_cancel_and_goes_on_with_the_end() {
+    for forget in [false, true] {
+        let mut b = Bench::new();
+        let first = only(&b.want(resting_target("1", "99", Urgency::Passive)));
+        let new = b.works(&first);
+        b.want(resting_target("1", "98", Urgency::Passive));
+        if forget {
+            b.want_as(0, S, Want::Cancel);
+        }
+        b.out.clear();
+        b.ends(&new, OrderStatus::Canceled);
+        b.pass(1);
+        let news = b.out.iter().filter(|c| matches!(c.action, Action::New(_))).count();
+        let stands = b.stage.ledger().alive();
+        assert_eq!(stands, usize::from(!forget), "{news} sent last");
+        assert_eq!(b.counters().targets_expired, 0);
+    }
+}
+
+#[test]
+fn a_target_that_waited_too_long_expires_at_its_time() {
+    for (ms, expired) in [(5_000, 0), (5_001, 1)] {
+        let mut b = Bench::new();
+        let first = only(&b.want(resting_target("1", "99", Urgency::Passive)));
+        b.works(&first);
+        b.want(resting_target("1", "98", Urgency::Passive));
+        b.pass(ms);
+        assert_eq!(b.counters().targets_expired, expired, "{ms}");
+    }
+}
+
+#[test]
+fn targets_of_two_symbols_wait_each_for_its_own() {
+    let mut b = Bench::new();
+    let other = SymbolId(1);
+    b.mark_of(other, "99", "101");
+    for symbol in [S, other] {
+        assert_eq!(b.want_as(0, symbol, resting_target("1", "99", Urgency::Passive)).len(), 1);
+        // Not known to work yet: it waits.
+        b.want_as(0, symbol, resting_target("1", "98", Urgency::Passive));
+    }
+    assert_eq!(b.counters().waiting, 2);
+    b.want_as(0, S, Want::Cancel);
+    b.pass(5_001);
+    assert_eq!(b.counters().targets_expired, 1, "the other one's");
+}
+
+#[test]
+fn an_order_that_does_not_make_the_position_larger_passes_an_exposure_that_is_above() {
+    let limit = Quote::from_whole(150);
+    let mut b = Bench::with(RiskConfig { exposure_max: limit, ..wide() });
+    let first = only(&b.take("1", false));
+    b.fills(&first, "101");
+    b.mark("199", "201");
+    assert!(b.once("0.5", "199").is_empty());
+    assert_eq!(b.blocked(Guard::TotalExposure), 1);
+    // Sold, though not as a close: the worst that can come about is what is held.
+    assert_eq!(b.once("-0.5", "201").len(), 1);
+    assert_eq!(b.once("-0.5", "201").len(), 1);
+    assert_eq!(b.blocked(Guard::TotalExposure), 1);
+}
+
+#[test]
+fn a_quote_keeps_its_place_between_half_and_whole_of_what_is_wanted() {
+    // What rests, what is wanted, and whether it moves.
+    for (rest, wanted, moves) in [
+        ("1", "1", false),
+        ("1", "2", false),
+        ("1", "2.01", true),
+        ("1", "0.99", true),
+        ("1", "0.5", true),
+    ] {
+        let mut b = Bench::new();
+        let bid = only(&b.quote(("99", rest), ("101", "0")));
+        b.works(&bid);
+        let out = b.quote(("99", wanted), ("101", "0"));
+        assert_eq!(!out.is_empty(), moves, "{rest} {wanted}");
+    }
+}
+
+#[test]
+fn quotes_are_pulled_on_their_side_symbol_and_strategy_alone() {
+    let mut b = Bench::new();
+    let level = |price, size| Level { px: px(price), qty: qty(size) };
+    let both = |size| Want::Quote { bid: level("99", size), ask: level("101", size) };
+    b.mark_of(SymbolId(1), "99", "101");
+    assert_eq!(b.want_as(0, S, both("1")).len(), 2);
+    assert_eq!(b.want_as(1, S, both("1")).len(), 2);
+    assert_eq!(b.want_as(0, SymbolId(1), both("1")).len(), 2);
+    assert_eq!(b.want_as(0, S, limit_order("1", "98")).len(), 1);
+    let no_bid = Want::Quote { bid: level("99", "0"), ask: level("101", "1") };
+    assert_eq!(cancelled(&b.want_as(0, S, no_bid)), 1);
+    let wanted: Vec<_> = b
+        .stage
+        .ledger()
+        .listed()
+        .filter(|(_, order)| order.cancel_wanted)
+        .map(|(_, o)| (o.symbol, o.strategy, o.side, o.lane))
+        .collect();
+    use crate::base::units::Side;
+    use crate::engine::orders::Lane;
+    assert_eq!(wanted, [(S, StrategyId(0), Side::Buy, Lane::Quote)]);
+}
+
+#[test]
+fn a_quote_replaced_as_a_close_stays_one() {
+    // In a spot wallet an ask can only close; its place is counted as its own.
+    let mut b = Bench::with(RiskConfig { wallet: WalletKind::Exchange, ..wide() });
+    let open = only(&b.once("1", "99"));
+    b.fills(&open, "99");
+    let ask = only(&b.quote(("99", "0"), ("101", "1")));
+    assert_eq!((ask.class, new_of(&ask).qty), (Class::Close, qty("-1")));
+    b.works(&ask);
+    let moved = only(&b.quote(("99", "0"), ("102", "1")));
+    let Action::Amend { px: to, qty: size, .. } = moved.action else { panic!("{moved:?}") };
+    assert_eq!((moved.class, to, size), (Class::Close, px("102"), qty("-1")));
+}
+
+// ---- what goes on by itself ----
+
+#[test]
+fn cancels_are_bundled_from_four_on_and_each_message_counts() {
+    for (count, messages) in [(3, 3), (4, 1), (16, 1), (17, 2), (33, 3)] {
+        let limits = Limits {
+            position_max: Quote::from_whole(100_000),
+            open_orders_max: 64,
+            ..Limits::default()
+        };
+        let mut b = Bench::with(RiskConfig { limits, rate_burst_max: 900, ..wide() });
+        for _ in 0..count {
+            let order = only(&b.once("1", "90"));
+            b.works(&order);
+        }
+        let out = b.operator(OperatorVerb::CancelAll);
+        assert_eq!(cancelled(&out), messages, "{count}");
+        assert_eq!(b.counters().cancels, messages as u64);
+        let named: usize = out
+            .iter()
+            .map(|command| match command.action {
+                Action::CancelMulti { ids } => ids.iter().filter(|id| !id.is_none()).count(),
+                Action::Cancel { .. } => 1,
+                _ => 0,
+            })
+            .sum();
+        assert_eq!(named, count, "each once");
+        assert!(b.pass(1).is_empty(), "and not again at once");
+    }
+}
+
+#[test]
+fn a_flatten_waits_between_attempts_and_gives_way_with_each() {
+    let mut b = Bench::new();
+    let open = only(&b.take("1", false));
+    b.fills(&open, "101");
+    let first = only(&b.operator(OperatorVerb::Flatten));
+    assert_eq!((first.class, first.reason), (Class::Close, Reason::Operator));
+    let mut last = new_of(&first);
+    assert_eq!((last.qty, last.px), (qty("-1"), px("98.802")), "20 basis points below the bid");
+    assert!(last.flags.has(OrderFlags::REDUCE_ONLY));
+    for attempt in 2..=5 {
+        b.ends(&last, OrderStatus::Canceled);
+        b.mark("99", "101");
+        assert!(b.pass(900).is_empty(), "not before its time");
+        b.mark("99", "101");
+        let next = only(&b.pass(100));
+        let new = new_of(&next);
+        assert!(new.px < last.px, "attempt {attempt}: {} after {}", new.px, last.px);
+        last = new;
+    }
+}
+
+#[test]
+fn a_flatten_of_one_symbol_leaves_the_others() {
+    let mut b = Bench::new();
+    let other = SymbolId(1);
+    b.mark_of(other, "99", "101");
+    let resting = only(&b.want_as(0, other, limit_order("1", "99"))).cid();
+    let mine = only(&b.once("1", "99"));
+    b.works(&mine);
+    b.want_as(0, S, Want::Flatten);
+    let wanted = |b: &Bench, cid| b.stage.ledger().find(cid).unwrap().cancel_wanted;
+    assert!(wanted(&b, mine.cid()) && !wanted(&b, resting));
+}
