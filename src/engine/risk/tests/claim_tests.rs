@@ -338,3 +338,282 @@ fn a_flatten_of_one_symbol_leaves_the_others() {
     let wanted = |b: &Bench, cid| b.stage.ledger().find(cid).unwrap().cancel_wanted;
     assert!(wanted(&b, mine.cid()) && !wanted(&b, resting));
 }
+
+// ---- what is told, and readiness ----
+
+#[test]
+fn the_flags_of_the_guards_say_what_is_so() {
+    let used = |b: &Bench, guard: Guard| b.stage.levels()[guard as usize].used;
+    let mut cold = Bench::cold(wide());
+    assert_eq!(used(&cold, Guard::NotReady), Some(1));
+    cold.login();
+    assert_eq!(used(&cold, Guard::NotReady), Some(0));
+    let mut b = Bench::new();
+    for guard in [Guard::KillSwitch, Guard::Paused, Guard::Rank, Guard::PositionMismatch] {
+        assert_eq!(used(&b, guard), Some(0), "{}", guard.name());
+        assert!(!b.stage.levels()[guard as usize].objects);
+    }
+    b.operator(OperatorVerb::Pause);
+    assert_eq!((used(&b, Guard::Paused), used(&b, Guard::Rank)), (Some(1), Some(1)));
+    b.operator(OperatorVerb::Resume);
+    assert_eq!((used(&b, Guard::Paused), used(&b, Guard::Rank)), (Some(0), Some(0)));
+    // Pulled and not done yet; then done.
+    let order = only(&b.once("1", "99"));
+    let new = b.works(&order);
+    b.operator(OperatorVerb::Kill);
+    assert_eq!((used(&b, Guard::KillSwitch), b.stage.rank()), (Some(1), Rank::ReduceOnly));
+    b.ends(&new, OrderStatus::Canceled);
+    assert_eq!((used(&b, Guard::KillSwitch), b.stage.rank()), (Some(1), Rank::Halted));
+    let mut b = Bench::new();
+    b.event(Body::Position(PositionUpdate {
+        source: Source::Update,
+        symbol: S,
+        qty: qty("5"),
+        base_px: px("100"),
+        pnl: None,
+    }));
+    b.pass(5_001);
+    assert_eq!(used(&b, Guard::PositionMismatch), Some(1));
+}
+
+#[test]
+fn the_limits_of_the_guards_are_told_in_their_units() {
+    let mut config = wide();
+    config.account.volatility_max_bps = 70 * 100_000_000;
+    let mut b = Bench::with(config);
+    let levels = b.stage.levels();
+    let of = |guard: Guard| levels[guard as usize];
+    assert_eq!(of(Guard::Volatility).limit, 70);
+    assert_eq!(of(Guard::Volatility).unit.name(), "bps");
+    assert_eq!(of(Guard::DailyLoss).unit, LevelUnit::Money);
+    let mut names: Vec<&str> = Guard::ALL.iter().map(|guard| guard.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Guard::COUNT, "each its own");
+    assert!(names.iter().all(|name| name.len() > 3 && *name != "xyzzy"));
+    // A guard that is shown in shadow is one.
+    assert_eq!(of(Guard::Stale).mode, GuardMode::On);
+    assert_eq!(of(Guard::DailyLoss).mode, GuardMode::Off);
+    b.stage.config.stale_after_ms = 1;
+    assert_eq!(b.stage.levels()[Guard::Stale as usize].limit, 1);
+}
+
+#[test]
+fn a_moved_quote_waits_until_its_predecessor_has_ended() {
+    let mut b = Bench::with(RiskConfig { requote: Requote::Replace, ..wide() });
+    let first = only(&b.quote(("99", "1"), ("101", "0")));
+    let old = b.works(&first);
+    let moved = only(&b.quote(("98", "1"), ("101", "0")));
+    b.works(&moved);
+    assert!(b.quote(("97", "1"), ("101", "0")).is_empty(), "two of them are alive");
+    assert_eq!(b.counters().waiting, 1);
+    b.ends(&old, OrderStatus::Canceled);
+    assert_eq!(b.quote(("97", "1"), ("101", "0")).len(), 1);
+}
+
+#[test]
+fn a_reconcile_is_wanted_while_something_is_not_known() {
+    let mut b = Bench::cold(wide());
+    assert!(!b.stage.wants_reconcile(), "nobody could answer");
+    b.login();
+    assert!(!b.stage.wants_reconcile());
+    // The venue sees another position, longer than messages take.
+    let position = |size: &str| {
+        Body::Position(PositionUpdate {
+            source: Source::Update,
+            symbol: S,
+            qty: qty(size),
+            base_px: px("100"),
+            pnl: None,
+        })
+    };
+    b.event(position("5"));
+    assert!(!b.stage.wants_reconcile());
+    // Not sooner than a while after the last one, either.
+    b.pass(4_998);
+    assert!(!b.stage.wants_reconcile());
+    b.pass(1);
+    assert!(b.stage.wants_reconcile());
+    b.event(position("0"));
+    assert!(!b.stage.wants_reconcile());
+    b.link(LinkState::Down);
+    assert!(!b.stage.wants_reconcile());
+    b.link(LinkState::Authenticated);
+    assert!(b.stage.wants_reconcile());
+}
+
+#[test]
+fn before_time_has_begun_nothing_is_ready() {
+    for (wall, ready) in [(0, false), (1, true)] {
+        let mut b = Bench::cold(RiskConfig { require_reconcile: false, ..wide() });
+        let stamp = Stamp { seq: 0, recv: MonoNs(1), wall: WallNs(wall) };
+        let conn = ConnId(0);
+        let up = LinkEvent { conn, trading: true, state: LinkState::Authenticated, code: 0 };
+        let mark = |end| SnapshotMark { of: SnapshotOf::Orders, end, count: 0 };
+        for body in [Body::Link(up), Body::Snapshot(mark(false)), Body::Snapshot(mark(true))] {
+            let event = Event { stamp, trace: Trace::default(), body };
+            b.stage.on_input(&Signal::Event(event), &mut b.out);
+        }
+        assert_eq!(b.stage.is_ready(), ready);
+    }
+}
+
+#[test]
+fn maintenance_blocks_entries_until_it_ends_or_the_next_log_in() {
+    for end in [LinkState::MaintenanceEnded, LinkState::Authenticated] {
+        let mut b = Bench::new();
+        b.link(LinkState::MaintenanceStarted);
+        assert_eq!(b.stage.rank(), Rank::EntriesBlocked);
+        assert!(b.once("1", "99").is_empty());
+        b.link(end);
+        if end == LinkState::Authenticated {
+            b.login();
+        }
+        assert_eq!(b.stage.rank(), Rank::Running, "{end:?}");
+    }
+}
+
+#[test]
+fn only_the_trading_link_makes_ready_and_unready() {
+    let other = |state| Body::Link(LinkEvent { conn: ConnId(1), trading: false, state, code: 0 });
+    let mut b = Bench::new();
+    b.event(other(LinkState::Down));
+    b.event(other(LinkState::AuthFailed));
+    assert!(b.stage.is_ready());
+    b.event(other(LinkState::Authenticated));
+    assert!(b.stage.is_ready(), "nor is it a new session");
+    b.link(LinkState::AuthFailed);
+    assert!(!b.stage.is_ready());
+    b.event(other(LinkState::Authenticated));
+    b.snapshot(SnapshotOf::Orders);
+    b.reconcile();
+    assert!(!b.stage.is_ready());
+    b.link(LinkState::Authenticated);
+    // A round from before this log-in answers nothing that was asked in it.
+    b.snapshot(SnapshotOf::Orders);
+    b.link(LinkState::Reconciled);
+    assert!(!b.stage.is_ready());
+    b.reconcile();
+    assert!(b.stage.is_ready());
+}
+
+#[test]
+fn sizes_and_listings_that_the_venue_changes_hold_at_once() {
+    let mut b = Bench::new();
+    let (qty_min, qty_max) = (qty("2"), qty("3"));
+    b.event(Body::Venue(VenueFact::Sizes { symbol: S, qty_min, qty_max }));
+    assert!(b.once("1.99", "99").is_empty());
+    assert!(b.once("3.01", "99").is_empty());
+    assert_eq!((b.blocked(Guard::MinSize), b.blocked(Guard::MaxSize)), (1, 1));
+    assert_eq!(b.once("2", "99").len(), 1);
+    b.event(Body::Venue(VenueFact::Delisted(S)));
+    assert!(b.once("2", "99").is_empty());
+    b.event(Body::Venue(VenueFact::Listed(S)));
+    assert_eq!(b.once("2", "99").len(), 1);
+    // A symbol that is not of the table changes nothing.
+    b.event(Body::Venue(VenueFact::Sizes { symbol: SymbolId(9), qty_min, qty_max }));
+    b.event(Body::Venue(VenueFact::Delisted(SymbolId(9))));
+    assert_eq!(b.once("2", "99").len(), 1);
+}
+
+#[test]
+fn a_delisting_takes_entries_out_of_its_book_and_no_others() {
+    let mut b = Bench::new();
+    let other = SymbolId(1);
+    b.mark_of(other, "99", "101");
+    let open = only(&b.take("1", false));
+    b.fills(&open, "101");
+    let entry = only(&b.once("1", "99"));
+    b.works(&entry);
+    let close = only(&b.want(Want::Once {
+        qty: qty("-1"),
+        px: px("102"),
+        urgency: Urgency::Limit,
+        reduce: true,
+    }));
+    b.works(&close);
+    let elsewhere = only(&b.want_as(0, other, limit_order("1", "99")));
+    b.event(Body::Venue(VenueFact::Delisted(S)));
+    let wanted = |b: &Bench, cid| b.stage.ledger().find(cid).unwrap().cancel_wanted;
+    assert!(wanted(&b, entry.cid()));
+    assert!(!wanted(&b, close.cid()) && !wanted(&b, elsewhere.cid()));
+}
+
+#[test]
+fn each_word_of_the_operator_does_what_it_says() {
+    let mut b = Bench::new();
+    b.operator(OperatorVerb::CancelAll);
+    assert_eq!(b.counters().operator, 1);
+    let order = only(&b.once("1", "99"));
+    b.works(&order);
+    // For one symbol alone.
+    b.out.clear();
+    let reason = Text::new("test").unwrap();
+    let (verb, other) = (OperatorVerb::CancelAll, Some(SymbolId(1)));
+    b.event(Body::Operator(OperatorCommand { verb, symbol: other, reason }));
+    assert!(b.out.is_empty());
+    b.event(Body::Operator(OperatorCommand { verb, symbol: Some(S), reason }));
+    assert_eq!(cancelled(&b.out), 1);
+    assert_eq!((b.counters().operator, b.stage.rank()), (3, Rank::Running));
+    // A flatten pauses, and a resume lifts that.
+    let mut b = Bench::new();
+    b.operator(OperatorVerb::Flatten);
+    assert_eq!(b.stage.rank(), Rank::EntriesBlocked);
+    b.operator(OperatorVerb::Resume);
+    assert_eq!(b.stage.rank(), Rank::Running);
+    assert_eq!(b.counters().resets, 0);
+    b.operator(OperatorVerb::Kill);
+    b.operator(OperatorVerb::Resume);
+    assert_eq!((b.stage.rank(), b.counters().kills), (Rank::Halted, 1));
+    b.operator(OperatorVerb::Reset);
+    assert_eq!((b.stage.rank(), b.counters().resets), (Rank::Running, 1));
+    // A stop that flattens lets its closes through, then nothing but cancels.
+    let open = only(&b.take("1", false));
+    b.fills(&open, "101");
+    let close = only(&b.operator(OperatorVerb::StopFlatten));
+    assert_eq!((close.class, b.stage.rank()), (Class::Close, Rank::ReduceOnly));
+    assert!(!b.stage.is_quiesced());
+    b.fills(&close, "99");
+    b.pass(1);
+    assert_eq!(b.stage.rank(), Rank::CancelOnly);
+    assert!(b.stage.is_quiesced());
+}
+
+#[test]
+fn a_flatten_closes_what_one_order_may_carry_and_gives_up_at_its_limit() {
+    let limits = Limits { position_max: Quote::from_whole(1_000_000), ..Limits::default() };
+    let limits = Limits { order_notional_max: Quote::from_whole(1_000_000), ..limits };
+    let exposure_max = Quote::from_whole(1_000_000);
+    let config = RiskConfig { limits, exposure_max, flatten_attempts_max: 2, ..wide() };
+    let mut b = Bench::with(config);
+    for _ in 0..2 {
+        let open = only(&b.take("60", false));
+        b.fills(&open, "101");
+    }
+    let mut close = only(&b.operator(OperatorVerb::Flatten));
+    assert_eq!(new_of(&close).qty, qty("-100"), "the most that one order may carry");
+    let new = b.works(&close);
+    b.ends(&new, OrderStatus::Canceled);
+    b.mark("99", "101");
+    close = only(&b.pass(1_000));
+    let new = b.works(&close);
+    assert_eq!(b.counters().flatten_stuck, 0);
+    b.ends(&new, OrderStatus::Canceled);
+    assert_eq!(b.counters().flatten_stuck, 1, "two attempts were allowed");
+    b.mark("99", "101");
+    assert!(b.pass(1_000).is_empty());
+    // Less than the smallest order is hopeless from the start.
+    let mut b = Bench::new();
+    let open = only(&b.take("0.02", false));
+    b.fills(&open, "101");
+    let (qty_min, qty_max) = (qty("0.03"), qty("100"));
+    b.event(Body::Venue(VenueFact::Sizes { symbol: S, qty_min, qty_max }));
+    assert!(b.operator(OperatorVerb::Flatten).is_empty());
+    assert_eq!(b.counters().flatten_stuck, 1);
+    // Exactly the smallest is not.
+    let mut b = Bench::new();
+    let open = only(&b.take("0.01", false));
+    b.fills(&open, "101");
+    assert_eq!(b.operator(OperatorVerb::Flatten).len(), 1);
+    assert_eq!(b.counters().flatten_stuck, 0);
+}
