@@ -430,7 +430,7 @@ fn a_reconcile_is_wanted_while_something_is_not_known() {
     b.event(position("5"));
     assert!(!b.stage.wants_reconcile());
     // Not sooner than a while after the last one, either.
-    b.pass(4_998);
+    b.pass(9_999);
     assert!(!b.stage.wants_reconcile());
     b.pass(1);
     assert!(b.stage.wants_reconcile());
