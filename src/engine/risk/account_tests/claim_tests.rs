@@ -610,3 +610,116 @@ fn trades_and_refusals_are_counted_one_by_one() {
     assert_eq!(used(&b, Guard::DailyTrades), Some(0));
     assert_eq!(used(&b, Guard::SymbolDailyTrades), Some(0));
 }
+
+#[test]
+fn only_refusals_of_new_orders_make_a_streak() {
+    let streak = |b: &Bench| used(b, Guard::RejectStreak);
+    let mut b = with(|c| {
+        on(c, &[Guard::RejectStreak]);
+        c.account.reject_streak_max = 10;
+    });
+    let array = |source, status| Body::Order(OrderUpdate { source, status, ..accepted() });
+    b.event(array(Source::Closed, OrderStatus::Insufficient));
+    b.event(array(Source::Closed, OrderStatus::Refused));
+    assert_eq!(streak(&b), Some(2));
+    // A list or a history tells of long ago: neither a refusal nor an acceptance.
+    for source in [Source::RestHistory, Source::Snapshot, Source::RestOpen] {
+        b.event(array(source, OrderStatus::Refused));
+        b.event(array(source, OrderStatus::Active));
+        assert_eq!(streak(&b), Some(2), "{source:?}");
+    }
+    let ack = |of, success| {
+        let refusal = if success { Refusal::None } else { Refusal::Balance };
+        Body::Ack(Ack { of, success, refusal, symbol: S, id: OrderId(0), cid: Cid(5) })
+    };
+    b.event(ack(AckOf::Cancel, false));
+    b.event(ack(AckOf::New, true));
+    assert_eq!(streak(&b), Some(2));
+    b.event(ack(AckOf::New, false));
+    assert_eq!(streak(&b), Some(3));
+    b.event(array(Source::Closed, OrderStatus::Canceled));
+    assert_eq!(streak(&b), Some(0), "it was taken, whatever became of it");
+}
+
+#[test]
+fn equity_is_what_lies_in_the_wallets_of_its_kind_and_currency() {
+    let wallet = |b: &mut Bench, kind, currency: &str, whole: i64| {
+        b.event(Body::Wallet(WalletUpdate {
+            source: Source::Update,
+            kind,
+            currency: Currency::new(currency).unwrap(),
+            balance: units(whole),
+            available: None,
+        }));
+    };
+    let held = |b: &Bench| b.stage.memory().account.wallet;
+    let (margin, exchange) = (Some(WalletKind::Margin), Some(WalletKind::Exchange));
+    for kind in [WalletKind::Margin, WalletKind::Derivatives] {
+        let mut b = Bench::cold(RiskConfig { wallet: kind, ..wide() });
+        wallet(&mut b, exchange, "USD", 7);
+        wallet(&mut b, margin, "BTC", 7);
+        wallet(&mut b, None, "USD", 7);
+        assert_eq!(held(&b), None, "nothing of the kind");
+        wallet(&mut b, margin, "USD", 5);
+        assert_eq!(held(&b), Some(e16(5)));
+        wallet(&mut b, margin, "USD", 6);
+        assert_eq!(held(&b), Some(e16(6)), "the newest word on it");
+    }
+    // In a spot wallet what is held of a base is worth its price.
+    let mut b = Bench::cold(RiskConfig { wallet: WalletKind::Exchange, ..wide() });
+    b.mark_of(S, "99", "101");
+    wallet(&mut b, exchange, "BTC", 2);
+    assert_eq!(held(&b), None, "without money of its own nothing is known");
+    wallet(&mut b, margin, "BTC", 9);
+    wallet(&mut b, exchange, "ETH", 9);
+    wallet(&mut b, exchange, "USD", 5);
+    assert_eq!(held(&b), Some(e16(205)));
+}
+
+#[test]
+fn signs_of_others_are_heard_live_and_not_in_lists() {
+    let mut b = with(|c| {
+        on(c, &[Guard::ForeignActivity]);
+        c.account.foreign_pause_s = 60;
+    });
+    let sign = |source, id| {
+        let (id, cid) = (OrderId(id), Cid(id));
+        Body::Order(OrderUpdate { source, symbol: S, id, cid, ..accepted() })
+    };
+    b.event(sign(Source::RestHistory, 5));
+    b.event(sign(Source::Snapshot, 6));
+    assert_eq!(used(&b, Guard::ForeignActivity), Some(0));
+    b.event(sign(Source::Update, 7));
+    assert_eq!(used(&b, Guard::ForeignActivity), Some(60));
+}
+
+#[test]
+fn the_wallet_of_a_session_ends_with_the_trading_link_alone() {
+    let mut b = with(|c| on(c, &[Guard::UnknownEquity]));
+    let other = LinkEvent {
+        conn: crate::base::ids::ConnId(1),
+        trading: false,
+        state: LinkState::Down,
+        code: 0,
+    };
+    b.event(Body::Link(other));
+    b.link(LinkState::MaintenanceStarted);
+    b.link(LinkState::MaintenanceEnded);
+    assert_eq!(used(&b, Guard::UnknownEquity), Some(0));
+    b.link(LinkState::Down);
+    assert_eq!(used(&b, Guard::UnknownEquity), Some(1));
+}
+
+#[test]
+fn a_wallet_that_is_never_told_is_waited_for_no_longer_than_the_log_in() {
+    let mut b = with(|c| on(c, &[Guard::DailyLoss]));
+    let memory = RiskMemory { account: b.stage.memory().account, symbols: Vec::new() };
+    b.restart(OrdersConfig::default());
+    b.stage.recall(&memory);
+    b.wait(SpanNs::from_s(1));
+    assert_eq!(used(&b, Guard::DailyLoss), None, "not logged in");
+    b.login();
+    assert_eq!(used(&b, Guard::DailyLoss), None);
+    b.wait(SpanNs::from_s(1));
+    assert_eq!(used(&b, Guard::DailyLoss), Some(0));
+}

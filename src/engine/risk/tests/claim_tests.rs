@@ -617,3 +617,121 @@ fn a_flatten_closes_what_one_order_may_carry_and_gives_up_at_its_limit() {
     assert_eq!(b.operator(OperatorVerb::Flatten).len(), 1);
     assert_eq!(b.counters().flatten_stuck, 0);
 }
+
+#[test]
+fn only_a_whole_book_in_step_is_one_to_trade_on() {
+    let entry = |b: &mut Bench| !b.once("1", "99").is_empty();
+    for (bid, ask, synced, good) in
+        [(1, 1, true, true), (0, 1, true, false), (1, 0, true, false), (1, 1, false, false)]
+    {
+        let mut b = Bench::new();
+        let level = |price, whole| Level { px: px(price), qty: Qty::from_whole(whole) };
+        let (bid, ask) = (level("99", bid), level("101", ask));
+        let stamp = b.stamp();
+        let mark = Mark { stamp, symbol: S, synced, bid, ask };
+        b.stage.on_input(&Signal::Mark(mark), &mut b.out);
+        assert_eq!(entry(&mut b), good, "{bid:?} {ask:?} {synced}");
+    }
+    // Another channel's silence is not the book's.
+    let mut b = Bench::new();
+    let quiet = |kind| ChannelQuiet { symbol: S, kind, quiet: true, gap_ms: 0 };
+    b.event(Body::Quiet(quiet(ChannelKind::Trades)));
+    assert!(entry(&mut b));
+    b.event(Body::Quiet(quiet(ChannelKind::Book)));
+    assert!(!entry(&mut b));
+}
+
+#[test]
+fn the_account_is_known_by_the_end_of_its_order_list_while_the_link_is_up() {
+    let mut b = Bench::cold(RiskConfig { require_reconcile: false, ..wide() });
+    let mark = |of, end| Body::Snapshot(SnapshotMark { of, end, count: 0 });
+    b.event(mark(SnapshotOf::Orders, true));
+    assert!(!b.stage.is_ready(), "before the log-in");
+    b.link(LinkState::Authenticated);
+    for body in [mark(SnapshotOf::Positions, true), mark(SnapshotOf::Orders, false)] {
+        b.event(body);
+        assert!(!b.stage.is_ready(), "{body:?}");
+    }
+    b.event(mark(SnapshotOf::Orders, true));
+    assert!(b.stage.is_ready());
+    b.link(LinkState::Down);
+    b.event(mark(SnapshotOf::Orders, true));
+    b.link(LinkState::Authenticated);
+    assert!(!b.stage.is_ready());
+}
+
+#[test]
+fn orders_by_rest_that_do_not_get_through_are_told() {
+    let mut b = Bench::new();
+    assert!(!b.stage.is_order_entry_down() && !b.stage.snapshot().order_entry_down);
+    b.event(Body::Venue(VenueFact::OrderEntryDown));
+    assert!(b.stage.is_order_entry_down());
+    assert_eq!(b.stage.rank(), Rank::CancelOnly);
+    b.event(Body::Venue(VenueFact::OrderEntryUp));
+    assert!(!b.stage.is_order_entry_down());
+    assert_eq!(b.stage.rank(), Rank::Running);
+}
+
+#[test]
+fn the_snapshot_sums_up_what_each_symbol_holds() {
+    let mut b = Bench::new();
+    let open = only(&b.take("1", false));
+    b.fills(&open, "100");
+    b.mark("104", "106");
+    let all = b.stage.snapshot();
+    assert_eq!((all.unrealised, all.exposure), (Quote::from_whole(5), Quote::from_whole(105)));
+    assert_eq!((all.orders_alive, all.orders_unknown, all.quiesced), (0, 0, false));
+    let one = b.stage.symbol_snapshot(S);
+    assert_eq!((one.position, one.px_avg, one.mark), (qty("1"), px("100"), px("105")));
+    assert!(!one.frozen && !one.flattening && !one.flatten_stuck && !one.delisted);
+    let close = only(&b.take("-1", true));
+    b.fills(&close, "104");
+    let all = b.stage.snapshot();
+    assert_eq!((all.realised, all.unrealised), (Quote::from_whole(4), Quote::ZERO));
+    let order = only(&b.once("1", "99"));
+    b.pass(5_000);
+    let one = b.stage.symbol_snapshot(S);
+    assert!(one.frozen, "{}", order.cid().0);
+    assert_eq!((one.orders_alive, one.buy_reserve), (1, qty("1")));
+    assert_eq!(b.stage.snapshot().orders_unknown, 1);
+}
+
+#[test]
+fn another_word_to_kill_is_no_other_kill_until_that_is_done() {
+    let mut b = Bench::new();
+    let order = only(&b.once("1", "99"));
+    let new = b.works(&order);
+    b.operator(OperatorVerb::Kill);
+    b.operator(OperatorVerb::Kill);
+    assert_eq!(b.counters().kills, 1);
+    b.ends(&new, OrderStatus::Canceled);
+    assert_eq!(b.stage.rank(), Rank::Halted);
+    b.operator(OperatorVerb::Kill);
+    assert_eq!(b.counters().kills, 2);
+    // The attempts of the one at work are not begun anew by it.
+    let mut b = Bench::with(RiskConfig { flatten_attempts_max: 2, ..wide() });
+    let open = only(&b.take("1", false));
+    b.fills(&open, "101");
+    let close = only(&b.operator(OperatorVerb::Kill));
+    let new = b.works(&close);
+    b.ends(&new, OrderStatus::Canceled);
+    b.operator(OperatorVerb::Kill);
+    b.mark("99", "101");
+    let close = only(&b.pass(1_000));
+    assert_eq!(close.reason, Reason::Killed);
+    let new = b.works(&close);
+    b.ends(&new, OrderStatus::Canceled);
+    assert_eq!(b.counters().flatten_stuck, 1);
+}
+
+#[test]
+fn a_kill_when_nothing_is_known_closes_again_once_it_is() {
+    let mut b = Bench::new();
+    b.link(LinkState::Down);
+    b.operator(OperatorVerb::Kill);
+    assert_eq!(b.stage.rank(), Rank::ReduceOnly, "not flat by anybody's word");
+    assert!(!b.stage.is_quiesced());
+    b.login();
+    b.pass(1);
+    assert_eq!(b.stage.rank(), Rank::Halted);
+}
