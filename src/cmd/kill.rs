@@ -14,6 +14,7 @@ use crate::config::{Config, TradingMode};
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
 use crate::line::desk::{self, Account, DeskConfig, DeskRecord, KillStep, Leftover, Next};
+use crate::line::kill_rules::{Ended, ended};
 use crate::line::rest::Reason;
 use crate::model::{Instrument, Rank, WalletKind};
 use crate::ops::logger::LogFile;
@@ -474,13 +475,10 @@ pub(super) fn direct(
 
 /// 0 where it is flat; else what is left decides.
 pub(super) fn exit_code(record: &KillRecord) -> u8 {
-    let has = |kind: &str| record.leftovers.iter().any(|left| left.kind == kind);
-    if record.flat {
-        exit::OK
-    } else if has("order") {
-        exit::ORDERS_LEFT
-    } else {
-        exit::POSITIONS_LEFT
+    match ended(record.flat, record.leftovers.iter().map(|left| left.kind)) {
+        Ended::Flat => exit::OK,
+        Ended::OrdersLeft => exit::ORDERS_LEFT,
+        Ended::PositionsLeft => exit::POSITIONS_LEFT,
     }
 }
 

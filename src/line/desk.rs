@@ -6,9 +6,10 @@
 //! prices that give way step by step, and the venue is asked until it is flat or the rounds are used
 //! up. Orders of others are reported, not touched.
 
+use super::kill_rules as rules;
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::{DAY_NS, MonoNs, SpanNs, WallNs};
-use crate::base::units::{Px, Qty, Quote, Side};
+use crate::base::units::{Px, Qty, Quote};
 use crate::model::{
     Body, Fill, Instrument, NewOrder, OrderFlags, OrderKind, OrderUpdate, PositionUpdate, Rank,
     Ticker, WalletKind, WalletUpdate,
@@ -28,15 +29,8 @@ const UNHEARD_MAX: SpanNs = SpanNs::from_s(20);
 /// one that refuses for the rate does so for a minute.
 const WORD_ASKED_FOR: SpanNs = SpanNs::from_s(90);
 const WORD_EVERY: SpanNs = SpanNs::from_s(1);
-/// How much a close gives way with each round, and at most, basis points.
-const STEP_BPS: i64 = 20;
-const GIVE_BPS_MAX: i64 = 1_000;
 /// Orders of one cancel.
 const CANCELS_MAX: usize = 16;
-/// An engine that does not follow the switch for so long counts as hanging.
-const HANGS_AFTER: SpanNs = SpanNs::from_s(2);
-/// A line that has not ended a kill after so long is helped: the venue may hear another voice.
-const HELPED_AFTER: SpanNs = SpanNs::from_s(15);
 
 /// What to do about a kill that was pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +54,11 @@ pub fn kill_step(
     if rank == Some(Rank::Halted) {
         return KillStep::Ended;
     }
-    // A line that has told nothing yet hears nothing either.
-    let is_deaf = rank.is_none_or(|rank| rank < Rank::ReduceOnly);
     let since = now - helped_at.unwrap_or(pulled_at);
-    let is_due = match helped_at {
-        None => is_deaf && since > HANGS_AFTER || since > HELPED_AFTER,
-        Some(_) => since > HELPED_AFTER,
-    };
-    if is_due { KillStep::Direct } else { KillStep::Wait }
+    match rules::is_help_due(rank, since.0, helped_at.is_some()) {
+        true => KillStep::Direct,
+        false => KillStep::Wait,
+    }
 }
 
 /// Something that a kill could not end.
@@ -325,7 +316,7 @@ impl Desk {
             self.orders.iter().filter(|order| order.gid == gid).map(|order| order.id).collect();
         let closable = |row: &&PositionUpdate| {
             let instrument = self.table.try_get(row.symbol);
-            instrument.is_some_and(|row_of| !row.qty.is_zero() && row.qty.abs() >= row_of.qty_min)
+            instrument.is_some_and(|of| !row.qty.is_zero() && rules::is_closable(row.qty, of))
         };
         self.positions = account.positions.iter().rev().filter(closable).copied().collect();
         if self.own.is_empty() && self.positions.is_empty() {
@@ -372,15 +363,8 @@ impl Desk {
         let symbol = position.symbol;
         let instrument = self.table.try_get(symbol).ok_or("a symbol that is not known")?;
         let ticker = account.ticker.ok_or("the ticker has no price")?;
-        let mid = Px::from_raw(i64::midpoint(ticker.bid.raw(), ticker.ask.raw()));
-        self.middles[symbol.index()].get_or_insert(mid);
-        let give = (STEP_BPS * i64::from(self.round + 1)).min(GIVE_BPS_MAX);
-        let side = Side::of(position.qty).opposite();
-        let qty = position.qty.abs().min(instrument.qty_max);
-        let (px, qty) = match side {
-            Side::Buy => (ticker.ask.offset_bps(give).ceil_to_tick(), qty),
-            Side::Sell => (ticker.bid.offset_bps(-give).floor_to_tick(), -qty),
-        };
+        self.middles[symbol.index()].get_or_insert(rules::middle(&ticker));
+        let (qty, px) = rules::close_of(position.qty, &ticker, instrument, self.round);
         self.cid += 1;
         Ok(NewOrder {
             cid: Cid(self.cid),
@@ -432,7 +416,7 @@ impl Desk {
         for position in positions.iter().filter(|row| !row.qty.is_zero()) {
             let reason = match self.table.try_get(position.symbol) {
                 None => "not of this run's symbols".to_owned(),
-                Some(row) if position.qty.abs() < row.qty_min => {
+                Some(row) if !rules::is_closable(position.qty, row) => {
                     format!("below the venue's smallest order, {}", row.qty_min)
                 }
                 Some(_) => self.why.clone(),
@@ -489,14 +473,7 @@ impl Desk {
     /// Paid against the middles at the beginning, by own trades of these client ids.
     fn paid(&self, fills: &[Fill]) -> Quote {
         let own = self.cid_first..self.cid + 1;
-        let mut paid = 0i128;
-        for fill in fills.iter().filter(|fill| own.contains(&fill.cid.0)) {
-            if let Some(Some(mid)) = self.middles.get(fill.symbol.index()) {
-                let worse = i128::from(fill.px.raw()) - i128::from(mid.raw());
-                paid += worse * i128::from(fill.qty.raw());
-            }
-        }
-        Quote::from_raw((paid / 100_000_000) as i64)
+        Quote::from_raw(rules::paid(fills, &own, &self.middles))
     }
 }
 

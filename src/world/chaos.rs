@@ -416,6 +416,9 @@ impl World {
         let command = OperatorCommand { verb, symbol: None, reason };
         self.log.add(self.now_ns, 500 + verb as u64, &[]);
         self.log.line(self.now_ns, || format!("operator: {verb:?}"));
+        if command.is_reset() {
+            engine.latch.order_reset();
+        }
         engine.line.on_operator(command, now, &mut engine.ring, &mut engine.tap);
         self.turn();
     }

@@ -11,6 +11,8 @@ use crate::engine::orders::OrdersConfig;
 use crate::engine::stage::Stage;
 use crate::model::*;
 
+mod claim_tests;
+
 pub(super) const WALL: WallNs = WallNs::from_ms(1_700_000_000_000);
 const S: SymbolId = SymbolId(0);
 
@@ -159,7 +161,13 @@ impl Bench {
         self.out.clone()
     }
     /// The venue's array about an order of ours.
-    pub(super) fn venue(&mut self, new: &NewOrder, source: Source, status: OrderStatus, left: Qty) -> OrderId {
+    pub(super) fn venue(
+        &mut self,
+        new: &NewOrder,
+        source: Source,
+        status: OrderStatus,
+        left: Qty,
+    ) -> OrderId {
         let known = self.stage.ledger().find(new.cid).map(|o| o.id).filter(|id| !id.is_none());
         let id = known.unwrap_or_else(|| {
             self.next_id += 1;
