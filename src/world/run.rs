@@ -756,6 +756,7 @@ impl World {
         }
         if self.now_ns >= self.next_look {
             self.next_look = self.now_ns + SECOND;
+            self.look_at_protection();
             self.look_at_books();
             self.look_at_loss();
             let verdict = self.checks.money.look(&self.exchange);
@@ -765,6 +766,15 @@ impl World {
     }
 
     /// Where nothing of a book is under way, the session's book is the exchange's, whole.
+    fn look_at_protection(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let Some(audit) = self.exchange.audit(KEY) else { return };
+        let (risk, foreign) = (&engine.chain.risk, self.foreign_now);
+        match self.checks.protected.look(risk, &audit, self.now_ns, foreign) {
+            Ok(asked) => self.coverage.0[Kind::Protected as usize] += asked,
+            Err(words) => self.checks.say(self.now_ns, checks::protected::NAME, Err(words)),
+        }
+    }
     fn look_at_books(&mut self) {
         self.checks.book.look(self.now_ns);
         let Some(engine) = &self.engine else { return };

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod limits;
 pub mod loss;
 pub mod money;
+pub mod protected;
 pub mod rank;
 pub mod record;
 pub mod restart;
@@ -30,7 +31,7 @@ pub struct Violation {
 }
 
 /// Claims and, for those whose guard is not built yet, why they are not held to it.
-pub const CLAIMS: [(&str, Option<&str>); 14] = [
+pub const CLAIMS: [(&str, Option<&str>); 15] = [
     (cids::NAME, None),
     (duplicate::NAME, None),
     (ledger::NAME, None),
@@ -45,6 +46,7 @@ pub const CLAIMS: [(&str, Option<&str>); 14] = [
     (settle::NAME, None),
     (loss::NAME, None),
     (latch::NAME, None),
+    (protected::NAME, None),
 ];
 
 /// All checkers of one run.
@@ -64,6 +66,7 @@ pub struct Checks {
     pub money: money::Money,
     pub loss: loss::Loss,
     pub latch: latch::Latch,
+    pub protected: protected::Protected,
 }
 
 impl Checks {
@@ -113,5 +116,6 @@ impl Checks {
         self.duplicate.started();
         self.ledger.started();
         self.limits.started();
+        self.protected.started();
     }
 }
