@@ -13,7 +13,8 @@ use crate::config::{
 use crate::engine::indicator::IndicatorConfig;
 use crate::engine::orders::OrdersConfig;
 use crate::engine::risk::{
-    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, RiskConfig, RiskMemory, RiskStage,
+    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, RiskConfig, RiskMemory,
+    RiskStage,
 };
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::ClockPolicy;

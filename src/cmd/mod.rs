@@ -36,6 +36,7 @@ mod kill;
 mod latency;
 #[cfg(feature = "net")]
 mod memory;
+mod moments;
 #[cfg(feature = "net")]
 mod operate;
 mod options;

@@ -41,10 +41,12 @@ pub enum Canary {
     TripForgotten,
     /// Stops are never made or resized at the venue, and nobody looks whether a position has one.
     StopsLost,
+    /// Nobody reads `Retry-After`.
+    RetryAfterIgnored,
 }
 
 impl Canary {
-    pub const ALL: [Canary; 17] = [
+    pub const ALL: [Canary; 18] = [
         Canary::CidReused,
         Canary::ChecksumIgnored,
         Canary::ResentOnTimeout,
@@ -62,6 +64,7 @@ impl Canary {
         Canary::LossIgnored,
         Canary::TripForgotten,
         Canary::StopsLost,
+        Canary::RetryAfterIgnored,
     ];
     pub const fn name(self) -> &'static str {
         match self {
@@ -83,6 +86,7 @@ impl Canary {
             Canary::LossIgnored => "loss-ignored",
             Canary::TripForgotten => "trip-forgotten",
             Canary::StopsLost => "stops-lost",
+            Canary::RetryAfterIgnored => "retry-after-ignored",
         }
     }
     pub fn from_name(name: &str) -> Option<Canary> {

@@ -68,6 +68,13 @@ impl World {
             let words = format!("an entry left {} ms after its cause", age_ns / 1_000_000);
             self.checks.say(self.now_ns, checks::book::NAME, Err(words));
         }
+        if command.class == Class::Entry && self.is_pulled() {
+            let words = "an entry left after the kill switch was pulled".to_owned();
+            self.checks.say(self.now_ns, checks::kill::NAME, Err(words));
+        }
+        if command.class == Class::Cancel {
+            self.saw_cancel();
+        }
         let verdict = self.checks.rank.written(command);
         self.checks.say(self.now_ns, checks::rank::NAME, verdict);
         self.checks.duplicate.written(command);

@@ -61,6 +61,8 @@ pub struct How {
     pub loss_limit: u32,
     /// Entries that take are protected.
     pub brackets: bool,
+    /// Times that orders and limits are larger than usual.
+    pub scale: i64,
 }
 impl How {
     pub fn of(seed: u64, loss_limit: u32) -> How {
@@ -71,6 +73,7 @@ impl How {
             on_loss: on_losses[(seed / 3 % 3) as usize],
             loss_limit,
             brackets: seed % 7 == 5,
+            scale: 1,
         }
     }
 }
@@ -119,7 +122,7 @@ pub fn instruments() -> Vec<Instrument> {
     SYMBOLS.iter().enumerate().map(row).collect()
 }
 
-fn strategies(brackets: bool) -> Vec<AnyStrategy> {
+fn strategies(scale: i64, brackets: bool) -> Vec<AnyStrategy> {
     // Near enough to be hit now and then.
     let (stop_bps_e8, target_bps_e8) =
         if brackets { (15 * 100_000_000, 20 * 100_000_000) } else { (0, 0) };
@@ -127,8 +130,8 @@ fn strategies(brackets: bool) -> Vec<AnyStrategy> {
     let maker = |symbol, qty: i64, inventory: i64| {
         AnyStrategy::Maker(Maker::new(MakerConfig {
             symbols: vec![symbol],
-            qty: Qty::from_raw(qty),
-            inventory_max: Qty::from_raw(inventory),
+            qty: Qty::from_raw(qty * scale),
+            inventory_max: Qty::from_raw(inventory * scale),
             ..MakerConfig::default()
         }))
     };
@@ -137,7 +140,7 @@ fn strategies(brackets: bool) -> Vec<AnyStrategy> {
             symbols: vec![symbol],
             every_changes,
             style,
-            qty: Qty::from_raw(qty),
+            qty: Qty::from_raw(qty * scale),
             stop_bps_e8,
             target_bps_e8,
             ..ProbeConfig::default()
@@ -182,7 +185,8 @@ pub fn line(seed: u64, canary: Canary) -> ParseLine {
 /// The stages behind the front. `cid_used` = highest client id of any earlier run.
 /// `loss_limit` = whole quote, 0 = far away.
 pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
-    let How { requote, on_loss, loss_limit, brackets } = how;
+    let How { requote, on_loss, loss_limit, scale, brackets } = how;
+    let times = |limit: Quote| Quote::from_raw(limit.raw() * scale);
     let instruments = instruments();
     let stale_after_ms = match canary {
         Canary::StaleIgnored => u32::MAX / 2,
@@ -195,15 +199,15 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
         stale_after_ms,
         timeframes: vec![Timeframe::M1],
         indicators: IndicatorConfig::default(),
-        strategies: strategies(brackets),
+        strategies: strategies(scale, brackets),
     });
     let mut guards = RiskConfig::default().guards;
     let mut limits = Limits {
-        order_notional_max: Quote::from_whole(1_000),
-        position_max: POSITION_MAX,
+        order_notional_max: times(Quote::from_whole(1_000)),
+        position_max: times(POSITION_MAX),
         open_orders_max: 16,
     };
-    let mut exposure_max = EXPOSURE_MAX;
+    let mut exposure_max = times(EXPOSURE_MAX);
     if canary == Canary::LimitIgnored {
         limits.position_max = Quote::from_whole(10_000_000);
         limits.order_notional_max = limits.position_max;

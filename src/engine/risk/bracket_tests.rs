@@ -166,7 +166,8 @@ fn a_leg_that_the_venue_ends_is_made_anew() {
 #[test]
 fn a_short_is_protected_on_its_own_side() {
     let mut b = Bench::with(wide());
-    let entry = b.bracketed(Want::Target { qty: qty("-1"), px: px("99.9"), urgency: Urgency::Limit });
+    let entry =
+        b.bracketed(Want::Target { qty: qty("-1"), px: px("99.9"), urgency: Urgency::Limit });
     let out = b.fill_part(&entry, "-1", "0", "99.97");
     let size = qty("1");
     assert_eq!(
@@ -307,7 +308,7 @@ fn the_naked_alarm_closes_entries_of_its_symbol_and_shadow_only_counts() {
         }
         assert_eq!(news == 1, enters, "{mode:?}");
         let got = b.stage.snapshot().guards[Guard::NakedPosition as usize];
-        assert_eq!((got.shadowed > 0, got.blocked), (shadowed > 0 , u64::from(!enters)), "{mode:?}");
+        assert_eq!((got.shadowed > 0, got.blocked), (shadowed > 0, u64::from(!enters)), "{mode:?}");
         let closes = b.stage.counters().naked_closes;
         assert_eq!(closes, u64::from(mode == GuardMode::On), "{mode:?}");
     }

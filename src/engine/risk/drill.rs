@@ -44,10 +44,8 @@ struct Toy {
 }
 
 /// Some entries of a drill with this are protected.
-const BRACKET: Bracket = Bracket {
-    target: Guarded::Away(Px::from_whole(3)),
-    stop: Guarded::Away(Px::from_whole(2)),
-};
+const BRACKET: Bracket =
+    Bracket { target: Guarded::Away(Px::from_whole(3)), stop: Guarded::Away(Px::from_whole(2)) };
 
 impl Toy {
     fn array(held: &Held, source: Source) -> Body {
@@ -581,7 +579,9 @@ fn after_faults_both_legs_are_exactly_as_large_as_the_position() {
         leg_fills += toy.orders.iter().filter(of_leg).filter(|o| o.remaining < o.original).count();
         assert_eq!(stage.ledger().counters().overfills, 0, "seed {seed}");
     }
-    println!("{protected} of {seeds} held at rest; {made} legs, {changed} changes, {leg_fills} hit");
+    println!(
+        "{protected} of {seeds} held at rest; {made} legs, {changed} changes, {leg_fills} hit"
+    );
     assert!(protected > 0 && made > seeds * 20 && changed > seeds && leg_fills > 0);
 }
 

@@ -10,9 +10,9 @@
 mod account;
 #[cfg(test)]
 mod account_tests;
-mod brackets;
 #[cfg(test)]
 mod bracket_tests;
+mod brackets;
 mod check;
 mod config;
 mod decide;

@@ -159,7 +159,13 @@ impl Bench {
         self.out.clone()
     }
     /// The venue's array about an order of ours.
-    pub(super) fn venue(&mut self, new: &NewOrder, source: Source, status: OrderStatus, left: Qty) -> OrderId {
+    pub(super) fn venue(
+        &mut self,
+        new: &NewOrder,
+        source: Source,
+        status: OrderStatus,
+        left: Qty,
+    ) -> OrderId {
         let known = self.stage.ledger().find(new.cid).map(|o| o.id).filter(|id| !id.is_none());
         let id = known.unwrap_or_else(|| {
             self.next_id += 1;
@@ -300,7 +306,8 @@ fn no_order_on_a_stale_silent_or_unsynced_book() {
     assert!(b.once("1", "99").is_empty());
     assert_eq!(b.blocked(Guard::Stale), 1);
     b.mark("99", "101");
-    let quiet = |quiet| ChannelQuiet { symbol: S, kind: ChannelKind::Book, quiet, gap_ms: 0 };
+    let quiet =
+        |quiet| ChannelQuiet { symbol: S, kind: ChannelKind::Book, quiet, gap_ms: 0, missed: 0 };
     b.event(Body::Quiet(quiet(true)));
     assert!(b.once("1", "99").is_empty());
     b.event(Body::Quiet(quiet(false)));

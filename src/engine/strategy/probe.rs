@@ -5,9 +5,7 @@ use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Px, Qty};
 use crate::engine::strategy::Intents;
-use crate::model::{
-    Body, Bracket, Event, Guarded, LinkEvent, OperatorVerb, Reason, Urgency,
-};
+use crate::model::{Body, Bracket, Event, Guarded, LinkEvent, OperatorVerb, Reason, Urgency};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeStyle {

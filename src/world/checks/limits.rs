@@ -15,6 +15,8 @@ pub struct Limits {
     orders: BTreeMap<u64, (u16, i64)>,
     /// Changes decided and not yet at the exchange, by the venue's id: symbol, signed quantity.
     amends: BTreeMap<u64, (u16, i64)>,
+    /// Times that the limits are larger than usual; 0 = 1.
+    pub scale: i64,
 }
 
 impl Limits {
@@ -66,15 +68,15 @@ impl Limits {
         };
         let worst = own + resting + under_way(&self.orders);
         let value = mid.notional(Qty::from_raw(worst.max(0)));
-        if value > POSITION_MAX {
+        let limit = Quote::from_raw(POSITION_MAX.raw() * self.scale.max(1));
+        if value > limit {
             return Err(format!(
                 "{side:?} {} of symbol {symbol} could become {} {side:?}, worth {value:?}; the \
-                 limit is {POSITION_MAX:?}",
+                 limit is {limit:?}",
                 qty.abs(),
                 Qty::from_raw(worst),
             ));
         }
-        let _: Quote = value;
         Ok(())
     }
     /// It did not leave, or its bytes are lost.

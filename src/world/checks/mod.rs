@@ -14,6 +14,7 @@ pub mod money;
 pub mod protected;
 pub mod rank;
 pub mod record;
+pub mod rest;
 pub mod restart;
 pub mod settle;
 
@@ -31,7 +32,7 @@ pub struct Violation {
 }
 
 /// Claims and, for those whose guard is not built yet, why they are not held to it.
-pub const CLAIMS: [(&str, Option<&str>); 15] = [
+pub const CLAIMS: [(&str, Option<&str>); 16] = [
     (cids::NAME, None),
     (duplicate::NAME, None),
     (ledger::NAME, None),
@@ -47,6 +48,7 @@ pub const CLAIMS: [(&str, Option<&str>); 15] = [
     (loss::NAME, None),
     (latch::NAME, None),
     (protected::NAME, None),
+    (rest::NAME, None),
 ];
 
 /// All checkers of one run.
@@ -62,6 +64,7 @@ pub struct Checks {
     pub book: book::Books,
     pub rank: rank::Ranks,
     pub control: control::Control,
+    pub rest: rest::Rest,
     pub restart: restart::Restart,
     pub money: money::Money,
     pub loss: loss::Loss,
@@ -117,5 +120,6 @@ impl Checks {
         self.ledger.started();
         self.limits.started();
         self.protected.started();
+        self.rest.started();
     }
 }

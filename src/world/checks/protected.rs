@@ -7,7 +7,9 @@ use crate::base::units::Side;
 use crate::engine::risk::RiskStage;
 use crate::exchange::Audit;
 use crate::model::{Class, Rank};
-use crate::world::setup::{GID, NAKED_CLOSE_AFTER_S, SYMBOLS};
+use crate::world::faults::Kind;
+use crate::world::run::World;
+use crate::world::setup::{GID, KEY, NAKED_CLOSE_AFTER_S, SYMBOLS};
 
 pub const NAME: &str = "what is filled is protected";
 
@@ -72,5 +74,18 @@ impl Protected {
             }
         }
         Ok(asked)
+    }
+}
+
+impl World {
+    /// Asks about every position.
+    pub(in crate::world) fn look_at_protection(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let Some(audit) = self.exchange.audit(KEY) else { return };
+        let (risk, foreign) = (&engine.chain.risk, self.foreign_now);
+        match self.checks.protected.look(risk, &audit, self.now_ns, foreign) {
+            Ok(asked) => self.coverage.0[Kind::Protected as usize] += asked,
+            Err(words) => self.checks.say(self.now_ns, NAME, Err(words)),
+        }
     }
 }
