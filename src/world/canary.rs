@@ -39,12 +39,14 @@ pub enum Canary {
     LossIgnored,
     /// A restart forgets the day's loss and what has tripped.
     TripForgotten,
+    /// Stops are never made or resized at the venue, and nobody looks whether a position has one.
+    StopsLost,
     /// Nobody reads `Retry-After`.
     RetryAfterIgnored,
 }
 
 impl Canary {
-    pub const ALL: [Canary; 17] = [
+    pub const ALL: [Canary; 18] = [
         Canary::CidReused,
         Canary::ChecksumIgnored,
         Canary::ResentOnTimeout,
@@ -61,6 +63,7 @@ impl Canary {
         Canary::KillWithoutCancel,
         Canary::LossIgnored,
         Canary::TripForgotten,
+        Canary::StopsLost,
         Canary::RetryAfterIgnored,
     ];
     pub const fn name(self) -> &'static str {
@@ -82,6 +85,7 @@ impl Canary {
             Canary::KillWithoutCancel => "kill-without-cancel",
             Canary::LossIgnored => "loss-ignored",
             Canary::TripForgotten => "trip-forgotten",
+            Canary::StopsLost => "stops-lost",
             Canary::RetryAfterIgnored => "retry-after-ignored",
         }
     }

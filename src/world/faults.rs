@@ -93,10 +93,11 @@ pub enum Kind {
     CrashUnanswered,
     CrashInReconcile,
     CrashInDoubt,
+    Protected,
 }
 
 /// Names in the order of `Kind`.
-pub const NAMES: [&str; 84] = [
+pub const NAMES: [&str; 85] = [
     "delay spike",
     "split segment",
     "disconnect",
@@ -181,6 +182,7 @@ pub const NAMES: [&str; 84] = [
     "crash with an order unanswered",
     "crash in a reconcile",
     "crash with an order in doubt",
+    "position asked for its stop",
 ];
 
 /// How often each kind happened.
@@ -380,7 +382,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_name_and_a_seed_always_draws_the_same() {
-        assert_eq!(Kind::CrashInDoubt as usize + 1, NAMES.len());
+        assert_eq!(Kind::Protected as usize + 1, NAMES.len());
         assert_eq!(Faults::swarm(7), Faults::swarm(7));
         assert_ne!(Faults::swarm(7), Faults::swarm(8));
         let mut coverage = Coverage::default();

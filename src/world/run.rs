@@ -791,6 +791,7 @@ impl World {
         }
         if self.now_ns >= self.next_look {
             self.next_look = self.now_ns + SECOND;
+            self.look_at_protection();
             self.look_at_books();
             self.look_at_loss();
             let verdict = self.checks.money.look(&self.exchange);

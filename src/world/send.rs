@@ -9,7 +9,7 @@ use super::run::{SECOND, World};
 use super::setup::{ORDER_AGE_MAX_NS, TRADING};
 use super::wire;
 use crate::line::send::{Door, ORDER_FRAME_MAX};
-use crate::model::{Action, Class, Command, SendOutcome, SendReport};
+use crate::model::{Action, Class, Command, OrderKind, SendOutcome, SendReport};
 
 impl World {
     pub fn send_all(&mut self) -> bool {
@@ -91,6 +91,9 @@ impl World {
         {
             return Some(SendOutcome::Written);
         }
+        if self.plan.canary == Canary::StopsLost && is_stop(command) {
+            return Some(SendOutcome::Written);
+        }
         self.write(slot, frame);
         if self.chance(self.plan.faults.broken_write_ppm) {
             self.coverage.hit(Kind::BrokenWrite);
@@ -136,6 +139,14 @@ impl World {
     }
 }
 
+/// Makes a stop, or changes something that protects.
+fn is_stop(command: &Command) -> bool {
+    match command.action {
+        Action::New(new) => new.kind == OrderKind::Stop,
+        Action::Amend { .. } => command.class == Class::Close,
+        _ => false,
+    }
+}
 /// The same order frame with another client id.
 fn rewritten(frame: &[u8], cid: &str) -> Option<Vec<u8>> {
     let (_, text) = take_client_frame(&mut frame.to_vec())?;

@@ -9,7 +9,7 @@ use crate::engine::indicator::IndicatorConfig;
 use crate::engine::mouth::{Mouth, MouthConfig};
 use crate::engine::orders::OrdersConfig;
 use crate::engine::risk::{
-    AccountLimits, Guard, GuardMode, Limits, OnLoss, Requote, RiskConfig, RiskStage,
+    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, Requote, RiskConfig, RiskStage,
 };
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
@@ -49,6 +49,8 @@ pub const ORDER_AGE_MAX_NS: u64 = 100_000_000;
 pub const STALE_AFTER_MS: u32 = 10_000;
 pub const ACK_TIMEOUT_MS: u32 = 5_000;
 pub const ABSENT_AFTER_S: u32 = 180;
+/// A position without its protection is closed after this long.
+pub const NAKED_CLOSE_AFTER_S: u32 = 10;
 
 /// What differs from seed to seed in how the engine is set up.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +59,8 @@ pub struct How {
     pub on_loss: OnLoss,
     /// Whole quote; 0 = far away.
     pub loss_limit: u32,
+    /// Entries that take are protected.
+    pub brackets: bool,
     /// Times that orders and limits are larger than usual.
     pub scale: i64,
 }
@@ -68,6 +72,7 @@ impl How {
             requote: requotes[(seed % 3) as usize],
             on_loss: on_losses[(seed / 3 % 3) as usize],
             loss_limit,
+            brackets: seed % 7 == 5,
             scale: 1,
         }
     }
@@ -117,7 +122,10 @@ pub fn instruments() -> Vec<Instrument> {
     SYMBOLS.iter().enumerate().map(row).collect()
 }
 
-fn strategies(scale: i64) -> Vec<AnyStrategy> {
+fn strategies(scale: i64, brackets: bool) -> Vec<AnyStrategy> {
+    // Near enough to be hit now and then.
+    let (stop_bps_e8, target_bps_e8) =
+        if brackets { (15 * 100_000_000, 20 * 100_000_000) } else { (0, 0) };
     let (btc, eth) = (SymbolId(0), SymbolId(1));
     let maker = |symbol, qty: i64, inventory: i64| {
         AnyStrategy::Maker(Maker::new(MakerConfig {
@@ -133,6 +141,8 @@ fn strategies(scale: i64) -> Vec<AnyStrategy> {
             every_changes,
             style,
             qty: Qty::from_raw(qty * scale),
+            stop_bps_e8,
+            target_bps_e8,
             ..ProbeConfig::default()
         }))
     };
@@ -175,7 +185,7 @@ pub fn line(seed: u64, canary: Canary) -> ParseLine {
 /// The stages behind the front. `cid_used` = highest client id of any earlier run.
 /// `loss_limit` = whole quote, 0 = far away.
 pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
-    let How { requote, on_loss, loss_limit, scale } = how;
+    let How { requote, on_loss, loss_limit, scale, brackets } = how;
     let times = |limit: Quote| Quote::from_raw(limit.raw() * scale);
     let instruments = instruments();
     let stale_after_ms = match canary {
@@ -189,7 +199,7 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
         stale_after_ms,
         timeframes: vec![Timeframe::M1],
         indicators: IndicatorConfig::default(),
-        strategies: strategies(scale),
+        strategies: strategies(scale, brackets),
     });
     let mut guards = RiskConfig::default().guards;
     let mut limits = Limits {
@@ -220,10 +230,18 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
         guards[Guard::ForeignActivity as usize] = GuardMode::On;
         account.daily_loss_max = Quote::from_whole(i64::from(loss_limit));
     }
+    if canary == Canary::StopsLost {
+        guards[Guard::NakedPosition as usize] = GuardMode::Off;
+    }
     if canary == Canary::LossIgnored {
         guards[Guard::DailyLoss as usize] = GuardMode::Shadow;
     }
     let risk = RiskConfig {
+        brackets: BracketConfig {
+            naked_alarm_after_s: 3,
+            naked_close_after_s: NAKED_CLOSE_AFTER_S,
+            ..BracketConfig::default()
+        },
         account,
         wallet: WalletKind::Margin,
         requote,

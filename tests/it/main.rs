@@ -4,6 +4,8 @@
 mod alerts_in_time;
 #[cfg(feature = "net")]
 mod bitfinex;
+#[cfg(feature = "net")]
+mod brackets;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;

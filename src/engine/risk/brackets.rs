@@ -329,6 +329,12 @@ impl RiskStage {
             self.brackets.set_busy(row, true);
         }
         let may = self.rank_set().allows(Class::Close);
+        let naked = bracket.is_some() && self.covered(symbol).is_some_and(|qty| qty < held.abs());
+        self.judge_naked(symbol, held, naked, may);
+        if self.goals[row].active {
+            self.brackets.set_busy(row, false);
+            return 0;
+        }
         let (mut sent, mut fits) = (0, true);
         for leg in [Leg::Stop, Leg::Target] {
             let (count, is) = self.step_leg(symbol, leg, bracket, may, from, out);
@@ -336,8 +342,6 @@ impl RiskStage {
             fits &= is;
         }
         self.brackets.set_busy(row, !fits);
-        let naked = bracket.is_some() && self.covered(symbol).is_some_and(|qty| qty < held.abs());
-        self.judge_naked(symbol, held, naked, may);
         if !fits {
             let retry = self.now + SpanNs::from_ms(i64::from(self.config.brackets.retry_ms));
             let it = &mut self.brackets.rows[row];

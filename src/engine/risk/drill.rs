@@ -517,6 +517,7 @@ fn check(seed: u64, requote: Requote) -> Drill {
         assert!(!held.alive, "seed {seed}: left at the venue: {order:?}");
         let expected = match held.status {
             OrderStatus::Executed => OrderState::Filled,
+            OrderStatus::Refused if filled == 0 => OrderState::Rejected,
             _ => OrderState::Cancelled,
         };
         assert_eq!(order.state(), expected, "seed {seed}: {order:?}");

@@ -3,7 +3,7 @@
 
 use crate::base::units::{Px, Qty, Quote, Side};
 use crate::exchange::Audit;
-use crate::model::{Action, Class, Command};
+use crate::model::{Action, Class, Command, OrderFlags};
 use crate::world::setup::{GID, POSITION_MAX};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,10 @@ impl Limits {
         let symbol = command.symbol.0;
         let qty = match &command.action {
             Action::New(new) | Action::Replace { new, .. } => {
-                self.orders.insert(new.cid.0, (symbol, new.qty.raw()));
+                // What can only close adds to no position.
+                if !new.flags.has(OrderFlags::REDUCE_ONLY) {
+                    self.orders.insert(new.cid.0, (symbol, new.qty.raw()));
+                }
                 new.qty
             }
             Action::Amend { id, qty, .. } => {
@@ -56,6 +59,7 @@ impl Limits {
             .orders
             .iter()
             .filter(|order| order.gid == Some(GID) && order.symbol == symbol && order.side == side)
+            .filter(|order| !order.is_reduce_only)
             .map(|order| order.left)
             .sum();
         let under_way = |rows: &BTreeMap<u64, (u16, i64)>| -> i64 {

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod limits;
 pub mod loss;
 pub mod money;
+pub mod protected;
 pub mod rank;
 pub mod record;
 pub mod rest;
@@ -31,7 +32,7 @@ pub struct Violation {
 }
 
 /// Claims and, for those whose guard is not built yet, why they are not held to it.
-pub const CLAIMS: [(&str, Option<&str>); 15] = [
+pub const CLAIMS: [(&str, Option<&str>); 16] = [
     (cids::NAME, None),
     (duplicate::NAME, None),
     (ledger::NAME, None),
@@ -46,6 +47,7 @@ pub const CLAIMS: [(&str, Option<&str>); 15] = [
     (settle::NAME, None),
     (loss::NAME, None),
     (latch::NAME, None),
+    (protected::NAME, None),
     (rest::NAME, None),
 ];
 
@@ -67,6 +69,7 @@ pub struct Checks {
     pub money: money::Money,
     pub loss: loss::Loss,
     pub latch: latch::Latch,
+    pub protected: protected::Protected,
 }
 
 impl Checks {
@@ -116,6 +119,7 @@ impl Checks {
         self.duplicate.started();
         self.ledger.started();
         self.limits.started();
+        self.protected.started();
         self.rest.started();
     }
 }
