@@ -723,3 +723,122 @@ fn a_wallet_that_is_never_told_is_waited_for_no_longer_than_the_log_in() {
     b.wait(SpanNs::from_s(1));
     assert_eq!(used(&b, Guard::DailyLoss), Some(0));
 }
+
+#[test]
+fn what_an_earlier_run_was_about_to_do_goes_on() {
+    let recalled = |change: &dyn Fn(&mut RiskMemory)| {
+        let mut b = with(|_| {});
+        let mut memory = b.stage.memory();
+        change(&mut memory);
+        b.restart(OrdersConfig::default());
+        b.stage.recall(&memory);
+        let kills = b.stage.counters().kills;
+        b.login();
+        b.wallet("10000");
+        b.wait(SpanNs::from_s(1));
+        (b.stage.rank(), kills)
+    };
+    assert_eq!(recalled(&|_| ()), (Rank::Running, 0));
+    // Halted and not killed: it stays. Killed: it is closed again first, then halted.
+    assert_eq!(recalled(&|m| m.account.halted = true), (Rank::Halted, 0));
+    let killed = |m: &mut RiskMemory| (m.account.killed, m.account.halted) = (true, true);
+    assert_eq!(recalled(&killed), (Rank::Halted, 1));
+    let mut b = with(|_| {});
+    let mut memory = b.stage.memory();
+    killed(&mut memory);
+    b.restart(OrdersConfig::default());
+    b.stage.recall(&memory);
+    assert_eq!(b.stage.rank(), Rank::ReduceOnly, "nobody knows yet whether it is flat");
+    // A flatten alone, without a kill: what is held is closed once it is known.
+    let mut b = with(|_| {});
+    let kept = Kept::default();
+    b.stage.keep_in(Box::new(kept.clone()));
+    holding(&mut b);
+    b.say(OperatorVerb::Flatten, "enough");
+    let symbol = kept.0.lock().unwrap().symbols[0];
+    assert!(symbol.flattening && b.stage.memory().symbols[0].flattening);
+    reborn(&mut b, &kept, "1", "100", "10000");
+    b.out.clear();
+    b.mark_of(S, "99", "101");
+    b.wait(SpanNs::from_s(1));
+    let closes = b.out.iter().filter(|command| command.class == Class::Close).count();
+    assert_eq!(closes, 1);
+}
+
+#[test]
+fn a_flatten_that_ended_is_not_remembered_and_one_that_gave_up_is() {
+    let mut b = with(|c| c.flatten_attempts_max = 1);
+    holding(&mut b);
+    b.out.clear();
+    b.say(OperatorVerb::Flatten, "enough");
+    assert!(b.stage.memory().symbols[0].flattening);
+    // Its one attempt is refused: it gives up, and the next run tries again.
+    let close = *b.out.iter().find(|command| command.class == Class::Close).unwrap();
+    b.refuse(&close);
+    b.wait(SpanNs::from_s(2));
+    assert!(b.stage.memory().symbols[0].flattening);
+    assert_eq!(b.stage.counters().flatten_stuck, 1);
+    // Nothing held: done at once.
+    let mut b = with(|_| {});
+    b.say(OperatorVerb::Flatten, "enough");
+    b.wait(SpanNs::from_s(1));
+    assert!(!b.stage.memory().symbols[0].flattening);
+}
+
+#[test]
+fn a_tripped_loss_takes_entries_back_and_leaves_exits() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(2);
+    });
+    holding(&mut b);
+    let entry = b.entry()[0].cid();
+    let exit = b.want_of(
+        S,
+        Want::Once { qty: qty("-1"), px: px("102"), urgency: Urgency::Limit, reduce: true },
+    )[0]
+    .cid();
+    b.mark_of(S, "96", "98");
+    let wanted = |cid| b.stage.ledger().find(cid).unwrap().cancel_wanted;
+    assert!(wanted(entry) && !wanted(exit));
+}
+
+#[test]
+fn what_the_venue_says_of_a_position_counts_at_once() {
+    // Told alone, or in a list: what it says of the symbol is worked out either way.
+    let position = |source| {
+        Body::Position(PositionUpdate {
+            source,
+            symbol: SymbolId(1),
+            qty: qty("1"),
+            base_px: px("100"),
+            pnl: None,
+        })
+    };
+    let mut b = Bench::cold(wide());
+    b.wallet("10000");
+    b.link(LinkState::Authenticated);
+    let of = SnapshotOf::Positions;
+    b.event(Body::Snapshot(SnapshotMark { of, end: false, count: 1 }));
+    b.event(position(Source::Snapshot));
+    b.event(Body::Snapshot(SnapshotMark { of, end: true, count: 1 }));
+    assert_eq!(used(&b, Guard::DailyLoss), None, "held without a price");
+    other_mark(&mut b, "99", "101");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(0));
+    other_mark(&mut b, "96", "98");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(units(3)));
+}
+
+#[test]
+fn the_peak_begins_with_the_first_day_and_not_with_every_day() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Drawdown]);
+        c.account.drawdown_max = Quote::from_whole(1_000);
+    });
+    holding(&mut b);
+    b.mark_of(S, "109", "111");
+    b.mark_of(S, "106", "108");
+    assert_eq!(used(&b, Guard::Drawdown), Some(units(3)));
+    to_midnight(&mut b);
+    assert_eq!(used(&b, Guard::Drawdown), Some(units(3)), "a day is no new peak");
+}
