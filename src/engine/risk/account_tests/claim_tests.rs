@@ -842,3 +842,76 @@ fn the_peak_begins_with_the_first_day_and_not_with_every_day() {
     to_midnight(&mut b);
     assert_eq!(used(&b, Guard::Drawdown), Some(units(3)), "a day is no new peak");
 }
+
+#[test]
+fn a_trip_at_a_mark_is_written_down_with_that_mark() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Volatility]);
+        c.account.volatility_max_bps = 50 * 100_000_000;
+        (c.account.volatility_window_ms, c.account.volatility_pause_s) = (8_000, 30);
+    });
+    b.wait(SpanNs::from_s(61));
+    let count = Count::default();
+    b.stage.keep_in(Box::new(count.clone()));
+    b.mark_of(S, "99", "101");
+    assert_eq!(*count.0.lock().unwrap(), 0);
+    b.mark_of(S, "100", "102");
+    assert_eq!(*count.0.lock().unwrap(), 1);
+}
+
+#[test]
+fn a_loop_stays_cut_when_its_window_has_passed() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Repeat]);
+        (c.repeat_max, c.repeat_window_ms) = (1, 1_000);
+    });
+    // Away from a whole minute, at which all is worked out anew.
+    let left = 60_000_000_000 - b.stage.wall.0.rem_euclid(60_000_000_000);
+    b.wait(SpanNs(left + 5_000_000_000));
+    assert!(b.may_enter());
+    assert!(!b.may_enter());
+    b.wait(SpanNs::from_ms(1_500));
+    assert!(!b.may_enter());
+}
+
+#[test]
+fn hours_are_told_and_trades_of_strangers_are_signs() {
+    let mut b = with(|c| {
+        on(c, &[Guard::TradingWindow, Guard::ForeignActivity]);
+        c.account.foreign_pause_s = 60;
+    });
+    assert_eq!(used(&b, Guard::TradingWindow), Some(0));
+    b.event(Body::Fill(Fill {
+        trade: TradeId(900),
+        symbol: SYMBOL_FOREIGN,
+        order: OrderId(900),
+        cid: Cid(5),
+        at: WallNs(0),
+        qty: qty("1"),
+        px: px("100"),
+        maker: None,
+        fee: Some(0),
+        fee_currency: Currency::new("USD").unwrap(),
+    }));
+    assert_eq!(used(&b, Guard::ForeignActivity), Some(60));
+    let b = with(|c| {
+        on(c, &[Guard::TradingWindow]);
+        c.account.windows = Vec::new();
+    });
+    assert_eq!(used(&b, Guard::TradingWindow), Some(1), "never open");
+}
+
+#[test]
+fn a_position_told_by_itself_is_worked_out_at_once() {
+    let mut b = with(|c| on(c, &[Guard::DailyLoss]));
+    b.event(Body::Snapshot(SnapshotMark { of: SnapshotOf::Positions, end: false, count: 1 }));
+    b.event(Body::Position(PositionUpdate {
+        source: Source::Snapshot,
+        symbol: SymbolId(1),
+        qty: qty("1"),
+        base_px: px("100"),
+        pnl: None,
+    }));
+    let held = b.stage.positions().qty(SymbolId(1));
+    assert_eq!(used(&b, Guard::DailyLoss).is_none(), !held.is_zero());
+}
