@@ -350,6 +350,7 @@ fn intent(number: u64) -> Intent {
         reason: Reason::Probe,
         want: Want::Once { qty, px: Px::ZERO, urgency: Urgency::Take, reduce: false },
         edge: None,
+        bracket: None,
     }
 }
 /// The venue's words for an order that it fills at once, as the front tells them.

@@ -288,6 +288,30 @@ impl Feed {
             self.fill(name, cid, of("amount"), of("price"), out);
         }
     }
+    /// What the venue says to a new order that rests, and its two names: the venue's and ours.
+    pub fn resting_text(&mut self, text: &str, out: &mut Vec<u8>) -> Option<(u64, u64)> {
+        let of = |key| field(text, key).unwrap_or_default();
+        let known = SYMBOLS.iter().find(|(name, ..)| *name == of("symbol"));
+        let (true, Some((name, ..)), Ok(cid)) =
+            (text.starts_with("[0,\"on\""), known, of("cid").parse::<u64>())
+        else {
+            return None;
+        };
+        self.order_id += 1;
+        let (id, at, qty, px) = (self.order_id, self.at_ms, of("amount"), of("price"));
+        let order = format!(
+            r#"[{id},1,{cid},"{name}",{at},{at},{qty},{qty},"LIMIT",null,null,null,0,"ACTIVE",null,null,{px},0,0,0,null,null,null,0,0,null,null,null,"API>BFX",null,null,null]"#
+        );
+        for text in [
+            format!(r#""n",[{at},"on-req",null,null,{order},null,"SUCCESS","Submitting order."]"#),
+            format!(r#""on",{order}"#),
+        ] {
+            self.private_seq += 1;
+            let text = format!("[0,{text},{0},{0},{at}]", self.private_seq);
+            server_frame(text.as_bytes(), out);
+        }
+        Some((id, cid))
+    }
     /// Taken, traded, traded with its fee, ended.
     fn fill(&mut self, name: &str, cid: u64, qty: &str, px: &str, out: &mut Vec<u8>) {
         self.order_id += 1;

@@ -2,7 +2,7 @@
 //! loopback beside a bare exchange of the same bytes. Not criterion: what counts here is the
 //! distribution under a schedule, not the mean of a loop.
 //!
-//! `cargo bench --bench perf -- t1 | throughput | wire | flood | all [--seconds S] [--only PACE]`, and
+//! `cargo bench --bench perf -- t1 | throughput | wire | flood | kill | all [--seconds S] [--only PACE]`, and
 //! `icount [--update]` for instruction counts by valgrind. Without `--bench` (so under
 //! `cargo test --benches`) everything runs briefly and only its behaviour is checked.
 
@@ -10,6 +10,7 @@
 
 mod feed;
 mod icount;
+mod kill;
 mod noise;
 mod report;
 mod rig;
@@ -55,13 +56,15 @@ fn options() -> Result<Options, String> {
             }
             "--update" => options.update = true,
             "--only" => options.only = words.next().unwrap_or_default(),
-            "t1" | "throughput" | "wire" | "flood" | "icount" | "all" => options.what.push(word),
+            "t1" | "throughput" | "wire" | "flood" | "kill" | "icount" | "all" => {
+                options.what.push(word)
+            }
             // What the test runner hands to every target.
             "--test" | "--quiet" | "-q" | "--nocapture" => {}
             other if other.starts_with("--test-threads") => {}
             other => {
                 return Err(format!(
-                    "`{other}`: expected t1, throughput, wire, flood, icount, all, --seconds S, --only NAME or --update"
+                    "`{other}`: expected t1, throughput, wire, flood, kill, icount, all, --seconds S, --only NAME or --update"
                 ));
             }
         }
@@ -150,12 +153,16 @@ fn main() -> std::process::ExitCode {
                 let frames = if options.small { 2_000 } else { 4_000_000 };
                 result = wire::flood(&clock, cores, frames, &mut report);
             }
+            if wants("kill") && result.is_ok() {
+                let rounds = if options.small { 1 } else { 50 };
+                result = kill::measure(&clock, cores, rounds, &mut report);
+            }
             if let Err(problem) = result {
                 eprintln!("perf: {problem}");
                 return std::process::ExitCode::FAILURE;
             }
         }
-        _ => eprintln!("SKIPPED: wire and flood need two CPUs, this process has {cpus:?}"),
+        _ => eprintln!("SKIPPED: wire, flood and kill need two CPUs, this process has {cpus:?}"),
     }
     if !options.small {
         report.append(&options.what.join(" "));

@@ -72,6 +72,10 @@ impl Noise {
     pub fn resume(&mut self) {
         self.last_ns = self.start.elapsed().as_nanos() as u64;
     }
+    /// No gap since the start that a window would not be forgiven.
+    pub fn is_clean_so_far(&self) -> bool {
+        self.gap_ns_max.max(self.window_gap_ns) < GAP_MAX_NS
+    }
     /// In words, for the line of the report.
     pub fn label(&self) -> String {
         format!(

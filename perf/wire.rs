@@ -81,7 +81,7 @@ impl Drop for Scratch {
 }
 
 /// An engine on loopback, with what cold threads would hold.
-struct Engine {
+pub struct Engine {
     running: Running,
     tail: wal::WalTail,
     /// Kept until the engine has ended.
@@ -96,7 +96,11 @@ fn tls_of(scratch: &Scratch, made: &ServerTls) -> Result<Trust, String> {
     Ok(Trust::CaFile(path))
 }
 
-fn start(
+/// An engine signed in at a stub.
+///
+/// # Errors
+/// What could not be set up.
+pub fn start(
     clock: &Clock,
     cores: Cores,
     config: &RigConfig,
@@ -376,7 +380,7 @@ fn bare_pair() -> io::Result<(Signed, TcpStream, TcpStream)> {
 
 /// Orders of the engine as its own taps saw them.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     sent: Vec<OrderSent>,
 }
 impl Seen {
@@ -406,7 +410,7 @@ impl Seen {
 
 impl Engine {
     /// Empties taps and write-ahead log until told to stop, as cold threads do.
-    fn watch(&mut self, stop: &AtomicBool, seen: &mut Seen) {
+    pub fn watch(&mut self, stop: &AtomicBool, seen: &mut Seen) {
         loop {
             let last = stop.load(Ordering::Acquire);
             let taps = &mut self.running.taps;
@@ -425,7 +429,14 @@ impl Engine {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    fn stop(self) -> Result<Stopped, String> {
+    pub fn latch(&self) -> Latch {
+        self.running.latch.clone()
+    }
+    /// Ends it.
+    ///
+    /// # Errors
+    /// It had ended by itself, and why.
+    pub fn stop(self) -> Result<Stopped, String> {
         if let Some(failure) = self.running.failure() {
             return Err(failure);
         }
@@ -434,7 +445,7 @@ impl Engine {
 }
 
 /// What must hold of an engine after its run.
-fn check(stopped: &Stopped, name: &str) {
+pub fn check(stopped: &Stopped, name: &str) {
     let line = &stopped.parse.line;
     let public = *line.publics().next().expect("a market socket").counters();
     assert_eq!((public.seq_gaps, public.unknown, public.malformed), (0, 0, 0), "{name}");

@@ -20,10 +20,27 @@ pub const fn nonce_after(last: u64, now_us: u64) -> Option<u64> {
 /// How far to go when the venue calls a nonce small: another program may run ahead of this clock.
 pub const STEP_PAST_US: u64 = 10_000_000;
 
-/// From where to go on after the venue called a nonce small: ten seconds further, or a step where
-/// that would leave what clocks can say.
-pub const fn nonce_past(last: u64) -> Option<u64> {
-    let far = last.saturating_add(STEP_PAST_US);
+/// The longest single step: ten minutes.
+pub const STEP_PAST_US_MAX: u64 = 600_000_000;
+/// So few nonces after a step, the next refusal means that it was too short: the clock is still
+/// behind whoever else uses the key.
+const STEP_IN_ROW_NONCES: u64 = 8;
+
+/// How far to go when the venue calls a nonce small: twice as far as the step to `stepped_to`, which
+/// was `span_us` long, where that was just now; else ten seconds. A clock that is minutes behind is
+/// overtaken within a few refusals, before sign-ins have to wait long for each other.
+pub const fn step_span_us(last: u64, stepped_to: u64, span_us: u64) -> u64 {
+    if stepped_to == 0 || last.saturating_sub(stepped_to) > STEP_IN_ROW_NONCES {
+        return STEP_PAST_US;
+    }
+    let doubled = span_us.saturating_mul(2);
+    if doubled < STEP_PAST_US_MAX { doubled } else { STEP_PAST_US_MAX }
+}
+
+/// From where to go on after the venue called a nonce small: so much further, or a step where that
+/// would leave what clocks can say.
+pub const fn nonce_past(last: u64, span_us: u64) -> Option<u64> {
+    let far = last.saturating_add(span_us);
     if far <= NONCE_CLOCK_MAX { Some(far) } else { nonce_after(last, 0) }
 }
 
@@ -33,9 +50,27 @@ mod tests {
 
     #[test]
     fn a_refused_nonce_is_stepped_past_within_the_range() {
-        assert_eq!(nonce_past(7), Some(STEP_PAST_US + 7));
-        assert_eq!(nonce_past(NONCE_CLOCK_MAX), Some(NONCE_CLOCK_MAX + 1));
-        assert_eq!(nonce_past(NONCE_MAX), None);
+        assert_eq!(nonce_past(7, STEP_PAST_US), Some(STEP_PAST_US + 7));
+        assert_eq!(nonce_past(NONCE_CLOCK_MAX, STEP_PAST_US), Some(NONCE_CLOCK_MAX + 1));
+        assert_eq!(nonce_past(NONCE_MAX, STEP_PAST_US), None);
+    }
+
+    #[test]
+    fn steps_in_a_row_double_and_a_single_one_does_not() {
+        assert_eq!(step_span_us(100, 0, 0), STEP_PAST_US);
+        assert_eq!(step_span_us(101, 100, STEP_PAST_US), 2 * STEP_PAST_US);
+        assert_eq!(step_span_us(108, 100, STEP_PAST_US), 2 * STEP_PAST_US);
+        assert_eq!(step_span_us(109, 100, STEP_PAST_US), STEP_PAST_US);
+        assert_eq!(step_span_us(100, 100, STEP_PAST_US_MAX), STEP_PAST_US_MAX);
+        assert_eq!(step_span_us(100, 100, u64::MAX), STEP_PAST_US_MAX);
+        // Two minutes behind: overtaken by the fourth refusal.
+        let (mut last, mut to, mut span_us, mut refusals) = (1_000, 0, 0, 0);
+        while last < 1_000 + 120_000_000 {
+            span_us = step_span_us(last, to, span_us);
+            to = nonce_past(last, span_us).unwrap();
+            (last, refusals) = (to + 1, refusals + 1);
+        }
+        assert_eq!(refusals, 4);
     }
 
     #[test]

@@ -26,6 +26,20 @@ impl RetryAfter {
     }
 }
 
+/// What a server said, by the `Date` of the same answer where it gave one: a date is then a span by
+/// the server's own clock, and a host whose clock is wrong neither comes back early nor stays away
+/// for longer than asked.
+pub fn retry_after_of(retry_after: &str, date: &str) -> Option<RetryAfter> {
+    match (parse_retry_after(retry_after)?, parse_retry_after(date)) {
+        (RetryAfter::At(at), Some(RetryAfter::At(date))) => {
+            // Up to the second: the date may have been written late in its own.
+            let span_s = (at - date).0.max(0) as u64 / 1_000_000_000;
+            Some(RetryAfter::Seconds(span_s))
+        }
+        (said, _) => Some(said),
+    }
+}
+
 /// Seconds, or a date like `Sun, 06 Nov 1994 08:49:37 GMT`. `None` for anything else.
 pub fn parse_retry_after(text: &str) -> Option<RetryAfter> {
     let text = text.trim();
@@ -73,6 +87,18 @@ mod tests {
         {
             assert_eq!(parse_retry_after(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_date_counts_by_the_date_of_its_answer() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let at = "Sun, 06 Nov 1994 08:50:07 GMT";
+        assert_eq!(retry_after_of(at, date), Some(RetryAfter::Seconds(30)));
+        assert_eq!(retry_after_of(date, at), Some(RetryAfter::Seconds(0)));
+        assert_eq!(retry_after_of("7", date), Some(RetryAfter::Seconds(7)));
+        assert_eq!(retry_after_of(at, ""), parse_retry_after(at));
+        assert_eq!(retry_after_of(at, "7"), parse_retry_after(at), "no date");
+        assert_eq!(retry_after_of("soon", date), None);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::config::{
 use crate::engine::indicator::IndicatorConfig;
 use crate::engine::orders::OrdersConfig;
 use crate::engine::risk::{
-    AccountLimits, Guard, GuardMode, Limits, OnLoss, RiskConfig, RiskMemory, RiskStage,
+    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, RiskConfig, RiskMemory,
+    RiskStage,
 };
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::ClockPolicy;
@@ -170,6 +171,7 @@ fn classic_config(
         stop_atr: ratio(section.stop_atr),
         target_atr: ratio(section.target_atr),
         trailing_stop: section.trailing_stop,
+        bracket: section.bracket,
         regime_enabled: section.regime_enabled,
         cooldown_bars: section.cooldown_bars,
         allow_short,
@@ -187,6 +189,8 @@ fn probe_config(section: &ProbeSection, symbols: Vec<SymbolId>, qty: Qty) -> Pro
             StyleSection::Take => ProbeStyle::Take,
         },
         distance_bps_e8: section.distance_bps,
+        stop_bps_e8: section.stop_bps,
+        target_bps_e8: section.target_bps,
         hold_ms: clamp_u32(section.hold_ms),
         ..ProbeConfig::default()
     }
@@ -266,6 +270,7 @@ fn risk(config: &Config, instruments: &[Instrument]) -> RiskConfig {
         (Guard::Volatility, section.guards.volatility),
         (Guard::DailyTrades, section.guards.trades_day),
         (Guard::SymbolDailyTrades, section.guards.symbol_trades_day),
+        (Guard::NakedPosition, section.guards.naked_position),
     ] {
         risk.guards[guard as usize] = mode(value);
     }
@@ -286,6 +291,11 @@ fn risk(config: &Config, instruments: &[Instrument]) -> RiskConfig {
         stale_after_ms: clamp_u32(section.book_stale_ms),
         repeat_max: section.account.repeat_max,
         repeat_window_ms: section.account.repeat_window_ms,
+        brackets: BracketConfig {
+            naked_alarm_after_s: clamp_u32(config.orders.naked_alarm_after_s),
+            naked_close_after_s: clamp_u32(config.orders.naked_close_after_s),
+            retry_ms: clamp_u32(config.orders.protect_retry_ms),
+        },
         account: account_limits(config, instruments),
         ..risk
     }

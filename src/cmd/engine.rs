@@ -5,9 +5,11 @@ use super::assemble::{self, Context};
 use super::request::{RunError, RunRequest, bad_input, failed, hash_text, resolve_topology};
 use crate::config::{Config, Sources};
 use crate::io::input_log::InputLogReader;
+use crate::io::wal::WalRecord;
+use crate::io::wal_copy::{WAL_COPY_FILE, read_copy};
 use crate::line::chain::Chain;
-use crate::line::send::SendLine;
-use crate::model::Event;
+use crate::line::send::{SendLine, WAL_RECORD_SIZE, wal_record};
+use crate::model::{Command, Event};
 use crate::ops::report::Report;
 use crate::ops::rundir::{CONFIG_FILE, INPUT_FILE};
 use crate::runtime::topology::Layout;
@@ -25,6 +27,12 @@ pub struct ReplayOutcome {
     /// The hash the run itself had; absent where its log is incomplete.
     pub recorded_hash: Option<String>,
     pub is_complete: bool,
+    /// Write-ahead records of the run that were found again, byte by byte and in the same order,
+    /// among what the replay decided; absent where the run left no copy of them, or the replay goes
+    /// over rings.
+    pub records_same: Option<u64>,
+    /// The first record of the run that the replay did not decide: its place, from 0.
+    pub record_differs: Option<u64>,
 }
 
 /// Runs the engine until it is told to stop.
@@ -63,12 +71,13 @@ pub fn replay_entry(dir: &Path, by: ReplayBy) -> Result<ReplayOutcome, RunError>
     let context = Context::from_bytes(&log.header().context)
         .ok_or_else(|| in_log(&"its header is of another build; replay it there"))?;
     let chain = chain(&config, &context)?;
+    let mut same = Same::of(dir);
     let (send, events) = match by {
         ReplayBy::DirectCalls => {
             let mut chain = chain;
             let mut events = 0;
             while let Some(event) = log.next_event().map_err(|e| in_log(&e))? {
-                chain.replay(&event);
+                chain.on_event(&event, |command, _, _| same.decided(command));
                 events += 1;
             }
             (chain.send, events)
@@ -80,6 +89,7 @@ pub fn replay_entry(dir: &Path, by: ReplayBy) -> Result<ReplayOutcome, RunError>
             }
             let events = all.len() as u64;
             let symbols = context.instruments.len();
+            same = Same::default();
             (over_rings(&config, chain, symbols, layout, depth, all)?, events)
         }
     };
@@ -90,7 +100,37 @@ pub fn replay_entry(dir: &Path, by: ReplayBy) -> Result<ReplayOutcome, RunError>
         decision_hash: hash_text(send.decision_hash()),
         recorded_hash: log.decision_hash().filter(|_| is_complete).map(hash_text),
         is_complete,
+        records_same: same.records.as_ref().map(|_| same.found as u64),
+        record_differs: same.missing(),
     })
+}
+
+/// The run's own write-ahead records beside what a replay decides: each of them must come again, in
+/// its order. A decision without a record is one that the door refused then.
+#[derive(Default)]
+struct Same {
+    records: Option<Vec<Vec<u8>>>,
+    found: usize,
+}
+impl Same {
+    fn of(dir: &Path) -> Same {
+        let copied = read_copy(&dir.join(WAL_COPY_FILE)).ok();
+        let own = |record: WalRecord| {
+            (record.payload.len() == WAL_RECORD_SIZE).then(|| record.payload.to_vec())
+        };
+        let records = copied.map(|copied| copied.records.into_iter().filter_map(own).collect());
+        Same { records, found: 0 }
+    }
+    fn decided(&mut self, command: &Command) {
+        let Some(next) = self.records.as_ref().and_then(|rows| rows.get(self.found)) else {
+            return;
+        };
+        self.found += usize::from(next.as_slice() == wal_record(command));
+    }
+    fn missing(&self) -> Option<u64> {
+        let count = self.records.as_ref()?.len();
+        (self.found < count).then_some(self.found as u64)
+    }
 }
 
 #[cfg(feature = "net")]

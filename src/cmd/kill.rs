@@ -1,35 +1,30 @@
 //! The kill switch from outside the line: the file and the signal that pull it, a second way to the
 //! venue for the day the engine hangs or is dead, and the record of how it ended.
 //!
-//! The direct way needs nothing of the engine: own connection, own client ids, REST only. It
-//! cancels the engine's orders (those with its group id), closes the positions of the config's
-//! symbols
-//! reduce-only at prices that give way step by step, and asks the venue until it is flat or its
-//! attempts are used up. Orders of others are reported, not touched.
+//! The direct way needs nothing of the engine: own connection, own client ids, REST only. What it
+//! asks and does is `line::desk`.
 
 use super::assemble::ENGINE_GID;
 use super::entry::{self, OrderEntry};
 use super::ids::CidMark;
-use super::kill_rules::{self as rules, Ended};
-use super::rest::{self, PlaneSetup, start_plane};
-use crate::base::ids::{Cid, OrderId, SymbolId};
-use crate::base::time::{DAY_NS, MonoNs, WallNs};
-use crate::base::units::{Px, Qty, Quote};
+use super::rest::{self, PlaneSetup, Records, start_plane};
+use crate::base::time::MonoNs;
+use crate::base::units::Quote;
 use crate::config::{Config, TradingMode};
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
-use crate::line::rest::{NoRecords, Reason};
-use crate::model::{
-    Body, Instrument, NewOrder, OrderFlags, OrderKind, OrderUpdate, PositionUpdate, Rank, Ticker,
-    WalletKind, WalletUpdate,
-};
+use crate::line::desk::{self, Account, DeskConfig, DeskRecord, KillStep, Leftover, Next};
+use crate::line::kill_rules::{Ended, ended};
+use crate::line::rest::Reason;
+use crate::model::{Instrument, Rank, WalletKind};
+use crate::ops::logger::LogFile;
 use crate::ops::report::exit;
 use crate::ops::rundir::write_atomic;
 use crate::ops::text::utc;
 use crate::ring::Latch;
 use crate::runtime::cold::{self, ColdThread};
 use crate::runtime::plane::{PlaneCall, RestPlane};
-use crate::venue::rest::{RestCall, RestSink, parse_reply};
+use crate::venue::rest::{RestCall, parse_reply};
 use crate::venue::symbols::SymbolTable;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -38,19 +33,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// Rounds of cancel, close and ask before it says what is left.
-const ROUNDS_MAX: u32 = 40;
-/// Between two rounds.
-const ROUND_EVERY: Duration = Duration::from_millis(250);
-/// A venue that has not answered for so long is told as one that cannot be asked, ns; the engine's
-/// own watch tries again later.
-const UNHEARD_MAX_NS: i64 = 20_000_000_000;
 /// Between two looks for the file, ns.
 const LOOK_EVERY_NS: i64 = 50_000_000;
 /// What is left of the run's directory for another process to find the venue.
 pub(super) const VENUE_FILE: &str = "venue.json";
 /// How a kill ended.
 pub(super) const KILL_RECORD: &str = "kill.json";
+/// The calls of a kill without the engine, one line each, as `rest.jsonl` has those of the run.
+const KILL_CALLS: &str = "kill-rest.jsonl";
+const CALLS_LOG_SIZE_MAX: u64 = 16 << 20;
 /// A call of a kill starts within this time or never; the next round asks anew.
 const CALL_FRESH_FOR: Duration = Duration::from_secs(5);
 /// How long calls in flight may take once a kill by itself has ended.
@@ -60,17 +51,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// does the kill, until a person resets.
 pub(super) fn kill_file(root: &Path, account: &str) -> PathBuf {
     root.join(format!("kill-{account}"))
-}
-
-/// Something that a kill could not end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Leftover {
-    pub symbol: String,
-    /// `position`, `order`, or `balance` in a spot wallet.
-    pub kind: &'static str,
-    pub id: u64,
-    pub qty: String,
-    pub reason: String,
 }
 
 /// How a kill ended, by the venue's own word.
@@ -96,30 +76,6 @@ pub(super) struct KillRecord {
     pub foreign_orders: u64,
     /// What went wrong on the way.
     pub troubles: Vec<String>,
-}
-
-/// The venue's word on an account.
-#[derive(Default)]
-struct Account {
-    orders: Vec<OrderUpdate>,
-    positions: Vec<PositionUpdate>,
-    fills: Vec<crate::model::Fill>,
-    ticker: Option<Ticker>,
-    wallets: Vec<WalletUpdate>,
-}
-impl RestSink for Account {
-    fn body(&mut self, body: Body) {
-        match body {
-            Body::Order(order) => self.orders.push(order),
-            Body::Position(position) => self.positions.push(position),
-            Body::Fill(fill) => self.fills.push(fill),
-            Body::Wallet(wallet) => self.wallets.push(wallet),
-            _ => {}
-        }
-    }
-    fn ticker(&mut self, ticker: Ticker) {
-        self.ticker = Some(ticker);
-    }
 }
 
 /// A way to the venue that needs no engine.
@@ -149,228 +105,77 @@ impl Desk {
         }
     }
 
-    /// What the venue holds: own orders and positions.
-    fn ask(&mut self, table: &SymbolTable) -> Result<Account, String> {
-        let orders = self.call(table, &RestCall::Orders)?.orders;
-        let positions = match self.wallet {
-            WalletKind::Exchange => Vec::new(),
-            _ => self.call(table, &RestCall::Positions)?.positions,
-        };
-        let positions = positions.into_iter().filter(|row| !row.qty.is_zero()).collect();
-        Ok(Account { orders, positions, ..Account::default() })
-    }
-
-    /// What is left, by the venue's word.
-    fn leftovers(&mut self, table: &SymbolTable, record: &mut KillRecord, why: &str) {
-        let account = match self.ask(table) {
-            Ok(account) => account,
-            Err(words) => {
-                record.troubles.push(format!("the venue could not be asked: {words}"));
-                record.leftovers.push(Leftover {
-                    symbol: "?".to_owned(),
-                    kind: "position",
-                    id: 0,
-                    qty: "unknown".to_owned(),
-                    reason: words,
-                });
-                return;
-            }
-        };
-        let name = |symbol: SymbolId| {
-            table.try_get(symbol).map_or("?", |row| row.name.as_str()).to_owned()
-        };
-        let own = |order: &&OrderUpdate| order.gid == ENGINE_GID;
-        record.foreign_orders = account.orders.iter().filter(|order| !own(order)).count() as u64;
-        for order in account.orders.iter().filter(own) {
-            record.leftovers.push(Leftover {
-                symbol: name(order.symbol),
-                kind: "order",
-                id: order.id.0,
-                qty: order.remaining.to_string(),
-                reason: why.to_owned(),
-            });
-        }
-        for position in &account.positions {
-            let row = table.try_get(position.symbol);
-            let reason = match row {
-                None => "not of this run's symbols".to_owned(),
-                Some(row) if !rules::is_closable(position.qty, row) => {
-                    format!("below the venue's smallest order, {}", row.qty_min)
-                }
-                Some(_) => why.to_owned(),
-            };
-            record.leftovers.push(Leftover {
-                symbol: name(position.symbol),
-                kind: "position",
-                id: 0,
-                qty: position.qty.to_string(),
-                reason,
-            });
-        }
-        if self.wallet == WalletKind::Exchange && record.by == "direct" {
-            self.balances(table, record);
-        }
-        record.flat = record.leftovers.is_empty();
-    }
-
-    /// In a spot wallet a position is a balance, and what of it the engine has bought only the
-    /// engine knows. Without it nothing is sold, which might be somebody's own; it is written down.
-    fn balances(&mut self, table: &SymbolTable, record: &mut KillRecord) {
-        let wallets = match self.call(table, &RestCall::Wallets) {
-            Ok(account) => account.wallets,
-            Err(words) => {
-                record.troubles.push(words.clone());
-                record.leftovers.push(Leftover {
-                    symbol: "?".to_owned(),
-                    kind: "balance",
-                    id: 0,
-                    qty: "unknown".to_owned(),
-                    reason: words,
-                });
-                return;
-            }
-        };
-        for row in &self.instruments {
-            let of_base = |wallet: &&WalletUpdate| {
-                wallet.kind == Some(WalletKind::Exchange)
-                    && wallet.currency == row.base
-                    && wallet.balance >= row.qty_min.raw()
-            };
-            if let Some(wallet) = wallets.iter().find(of_base) {
-                record.leftovers.push(Leftover {
-                    symbol: row.name.as_str().to_owned(),
-                    kind: "balance",
-                    id: 0,
-                    qty: Qty::from_raw(wallet.balance).to_string(),
-                    reason: "what of it the engine bought is not known without the engine: sell \
-                             it by hand, or start the engine and `genesis kill`"
-                        .to_owned(),
-                });
-            }
-        }
-    }
-
     /// Cancels and closes until the venue says flat, or the rounds are used up.
     pub(super) fn kill(&mut self, reason: &str, cids: &CidMark, rounds: u32) -> KillRecord {
-        let table = SymbolTable::new(&self.instruments.clone());
-        let begun = self.clock.mono();
-        let begun_wall = self.clock.wall();
-        let mut record = KillRecord {
+        // Another kill of this process may have taken some already: never the same twice.
+        let cid_last = cids.used().max(self.cid_last);
+        let (begun, wall) = (self.clock.mono(), self.clock.wall());
+        let config = DeskConfig { rounds_max: rounds, cid_last, ..self.config() };
+        let record = KillRecord {
             by: "direct",
             reason: reason.to_owned(),
-            at: utc(begun_wall),
+            at: utc(wall),
             ..KillRecord::default()
         };
-        let mut middles: Vec<Option<Px>> = vec![None; self.instruments.len()];
-        // Another kill of this process may have taken some already: never the same twice.
-        let first_cid = cids.used().max(self.cid_last);
-        let mut cid = first_cid;
-        let mut why = "the rounds are used up".to_owned();
-        let mut heard_at = begun;
-        for round in 0..rounds {
-            if round > 0 {
-                std::thread::sleep(ROUND_EVERY); // tidy-ok: cold; the venue needs time to answer
-            }
-            let account = match self.ask(&table) {
-                Ok(account) => account,
-                Err(words) => {
-                    why.clone_from(&words);
-                    record.troubles.push(words);
-                    if (self.clock.mono() - heard_at).0 > UNHEARD_MAX_NS {
-                        break;
-                    }
-                    continue;
+        let work = self.work(desk::Desk::kill(config, begun, wall));
+        self.cid_last = work.cid_last();
+        record.with(work.into_record(), begun, self.clock.mono())
+    }
+    /// What is left, by the venue's word, after somebody else has killed.
+    fn leftovers(&mut self, record: KillRecord, why: &str) -> KillRecord {
+        let (begun, wall) = (self.clock.mono(), self.clock.wall());
+        let work = self.work(desk::Desk::leftovers(self.config(), why, begun, wall));
+        record.with(work.into_record(), begun, self.clock.mono())
+    }
+    fn config(&self) -> DeskConfig {
+        DeskConfig {
+            instruments: self.instruments.clone(),
+            wallet: self.wallet,
+            leverage: self.leverage,
+            gid: ENGINE_GID,
+            rounds_max: desk::ROUNDS_MAX,
+            cid_last: self.cid_last,
+        }
+    }
+    /// Makes the calls that a kill wants made, one after the other.
+    fn work(&mut self, mut work: desk::Desk) -> desk::Desk {
+        loop {
+            let now = self.clock.mono();
+            match work.next(now) {
+                Next::Call(call) => {
+                    let answer = self.call(work.table(), &call);
+                    work.on_answer(answer, self.clock.mono(), self.clock.wall());
                 }
-            };
-            heard_at = self.clock.mono();
-            let own: Vec<OrderId> = account
-                .orders
-                .iter()
-                .filter(|order| order.gid == ENGINE_GID)
-                .map(|order| order.id)
-                .collect();
-            for some in own.chunks(16) {
-                let mut ids = [OrderId::NONE; 16];
-                ids[..some.len()].copy_from_slice(some);
-                record.cancels += 1;
-                let since_us = (self.clock.mono() - begun).0 / 1_000;
-                record.first_cancel_us.get_or_insert(since_us.max(0).unsigned_abs());
-                if let Err(words) = self.call(&table, &RestCall::CancelMulti { ids }) {
-                    record.troubles.push(words);
+                Next::Until(at) => {
+                    let span_ns = (at - now).0.max(0).unsigned_abs();
+                    // tidy-ok: cold; the venue needs time to answer
+                    std::thread::sleep(Duration::from_nanos(span_ns));
                 }
-            }
-            let closable = |row: &&PositionUpdate| {
-                let instrument = table.try_get(row.symbol);
-                instrument.is_some_and(|instrument| rules::is_closable(row.qty, instrument))
-            };
-            let positions: Vec<PositionUpdate> =
-                account.positions.iter().filter(closable).copied().collect();
-            if own.is_empty() && positions.is_empty() {
-                why = "it cannot be closed by an order".to_owned();
-                break;
-            }
-            for position in positions {
-                cid += 1;
-                match self.close(&table, &position, round, cid, &mut middles) {
-                    Ok(()) => record.closes += 1,
-                    Err(words) => {
-                        why.clone_from(&words);
-                        record.troubles.push(words);
-                    }
-                }
+                Next::Done => return work,
             }
         }
-        self.leftovers(&table, &mut record, &why);
-        self.cid_last = cid;
-        record.slippage = self.slippage(&table, begun_wall, first_cid..cid + 1, &middles);
-        record.took_ms = (self.clock.mono() - begun).as_ms().max(0).unsigned_abs();
-        record.troubles.dedup();
-        record
     }
+}
 
-    fn close(
-        &mut self,
-        table: &SymbolTable,
-        position: &PositionUpdate,
-        round: u32,
-        cid: u64,
-        middles: &mut [Option<Px>],
-    ) -> Result<(), String> {
-        let symbol = position.symbol;
-        let instrument = table.try_get(symbol).ok_or("a symbol that is not known")?;
-        let ticker = self.call(table, &RestCall::Ticker(symbol))?.ticker;
-        let ticker = ticker.ok_or("the ticker has no price")?;
-        middles[symbol.index()].get_or_insert(rules::middle(&ticker));
-        let (qty, px) = rules::close_of(position.qty, &ticker, instrument, round);
-        let wall = self.clock.wall();
-        let order = NewOrder {
-            cid: Cid(cid),
-            cid_day: WallNs(wall.utc_day() * DAY_NS),
-            kind: OrderKind::Ioc,
-            wallet: self.wallet,
-            qty,
-            px,
-            px_aux: Px::ZERO,
-            flags: OrderFlags::REDUCE_ONLY,
-            leverage: self.leverage,
-        };
-        self.call(table, &RestCall::Submit { symbol, order }).map(|_| ())
-    }
-
-    /// Paid against the middles at the beginning, by own trades of these client ids.
-    fn slippage(
-        &mut self,
-        table: &SymbolTable,
-        since: WallNs,
-        cids: std::ops::Range<u64>,
-        middles: &[Option<Px>],
-    ) -> String {
-        // The venue's clock may be behind ours.
-        let start = WallNs(since.0 - 60_000_000_000);
-        let limit = crate::venue::rest::HIST_LIMIT_MAX;
-        match self.call(table, &RestCall::TradesHist { start, limit }) {
-            Ok(account) => Qty::from_raw(rules::paid(&account.fills, &cids, middles)).to_string(),
-            Err(words) => format!("not known: {words}"),
+impl KillRecord {
+    /// What the venue's desk has found, from `begun` to `now`.
+    fn with(self, desk: DeskRecord, begun: MonoNs, now: MonoNs) -> KillRecord {
+        let first_cancel = desk.first_cancel.map(|span| (span.0 / 1_000).max(0).unsigned_abs());
+        KillRecord {
+            flat: desk.flat,
+            took_ms: (now - begun).as_ms().max(0).unsigned_abs(),
+            first_cancel_us: self.first_cancel_us.or(first_cancel),
+            cancels: self.cancels + desk.cancels,
+            closes: self.closes + desk.closes,
+            slippage: match desk.slippage {
+                None => self.slippage,
+                Some(Ok(paid)) => paid.to_string(),
+                Some(Err(words)) => format!("not known: {words}"),
+            },
+            leftovers: desk.leftovers,
+            foreign_orders: desk.foreign_orders,
+            troubles: desk.troubles,
+            ..self
         }
     }
 }
@@ -487,10 +292,8 @@ impl KillWatch {
             }
         }
         let Some(at) = self.pulled_at.filter(|_| self.thread.is_none()) else { return };
-        let since_ns = (now - self.helped_at.unwrap_or(at)).0;
-        let is_due = rules::is_help_due(rank, since_ns, self.helped_at.is_some());
-        match account {
-            Some(account) if account.rank == Rank::Halted => {
+        match (desk::kill_step(at, self.helped_at, rank, now), account) {
+            (KillStep::Ended, Some(account)) => {
                 self.pulled_at = None;
                 let pnl = account.realised.saturating_add(account.unrealised);
                 let record = KillRecord {
@@ -503,19 +306,18 @@ impl KillWatch {
                     ..KillRecord::default()
                 };
                 self.begin(move |desk, _| {
-                    let mut record = record;
-                    let table = SymbolTable::new(&desk.instruments.clone());
-                    desk.leftovers(&table, &mut record, "the engine's attempts are used up");
+                    let why = "the engine's attempts are used up";
+                    let mut record = desk.leftovers(record, why);
                     record.took_ms = (desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
                     record
                 });
             }
-            _ if is_due => {
+            (KillStep::Direct, _) => {
                 log::error!("kill switch: the line does not end it; going to the venue directly");
                 self.helped_at = Some(now);
                 self.begin(move |desk, cids| {
                     let why = "the line hangs or is not heard";
-                    let mut record = desk.kill(why, cids, ROUNDS_MAX);
+                    let mut record = desk.kill(why, cids, desk::ROUNDS_MAX);
                     record.took_ms = (desk.clock.mono() - at).as_ms().max(0).unsigned_abs();
                     record
                 });
@@ -638,12 +440,18 @@ pub(super) fn direct(
         public_url: place.public_url.clone().unwrap_or_else(|| place.rest_url.clone()),
         private_url: place.rest_url.clone(),
         ca: place.ca.as_ref(),
-        keys: entry::keys(config, entry, &place.nonces)?.plane,
+        keys: entry::kill_key(config, entry, &place.nonces)?,
         lanes: 2,
         is_kept_warm: false,
         cpus: &[],
     };
-    let (plane, threads) = start_plane(setup, Box::new(NoRecords), &clock)?;
+    // Of use to whoever looks at it afterwards, and no reason not to go on.
+    let records = Records::default();
+    match LogFile::create(&run_dir.join(KILL_CALLS), CALLS_LOG_SIZE_MAX, 2) {
+        Ok(file) => records.0.lock().log_to(Box::new(file)),
+        Err(error) => log::warn!("`{KILL_CALLS}`: {error}"),
+    }
+    let (plane, threads) = start_plane(setup, Box::new(records), &clock)?;
     let keeper = rest::listing(config, &plane, &clock, place.saved_list.as_deref())?;
     let registry = keeper.registry().ok_or("no list of pairs")?;
     let instruments = rest::instruments(&mut config.clone(), registry)?;
@@ -657,7 +465,7 @@ pub(super) fn direct(
         clock,
         cid_last: 0,
     };
-    let record = desk.kill(reason, &cids, ROUNDS_MAX);
+    let record = desk.kill(reason, &cids, desk::ROUNDS_MAX);
     threads.stop(GRACE);
     let path = run_dir.join(KILL_RECORD);
     write_atomic(&path, json_text(&record).as_bytes())
@@ -667,7 +475,7 @@ pub(super) fn direct(
 
 /// 0 where it is flat; else what is left decides.
 pub(super) fn exit_code(record: &KillRecord) -> u8 {
-    match rules::ended(record.flat, record.leftovers.iter().map(|left| left.kind)) {
+    match ended(record.flat, record.leftovers.iter().map(|left| left.kind)) {
         Ended::Flat => exit::OK,
         Ended::OrdersLeft => exit::ORDERS_LEFT,
         Ended::PositionsLeft => exit::POSITIONS_LEFT,
@@ -678,11 +486,16 @@ pub(super) fn exit_code(record: &KillRecord) -> u8 {
 mod tests {
     use super::super::outside;
     use super::*;
+    use crate::base::ids::{Cid, SymbolId};
+    use crate::base::time::WallNs;
+    use crate::base::units::{Px, Qty};
     use crate::config::Sources;
     use crate::engine::orders::OrdersConfig;
     use crate::engine::risk::{RiskConfig, RiskStage};
     use crate::exchange::{Exchange, ExchangeConfig, Synthetic, WaitFor};
     use crate::line::nonce::NonceAllocator;
+    use crate::line::rest::NoRecords;
+    use crate::model::{NewOrder, OrderFlags, OrderKind};
     use crate::runtime::plane::NonceSource;
     use crate::runtime::server::{Server, ServerConfig};
 
@@ -723,6 +536,11 @@ mod tests {
             cid_last: 0,
         };
         let mut hand = desk();
+        let held = |hand: &mut Desk| {
+            let orders = hand.call(&table, &RestCall::Orders).unwrap().orders.len();
+            let positions = hand.call(&table, &RestCall::Positions).unwrap().positions;
+            (positions.iter().filter(|row| !row.qty.is_zero()).count(), orders)
+        };
         let order = |cid, kind, qty: &str, px: &str| RestCall::Submit {
             symbol: SymbolId(0),
             order: NewOrder {
@@ -741,14 +559,13 @@ mod tests {
         for attempt in 0..100 {
             let call = order(10 + attempt, OrderKind::Market, "0.05", "0");
             let _ = hand.call(&table, &call);
-            if !hand.ask(&table).unwrap().positions.is_empty() {
+            if held(&mut hand).0 > 0 {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         hand.call(&table, &order(5, OrderKind::Limit, "0.05", "1")).unwrap();
-        let before = hand.ask(&table).unwrap();
-        assert_eq!((before.positions.len(), before.orders.len()), (1, 1));
+        assert_eq!(held(&mut hand), (1, 1));
 
         let dir = std::env::temp_dir().join(format!("genesis-kill-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
@@ -772,8 +589,7 @@ mod tests {
         let text = std::fs::read_to_string(&record).unwrap();
         assert!(text.contains("\"by\": \"direct\"") && text.contains("\"flat\": true"), "{text}");
         assert!(text.contains("\"foreign_orders\": 1"), "{text}");
-        let after = hand.ask(&table).unwrap();
-        assert_eq!((after.positions.len(), after.orders.len()), (0, 1));
+        assert_eq!(held(&mut hand), (0, 1));
         // Nobody to ask is not flat.
         drop(server.stop());
         let gone = desk().kill("nobody there", &watch.cids, 2);

@@ -3,7 +3,8 @@
 //! restarts.
 
 use crate::engine::risk::{
-    AccountMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, RiskJournal, RiskMemory, SymbolMemory,
+    AccountMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, MEMORY_VERSION_1, RiskJournal, RiskMemory,
+    SymbolMemory, SymbolMemory1,
 };
 use crate::io::clock::Clock;
 use crate::io::files::default_wal_dir;
@@ -168,14 +169,20 @@ fn read(path: &Path) -> Result<Option<RiskMemory>, String> {
     let account = records.next().flatten().ok_or("its first record is damaged")?;
     let account: AccountMemory =
         postcard::from_bytes(&account).map_err(|_| "its first record is of another build")?;
-    if account.version != MEMORY_VERSION {
+    if ![MEMORY_VERSION, MEMORY_VERSION_1].contains(&account.version) {
         return Err(format!("version {} is not known here", account.version));
     }
     let symbol = |record: Option<Vec<u8>>| {
-        postcard::from_bytes::<SymbolMemory>(&record.ok_or("a symbol's record is damaged")?)
-            .map_err(|_| "a symbol's record is of another build".to_owned())
+        let record = record.ok_or("a symbol's record is damaged")?;
+        let read = if account.version == MEMORY_VERSION_1 {
+            postcard::from_bytes::<SymbolMemory1>(&record).map(SymbolMemory::from)
+        } else {
+            postcard::from_bytes::<SymbolMemory>(&record)
+        };
+        read.map_err(|_| "a symbol's record is of another build".to_owned())
     };
     let symbols: Result<Vec<SymbolMemory>, String> = records.map(symbol).collect();
+    let account = AccountMemory { version: MEMORY_VERSION, ..account };
     Ok(Some(RiskMemory { account, symbols: symbols? }))
 }
 

@@ -33,10 +33,10 @@ mod journal;
 mod keys;
 #[cfg(feature = "net")]
 mod kill;
-mod kill_rules;
 mod latency;
 #[cfg(feature = "net")]
 mod memory;
+mod moments;
 #[cfg(feature = "net")]
 mod operate;
 mod options;

@@ -69,6 +69,7 @@ const fn limit_key(guard: Guard) -> Option<&'static str> {
         Guard::OpenOrders => "risk.orders_open_max",
         Guard::OrderRate => "risk.order_rate_max",
         Guard::Stale => "risk.book_stale_ms",
+        Guard::NakedPosition => "orders.naked_close_after_s",
         _ => return None,
     })
 }
@@ -259,6 +260,8 @@ impl Watch {
             delisted: risk.is_some_and(|risk| risk.delisted),
             is_flattening: risk.is_some_and(|risk| risk.flattening),
             flatten_stuck: risk.is_some_and(|risk| risk.flatten_stuck),
+            is_naked: risk.is_some_and(|risk| risk.naked),
+            protected: risk.and_then(|risk| risk.protected).map(|qty| qty.to_f64()),
             unsynced_count: self.unsynced[index],
             ws_gap_ms,
         }
@@ -368,6 +371,10 @@ impl Watch {
             counts.overfills = orders.overfills;
             counts.refused = account.guards.iter().map(|guard| guard.blocked).sum();
             counts.intents = account.counters.intents;
+            counts.protects = account.counters.protects;
+            counts.protects_changed = account.counters.protects_changed;
+            counts.naked_alarms = account.counters.naked_alarms;
+            counts.naked_closes = account.counters.naked_closes;
         }
         counts
     }

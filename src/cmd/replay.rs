@@ -82,13 +82,21 @@ pub(super) fn run(args: &ReplayArgs) -> u8 {
         say(&sonic_rs::to_string_pretty(&outcome).unwrap_or_default());
     } else {
         say(&format!(
-            "{} events, {} commands, decision hash {}; the run had {}{}",
+            "{} events, {} commands, decision hash {}; the run had {}{}{}",
             grouped(outcome.events),
             grouped(outcome.commands),
             outcome.decision_hash,
             recorded.unwrap_or("none"),
             if outcome.is_complete { "" } else { "; its log is incomplete" },
+            outcome.records_same.map_or(String::new(), |count| format!(
+                "; {} of its write-ahead records decided again, byte by byte",
+                grouped(count)
+            )),
         ));
+    }
+    if let (true, Some(place)) = (args.verify, outcome.record_differs) {
+        complain(format!("write-ahead record {place} of the run was not decided again"));
+        return exit::FAILURE;
     }
     match (args.verify, same) {
         (true, false) if recorded.is_some() => {

@@ -39,6 +39,10 @@ pub(super) struct SimulateArgs {
     /// Break the engine on purpose and look whether the checkers notice: a name, or `all`.
     #[arg(long, value_name = "NAME")]
     canary: Option<String>,
+    /// Pull the kill switch at one random moment for each seed, under every condition; nothing
+    /// else is run. --hours, --faults, --twice and --canary do not count then.
+    #[arg(long)]
+    kills: bool,
     /// Print the last events of each failing seed.
     #[arg(long)]
     trace: bool,
@@ -118,6 +122,9 @@ pub(super) fn run(args: &SimulateArgs) -> u8 {
         trace,
     };
     let seeds = first..=last;
+    if args.kills {
+        return pool.install(|| super::moments::run(seeds, args.trace, args.json));
+    }
     match &args.canary {
         None => {
             pool.install(|| simulate(args, seeds, &|seed, trace| plan(seed, Canary::None, trace)))
@@ -231,7 +238,8 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
         say(&format!(
             "{{\"seeds\":{},\"hours\":{},\"violations\":{},\"differing\":{},\"simulated_s\":{:.0},\
              \"elapsed_s\":{elapsed_s:.3},\"speed_per_core\":{speed:.0},\"book_messages\":{},\
-             \"orders\":{},\"fills\":{},\"comparisons\":{},\"over_limit_max\":{over:.2},\
+             \"orders\":{},\"fills\":{},\"comparisons\":{},\"ambiguous_sends\":{},\
+             \"midnights\":{},\"over_limit_max\":{over:.2},\
              \"failed_seeds\":{failed:?},\"differing_seeds\":{differing:?},\
              \"missing\":{missing:?},\"hash\":\"{hash:016x}\",\"coverage\":{table}}}",
             runs.len(),
@@ -243,6 +251,8 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
             sum(|o| o.orders),
             sum(|o| o.fills),
             sum(|o| o.compared),
+            coverage.ambiguous_sends(),
+            coverage.midnights()[0],
         ));
     } else {
         let per_s = sum(|o| o.book_messages) as f64 / simulated_s.max(1e-9);
@@ -266,6 +276,16 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
             range(runs, |o| o.orders),
             range(runs, |o| o.fills),
             settle_ms_max as f64 / 1e3,
+        );
+        let points: Vec<String> =
+            coverage.crash_points().iter().map(|(name, count)| format!("{count} {name}")).collect();
+        let [midnights, with_orders, with_breach] = coverage.midnights();
+        let _ = writeln!(
+            text,
+            "exercised: {} ambiguous sends; crash points: {}; {midnights} midnights, {with_orders} \
+             with orders open, {with_breach} with a breached limit",
+            coverage.ambiguous_sends(),
+            points.join(", "),
         );
         if args.faults != "none" {
             text.push_str("faults and rare pairs, how often:\n");

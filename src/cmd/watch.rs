@@ -34,6 +34,8 @@ const FILLS_SHOWN: usize = 100;
 const RECONNECTS_SHOWN: usize = 50;
 /// Cancels whose moment is remembered: a kill cancels at most what may be open.
 const CANCELS_KEPT: usize = 4_096;
+/// A snapshot that was asked for is here before this, or the channel does not answer.
+const UNANSWERED: SpanNs = SpanNs::from_s(1);
 
 fn keep_newest<T>(rows: &mut VecDeque<T>, row: T, count_max: usize) {
     rows.truncate(count_max - 1);
@@ -92,8 +94,8 @@ pub(super) struct Watch {
     pub(super) unsynced: Vec<u64>,
     /// What the line found and repaired by itself, until the hub takes it.
     pub(super) incidents: Vec<Incident>,
-    /// Shorter silence than this is a hush, not a calm market: book, others, ms.
-    quiet_after_ms: [u64; 2],
+    /// Books that were asked for again because their data stayed away, since when.
+    hushed: Vec<(SymbolId, MonoNs)>,
     /// By thread: its heartbeat, and when that moved.
     pub(super) beats: Vec<(u64, MonoNs)>,
 }
@@ -152,7 +154,7 @@ impl Watch {
             link_downs: Vec::new(),
             unsynced: vec![0; count],
             incidents: Vec::new(),
-            quiet_after_ms: [config.channels.quiet_book_ms, config.channels.quiet_trades_ms],
+            hushed: Vec::new(),
             beats: Vec::new(),
         }
     }
@@ -227,6 +229,9 @@ impl Watch {
         }
         if let Some(tap) = &mut taps.gaps {
             self.gaps.drain(tap, self.clock.mono());
+        }
+        if !self.hushed.is_empty() {
+            self.find_unanswered();
         }
     }
 
@@ -313,6 +318,24 @@ impl Watch {
         }
     }
 
+    /// A channel that said nothing although there was something to say.
+    fn silent(&mut self, name: &str, kind: ChannelKind, text: String, action: &str) {
+        let what = format!("channel {name} {}", kind.name());
+        log::warn!("{what}: {text}");
+        let at = utc(self.clock.wall());
+        self.incidents.push(Incident { at, what, text, action: action.to_owned() });
+    }
+    /// Books that were asked for again and have no snapshot since: no calm explains that.
+    fn find_unanswered(&mut self) {
+        let now = self.clock.mono();
+        while let Some(at) = self.hushed.iter().position(|(_, since)| now - *since > UNANSWERED) {
+            let (symbol, _) = self.hushed.swap_remove(at);
+            let name = self.name(symbol).to_owned();
+            let text = "its data stay away, and it does not answer".to_owned();
+            self.silent(&name, ChannelKind::Book, text, "no entries of it; it is asked for again");
+        }
+    }
+
     /// The lines an operator reads.
     fn tell(&mut self, body: &Body) {
         match body {
@@ -321,6 +344,9 @@ impl Watch {
                     !matches!(sync.state, SyncState::Synced | SyncState::AwaitingSnapshot);
                 if let Some(count) = self.unsynced.get_mut(sync.symbol.index()) {
                     *count += u64::from(is_lost);
+                }
+                if sync.state == SyncState::Synced {
+                    self.hushed.retain(|(symbol, _)| *symbol != sync.symbol);
                 }
                 let name = self.name(sync.symbol);
                 match sync.state {
@@ -334,12 +360,7 @@ impl Watch {
                     SyncState::AwaitingSnapshot => log::debug!("{name}: awaiting its snapshot"),
                     SyncState::Silent => {
                         log::warn!("{name}: book not tradable: its channel is silent");
-                        self.incidents.push(Incident {
-                            at: utc(self.clock.wall()),
-                            what: format!("channel {name} book"),
-                            text: "its data stay away far longer than they ever do".to_owned(),
-                            action: "no entries of it; it is asked for again".to_owned(),
-                        });
+                        self.hushed.push((sync.symbol, self.clock.mono()));
                     }
                     state => log::warn!("{name}: book not tradable: {state:?}"),
                 }
@@ -375,18 +396,16 @@ impl Watch {
             }
             Body::Quiet(quiet) => {
                 let name = self.name(quiet.symbol).to_owned();
-                let is_book = matches!(quiet.kind, ChannelKind::Book | ChannelKind::RawBook);
-                let calm_ms = self.quiet_after_ms[usize::from(!is_book)];
-                if quiet.quiet && (calm_ms == 0 || quiet.gap_ms < calm_ms) {
-                    self.incidents.push(Incident {
-                        at: utc(self.clock.wall()),
-                        what: format!("channel {name} {:?}", quiet.kind).to_lowercase(),
-                        text: format!("no data for {} ms, far longer than ever", quiet.gap_ms),
-                        action: "it is asked for again".to_owned(),
-                    });
-                }
-                if quiet.quiet {
-                    log::warn!("{name}: no {:?} data for {} ms", quiet.kind, quiet.gap_ms);
+                // Silence alone proves nothing: a market may be calm.
+                if quiet.missed > 0 {
+                    let text = match quiet.kind {
+                        ChannelKind::Trades => format!("{} trades were withheld", quiet.missed),
+                        _ => "changes of its book were withheld".to_owned(),
+                    };
+                    self.hushed.retain(|(symbol, _)| *symbol != quiet.symbol);
+                    self.silent(&name, quiet.kind, text, "it was asked for again, and is whole");
+                } else if quiet.quiet {
+                    log::info!("{name}: no {:?} data for {} ms", quiet.kind, quiet.gap_ms);
                 } else {
                     log::info!("{name}: {:?} data again after {} ms", quiet.kind, quiet.gap_ms);
                 }

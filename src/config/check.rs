@@ -142,6 +142,22 @@ fn strategies(config: &Config, reader: &mut Reader) {
                 "add it there: no such bars would be built",
             );
         }
+        let brackets = match &strategy.kind {
+            super::StrategyKind::Classic(classic) if classic.bracket => Some("bracket"),
+            super::StrategyKind::Probe(probe) if probe.stop_bps > 0 => Some("stop_bps"),
+            super::StrategyKind::Probe(probe) if probe.target_bps > 0 => Some("target_bps"),
+            _ => None,
+        };
+        if let Some(key) = brackets
+            && config.trading.wallet == WalletKind::Exchange
+        {
+            reader.refuse(
+                format!("strategy[{index}].{key}"),
+                "on with trading.wallet = \"exchange\"",
+                "a margin or derivatives wallet",
+                "protective orders are reduce-only, and a spot wallet has no such thing",
+            );
+        }
         if let super::StrategyKind::Custom { name } = &strategy.kind
             && name == crate::engine::strategy::HANGS
             && config.environment == Environment::Bitfinex

@@ -101,6 +101,7 @@ pub struct Classic {
     pub stop_atr: i64,
     pub target_atr: i64,
     pub trailing_stop: bool,
+    pub bracket: bool,
     pub cooldown_bars: u32,
 }
 
@@ -111,6 +112,9 @@ pub struct Probe {
     pub style: ProbeStyle,
     /// 1e-8 of a basis point.
     pub distance_bps: i64,
+    /// The same; 0 = none.
+    pub stop_bps: i64,
+    pub target_bps: i64,
     pub hold_ms: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +178,7 @@ pub struct Guards {
     pub volatility: GuardMode,
     pub trades_day: GuardMode,
     pub symbol_trades_day: GuardMode,
+    pub naked_position: GuardMode,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +186,9 @@ pub struct OrdersSection {
     pub ack_timeout_ms: u64,
     pub age_max_ms: u64,
     pub unknown_absent_after_s: u64,
+    pub naked_alarm_after_s: u64,
+    pub naked_close_after_s: u64,
+    pub protect_retry_ms: u64,
 }
 
 /// Keys that must be written by the operator before real orders may leave: a default is not a
@@ -540,6 +548,16 @@ fn read_classic(s: &mut Scope<'_, '_>) -> Classic {
             ),
             false,
         ),
+        bracket: s.flag(
+            key(
+                "bracket",
+                "",
+                "Stop and target rest at the venue as reduce-only orders, as large as what is \
+                 held, and go on protecting while the engine is down. Needs trading.wallet margin \
+                 or derivatives. Off: the strategy watches the book itself and closes by taking.",
+            ),
+            false,
+        ),
         cooldown_bars: s.int(
             key("cooldown_bars", "bars", "Bars without an entry after an exit."),
             1,
@@ -571,6 +589,23 @@ fn read_probe(s: &mut Scope<'_, '_>) -> Probe {
                 "How far from the touch a resting probe stands; inside the collar.",
             ),
             "50",
+            "0",
+            "5000",
+        ),
+        stop_bps: s.decimal(
+            key(
+                "stop_bps",
+                "bps",
+                "A stop this far from what the probe holds rests at the venue, as large as the \
+                 position. 0: none. To practise protection; with style take.",
+            ),
+            "0",
+            "0",
+            "5000",
+        ),
+        target_bps: s.decimal(
+            key("target_bps", "bps", "And a target this far, of which one cancels the other."),
+            "0",
             "0",
             "5000",
         ),
@@ -763,6 +798,12 @@ fn read_guards(s: &mut Scope<'_, '_>) -> Guards {
             "symbol_trades_day",
             "Guard of risk.account.symbol_trades_day_max.",
         ),
+        naked_position: mode(
+            "naked_position",
+            "Guard of orders.naked_alarm_after_s and naked_close_after_s: shadow raises the alarm \
+             and counts what it would have closed, off does neither. Protective orders are kept \
+             either way.",
+        ),
         loss_streak: read(
             "loss_streak",
             "Guard of risk.account.loss_streak_max. Shadow: the built-in maker pays fees on nearly \
@@ -807,7 +848,46 @@ pub(super) fn read_orders(root: &mut Scope<'_, '_>) -> OrdersSection {
             180,
             60..=86_400,
         ) as u64,
+        naked_alarm_after_s: s.int(
+            key(
+                "naked_alarm_after_s",
+                "s",
+                "A position whose strategy asked for protection and that has none for this long \
+                 raises the alarm, and nothing more is opened in its symbol. The time of an \
+                 answer that was lost.",
+            ),
+            5,
+            1..=3_600,
+        ) as u64,
+        naked_close_after_s: s.int(
+            key(
+                "naked_close_after_s",
+                "s",
+                "And after this long it is closed, reduce-only, as a flatten of the symbol would. \
+                 Not before the alarm. Time for a person to look, not for the market to run.",
+            ),
+            30,
+            1..=86_400,
+        ) as u64,
+        protect_retry_ms: s.int(
+            key(
+                "protect_retry_ms",
+                "ms",
+                "Between two attempts at the same protective order: a venue that says no is not \
+                 asked in a loop. Another size or price is tried at once.",
+            ),
+            1_000,
+            100..=60_000,
+        ) as u64,
     };
+    if section.naked_close_after_s < section.naked_alarm_after_s {
+        s.refuse(
+            "naked_close_after_s",
+            &section.naked_close_after_s.to_string(),
+            "at least naked_alarm_after_s",
+            "the alarm comes before the close",
+        );
+    }
     s.finish();
     section
 }

@@ -119,6 +119,7 @@ fn control(kind: u64, symbol: SymbolId, number: Number) -> Body {
             kind: ChannelKind::Book,
             quiet: true,
             gap_ms: number,
+            missed: 0,
         }),
         5 => Body::Link(LinkEvent {
             conn: ConnId(0),

@@ -17,6 +17,8 @@ pub struct AuditOrder {
     pub left: i64,
     pub px: i64,
     pub is_reduce_only: bool,
+    /// Waits for its price.
+    pub is_stop: bool,
 }
 
 /// An execution of an order of the account.
@@ -59,6 +61,7 @@ impl Exchange {
                     left: order.left,
                     px: order.px,
                     is_reduce_only: order.is_reduce_only(),
+                    is_stop: order.kind.is_stop(),
                 })
                 .collect(),
             positions: account

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const MAGIC: [u8; 8] = *b"GENINP01";
+const MAGIC: [u8; 8] = *b"GENINP02";
 /// Longest payload of a frame, bytes: the header's context is the one that may be long.
 const FRAME_SIZE_MAX: usize = 4 << 20;
 /// Bytes an event may take in postcard: its memory size plus what variable-length numbers can add.

@@ -13,9 +13,10 @@
 //! flight: the network may swap them.
 
 use crate::base::limits::NONCE_MAX;
-use crate::base::nonce::{nonce_after, nonce_past};
+use crate::base::nonce::{nonce_after, nonce_past, step_span_us};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha384};
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -117,6 +118,9 @@ pub struct NonceStore {
     path: PathBuf,
     file: Mutex<File>,
     boot: u64,
+    /// Where this process's last step past somebody else's nonces led, and how long it was,
+    /// microseconds.
+    stepped: Mutex<(u64, u64)>,
 }
 
 /// The file of a key below `dir`: named by a hash, because the id itself is nobody's business.
@@ -148,8 +152,12 @@ impl NonceStore {
     pub fn open(path: &Path) -> Result<(NonceStore, Opening), NonceError> {
         let wrap = |error| NonceError::Io { path: path.to_owned(), error };
         let file = open_private(path).map_err(wrap)?;
-        let store =
-            NonceStore { path: path.to_owned(), file: Mutex::new(file), boot: boot_number() };
+        let store = NonceStore {
+            path: path.to_owned(),
+            file: Mutex::new(file),
+            boot: boot_number(),
+            stepped: Mutex::new((0, 0)),
+        };
         let opening = store.begin().map_err(wrap)?;
         Ok((store, opening))
     }
@@ -187,13 +195,21 @@ impl NonceStore {
     pub fn next(&self, now_us: u64) -> Result<u64, NonceError> {
         self.update(|last| nonce_after(last, now_us))
     }
-    /// The venue called a nonce small: the next one is ten seconds further, or a step where that
-    /// would leave what clocks can say.
+    /// The venue called a nonce small: the next one is ten seconds further, or twice as far as the
+    /// step just before, or one further where that would leave what clocks can say.
     ///
     /// # Errors
     /// As `next`.
     pub fn step_past(&self) -> Result<(), NonceError> {
-        self.update(nonce_past).map(drop)
+        let mut stepped = self.stepped.lock();
+        let (to, span_us) = *stepped;
+        let span = Cell::new(0);
+        let to = self.update(|last| {
+            span.set(step_span_us(last, to, span_us));
+            nonce_past(last, span.get())
+        })?;
+        *stepped = (to, span.get());
+        Ok(())
     }
     /// Syncs the mark ahead, so that nonces of the next `AHEAD_US` / 2 need no disk.
     ///
@@ -393,7 +409,10 @@ mod tests {
         let (store, _) = NonceStore::open(&dir.path().join("n")).unwrap();
         let first = store.next(NOW_US).unwrap();
         store.step_past().unwrap();
-        assert!(store.next(NOW_US).unwrap() > first + STEP_PAST_US);
+        let second = store.next(NOW_US).unwrap();
+        assert!(second > first + STEP_PAST_US);
+        store.step_past().unwrap();
+        assert!(store.next(NOW_US).unwrap() > second + 2 * STEP_PAST_US, "twice as far");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 pub use super::http::*;
 
-use crate::base::retry::parse_retry_after;
+use crate::base::retry::retry_after_of;
 use crate::base::time::SpanNs;
 use crate::io::tls::{Trust, TrustError, ca_certificates};
 use std::fmt;
@@ -180,7 +180,7 @@ impl RestTransport {
         };
         let status = response.status().as_u16();
         let (content_type, etag) = (header("content-type"), header("etag"));
-        let retry_after = parse_retry_after(&header("retry-after"));
+        let retry_after = retry_after_of(&header("retry-after"), &header("date"));
         let body = response
             .body_mut()
             .with_config()

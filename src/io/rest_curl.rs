@@ -16,7 +16,7 @@ use super::http::{
     RestTimings, Sent, Spoken, Stopper, Transport, TransportError,
 };
 use crate::base::limits::REST_IN_FLIGHT_MAX;
-use crate::base::retry::parse_retry_after;
+use crate::base::retry::retry_after_of;
 use crate::base::time::SpanNs;
 use crate::io::tls::{Trust, ca_certificates};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
@@ -163,6 +163,7 @@ struct Collect {
     content_type: String,
     etag: String,
     retry_after: String,
+    date: String,
     body: Vec<u8>,
     body_size_max: usize,
     too_long: bool,
@@ -195,6 +196,7 @@ impl Handler for Collect {
                 b"content-type" => self.content_type = value,
                 b"etag" => self.etag = value,
                 b"retry-after" => self.retry_after = value,
+                b"date" => self.date = value,
                 _ => {}
             }
         }
@@ -376,7 +378,7 @@ impl Hub {
                     body: std::mem::take(&mut collect.body),
                     content_type: std::mem::take(&mut collect.content_type),
                     etag: std::mem::take(&mut collect.etag),
-                    retry_after: parse_retry_after(&collect.retry_after),
+                    retry_after: retry_after_of(&collect.retry_after, &collect.date),
                     timings,
                 })
             }

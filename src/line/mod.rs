@@ -2,13 +2,15 @@
 //!            joins venue and engine.
 //! Knows:     base, ring, model, venue, engine.   Must not know: exchange, io, runtime, ops.
 //! Time:      told by the caller (`Now`); latency stamps come from a `Probe`.
-//! Memory:    sessions, books, tables at construction; nothing afterwards. `rest`, `registry` and
-//!            `permissions` are cold: bounded, but they may allocate.
+//! Memory:    sessions, books, tables at construction; nothing afterwards. `rest`, `registry`,
+//!            `permissions` and `desk` are cold: bounded, but they may allocate.
 //! Errors:    everything from outside becomes an event with a counter.
 //! Tests:     beside each file; chains against rings in tests/it.
 
 pub mod chain;
 pub mod connect;
+pub mod desk;
+pub mod kill_rules;
 pub mod nonce;
 pub mod parse;
 pub mod permissions;

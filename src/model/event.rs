@@ -228,6 +228,9 @@ pub struct ChannelQuiet {
     /// True: data stopped; false: data is back.
     pub quiet: bool,
     pub gap_ms: u64,
+    /// What the snapshot that ended the silence proves to have been withheld: trades, or 1 for a
+    /// book that is another one by now. 0: nothing, the market may have been calm.
+    pub missed: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -40,6 +40,27 @@ pub struct Edge {
     pub horizon_bars: u16,
 }
 
+/// Where one protective order of a bracket stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Guarded {
+    /// There is none.
+    #[default]
+    Off,
+    /// At this price.
+    At(Px),
+    /// So far from the position's average price, on the side where it belongs.
+    Away(Px),
+}
+
+/// Protective orders for what an entry fills: a limit order that takes the profit and a stop that
+/// bounds the loss, both reduce-only. The engine keeps each exactly as large as the position, and
+/// takes both away with it. Ids, rounding, sizes and when they leave are the engine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bracket {
+    pub target: Guarded,
+    pub stop: Guarded,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Urgency {
     /// Rest at the given price, never take (post-only).
@@ -65,6 +86,9 @@ pub enum Want {
     Cancel,
     /// Close the position of the symbol; cancels own orders first.
     Flatten,
+    /// No order of its own: the intent's bracket takes the place of the one that protects the
+    /// symbol's position now, as when a stop follows the price.
+    Protect,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +101,8 @@ pub struct Intent {
     pub reason: Reason,
     pub want: Want,
     pub edge: Option<Edge>,
+    /// Protects what the orders of this intent open. `None`: what stands already, stays.
+    pub bracket: Option<Bracket>,
 }
 const _: () = assert!(std::mem::size_of::<Intent>() <= MESSAGE_BYTES_MAX);
 

@@ -144,6 +144,12 @@ pub struct SymbolStatus {
     pub delisted: bool,
     pub is_flattening: bool,
     pub flatten_stuck: bool,
+    /// A position that should be protected has not been for too long.
+    #[serde(default)]
+    pub is_naked: bool,
+    /// How much of the position a protective order covers; none where it needs none.
+    #[serde(default)]
+    pub protected: Option<f64>,
     /// Times its book was not tradable after it had been.
     pub unsynced_count: u64,
     /// All its channels; ms.
@@ -269,6 +275,16 @@ pub struct Counts {
     /// Log lines that the disk refused.
     #[serde(default)]
     pub log_lines_lost: u64,
+    /// Protective orders sent, and changed in size or price.
+    #[serde(default)]
+    pub protects: u64,
+    #[serde(default)]
+    pub protects_changed: u64,
+    /// Positions unprotected for too long, and those closed for it.
+    #[serde(default)]
+    pub naked_alarms: u64,
+    #[serde(default)]
+    pub naked_closes: u64,
 }
 
 /// Names that operators know; per endpoint below.

@@ -39,10 +39,14 @@ pub enum Canary {
     LossIgnored,
     /// A restart forgets the day's loss and what has tripped.
     TripForgotten,
+    /// Stops are never made or resized at the venue, and nobody looks whether a position has one.
+    StopsLost,
+    /// Nobody reads `Retry-After`.
+    RetryAfterIgnored,
 }
 
 impl Canary {
-    pub const ALL: [Canary; 16] = [
+    pub const ALL: [Canary; 18] = [
         Canary::CidReused,
         Canary::ChecksumIgnored,
         Canary::ResentOnTimeout,
@@ -59,6 +63,8 @@ impl Canary {
         Canary::KillWithoutCancel,
         Canary::LossIgnored,
         Canary::TripForgotten,
+        Canary::StopsLost,
+        Canary::RetryAfterIgnored,
     ];
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,6 +85,8 @@ impl Canary {
             Canary::KillWithoutCancel => "kill-without-cancel",
             Canary::LossIgnored => "loss-ignored",
             Canary::TripForgotten => "trip-forgotten",
+            Canary::StopsLost => "stops-lost",
+            Canary::RetryAfterIgnored => "retry-after-ignored",
         }
     }
     pub fn from_name(name: &str) -> Option<Canary> {

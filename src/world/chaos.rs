@@ -5,6 +5,7 @@ use super::checks::{kill, settle};
 use super::engine::Engine;
 use super::faults::Kind;
 use super::net::State;
+use super::rest_faults::Refused;
 use super::run::{Ev, Plan, SECOND, World};
 use super::setup::{self, ABSENT_AFTER_S, KEY, SOCKETS, SYMBOLS, TRADING};
 use crate::base::bounded::Text;
@@ -25,6 +26,9 @@ const PARKED_NS: u64 = 100 * SECOND;
 /// second.
 const KILL_NS: u64 = 60 * SECOND;
 
+/// How far a host's clock may be off after a restart, ns.
+const RESTART_CLOCK_NS: i64 = 120_000_000_000;
+
 /// The end of something that lasts.
 #[derive(Clone, Copy, Debug)]
 pub enum Undo {
@@ -35,6 +39,8 @@ pub enum Undo {
     /// Words at a bad moment: a position is to be closed and the book has gone silent.
     CloseSilent(usize, u32),
     Operator(OperatorVerb),
+    /// Nobody heard it: said again.
+    SayAgain(OperatorVerb),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +71,12 @@ pub struct Chaos {
     maintenance: bool,
     cancel_only: bool,
     foreign_orders: u64,
+    /// How every REST call is refused, and until when.
+    rest_storm: Option<(Refused, u64)>,
+    /// Words that nobody has heard yet.
+    words_waiting: u32,
+    /// What the venue has asked of REST holds for so long into the calm.
+    held_ns: u64,
 }
 
 impl Chaos {
@@ -95,7 +107,17 @@ impl Chaos {
             maintenance: false,
             cancel_only: false,
             foreign_orders: 0,
+            rest_storm: None,
+            words_waiting: 0,
+            held_ns: 0,
         }
+    }
+    pub fn begin_rest_storm(&mut self, refused: Refused, until: u64) {
+        self.rest_storm = Some((refused, until));
+    }
+    /// How every REST call is refused now, and until when.
+    pub fn rest_storm(&self, now_ns: u64) -> Option<(Refused, u64)> {
+        self.rest_storm.filter(|(_, until)| now_ns < *until)
     }
     pub fn is_calm(&self) -> bool {
         self.calm
@@ -122,7 +144,7 @@ impl Chaos {
 }
 
 /// Faults by the clock, in the order of `World::means`.
-const TIMED: usize = 13;
+const TIMED: usize = 14;
 
 impl World {
     fn means(&self) -> [u32; TIMED] {
@@ -141,6 +163,7 @@ impl World {
             f.stuck_send_s,
             f.operator_s,
             f.cancel_only_s,
+            f.rest_storm_s,
         ]
     }
     pub fn begin_chaos(&mut self) {
@@ -210,18 +233,18 @@ impl World {
                 }
             }
             11 => self.operator_at_random(),
-            _ => self.cancel_only(),
+            12 => self.cancel_only(),
+            _ => self.rest_storm(),
         }
     }
     /// The venue takes nothing but cancels for a while; sometimes a kill comes just then.
     fn cancel_only(&mut self) {
-        if std::mem::replace(&mut self.chaos.cancel_only, true) {
+        if self.chaos.cancel_only {
             return;
         }
         self.coverage.hit(Kind::CancelOnly);
-        self.exchange.set_cancel_only(true);
         let wait = 2 * SECOND + self.rng.below(60 * SECOND);
-        self.after(wait, Ev::Undo(Undo::CancelOnly));
+        self.begin_cancel_only(wait);
         if self.plan.faults.operator_s > 0 && self.rng.chance(1, 4) {
             self.say(OperatorVerb::Kill);
             let reset = wait + self.rng.below(30 * SECOND);
@@ -250,8 +273,17 @@ impl World {
     /// The host's wall clock steps, by at most 10 s.
     pub fn step_clock(&mut self) {
         let step = self.rng.between(-10_000_000_000, 10_000_000_000);
-        self.clock_off_ns = (self.clock_off_ns + step).clamp(-20_000_000_000, 20_000_000_000);
+        // It drifts no further from the truth than 20 s, or than a restart has left it.
+        let bound = self.clock_off_ns.abs().max(20_000_000_000);
+        self.clock_off_ns = (self.clock_off_ns + step).clamp(-bound, bound);
         self.coverage.hit(if step < 0 { Kind::ClockBack } else { Kind::ClockForward });
+    }
+    /// A host starts again with a clock that nobody has set yet.
+    pub fn restart_clock(&mut self) {
+        let before = self.clock_off_ns;
+        self.clock_off_ns = self.rng.between(-RESTART_CLOCK_NS, RESTART_CLOCK_NS);
+        let is_back = self.clock_off_ns < before;
+        self.coverage.hit(if is_back { Kind::RestartClockBack } else { Kind::RestartClockForward });
     }
     fn disconnect(&mut self) {
         let slot = self.rng.below(SOCKETS as u64) as usize;
@@ -292,9 +324,20 @@ impl World {
         self.coverage.hit(Kind::VenueRestart);
         self.exchange.announce(20_051, self.true_wall());
         self.pump();
+        let wait = self.rng.below(20 * SECOND);
+        self.venue_gone(wait);
+    }
+    /// Every connection ends, and the venue cannot be reached for a while.
+    pub fn venue_gone(&mut self, wait: u64) {
         self.exchange.hang_up_all(self.true_wall());
         self.pump();
-        self.chaos.down_until = self.now_ns + self.rng.below(20 * SECOND);
+        self.chaos.down_until = self.now_ns + wait;
+    }
+    /// The venue takes nothing but cancels for a while.
+    pub fn begin_cancel_only(&mut self, wait: u64) {
+        self.chaos.cancel_only = true;
+        self.exchange.set_cancel_only(true);
+        self.after(wait, Ev::Undo(Undo::CancelOnly));
     }
     /// Another program trades on the account.
     fn foreign_order(&mut self) {
@@ -355,15 +398,19 @@ impl World {
         self.after(wait, Ev::Undo(Undo::Operator(back)));
     }
     /// A word of the operator.
-    fn say(&mut self, verb: OperatorVerb) {
+    pub fn say(&mut self, verb: OperatorVerb) {
         let wall = self.engine_wall();
         let Some(engine) = self.engine.as_mut() else {
             // Nobody hears it: said again when the engine is back.
             if matches!(verb, OperatorVerb::Reset | OperatorVerb::Resume) {
-                self.after(SECOND, Ev::Undo(Undo::Operator(verb)));
+                self.chaos.words_waiting += 1;
+                self.after(SECOND, Ev::Undo(Undo::SayAgain(verb)));
             }
             return;
         };
+        if engine.hangs {
+            return;
+        }
         let now = engine.now(self.now_ns, wall);
         let reason = Text::new("world").unwrap_or_default();
         let command = OperatorCommand { verb, symbol: None, reason };
@@ -403,7 +450,13 @@ impl World {
                     self.after(wait, Ev::Undo(Undo::Operator(OperatorVerb::Resume)));
                 }
             }
+            // In the calm the only words are its own: a reset of before would undo its kill.
+            Undo::Operator(_) if self.chaos.is_calm() => {}
             Undo::Operator(verb) => self.say(verb),
+            Undo::SayAgain(verb) => {
+                self.chaos.words_waiting -= 1;
+                self.say(verb);
+            }
         }
     }
 
@@ -427,6 +480,9 @@ impl World {
         self.chaos.calm = true;
         self.chaos.spike_until = 0;
         self.chaos.down_until = 0;
+        self.chaos.rest_storm = None;
+        let mono = self.now().mono;
+        self.chaos.held_ns = self.plane.held_ns(mono);
         self.undo(Undo::DiskFull);
         self.undo(Undo::Maintenance);
         self.undo(Undo::CancelOnly);
@@ -447,6 +503,8 @@ impl World {
         let span = self.now_ns - since;
         let unsettled = match &self.engine {
             None => Some("the engine is not up".to_owned()),
+            // It would undo what is said next.
+            Some(_) if self.chaos.words_waiting > 0 => Some("a word is not heard yet".to_owned()),
             Some(engine) => settle::unsettled(engine, self.foreign_now),
         };
         let Some(words) = unsettled else {
@@ -462,7 +520,8 @@ impl World {
         // A book that failed its checksums too often waits its window out, untradable.
         let parked = words.starts_with("book");
         let limit = self.doubt_ns().unwrap_or(if parked { PARKED_NS } else { SETTLE_NS });
-        if span > limit {
+        // The venue's own word is no fault of the calm: who was told to wait waits.
+        if span > limit + self.chaos.held_ns {
             let words = format!("after {} s: {words}", span / SECOND);
             return self.checks.say(self.now_ns, settle::NAME, Err(words));
         }
@@ -486,7 +545,7 @@ impl World {
             false => kill::cancelled(risk, &audit),
         };
         if let Err(words) = verdict {
-            if span > self.doubt_ns().unwrap_or(KILL_NS) {
+            if span > self.doubt_ns().unwrap_or(KILL_NS) + self.chaos.held_ns {
                 return self.checks.say(self.now_ns, kill::NAME, Err(words));
             }
             return self.after(SECOND / 2, Ev::Phase(Phase::Ending { since, killed }));

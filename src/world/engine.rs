@@ -15,8 +15,9 @@ use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
 use crate::line::reconcile::ReconcileTimer;
 use crate::line::{Now, Probe};
-use crate::model::{Body, BookView, ChannelKind, Command, Event, Fill, Rank, Signal};
+use crate::model::{Body, BookView, ChannelKind, Command, Event, Fill, LinkState, Rank, Signal};
 use crate::ring::Latch;
+use crate::venue::event::code;
 use std::collections::VecDeque;
 
 /// Events between the front and the stages.
@@ -118,6 +119,8 @@ pub struct Engine {
     /// Not before this does the stage go on, world time.
     pub signal_stuck_until: u64,
     pub send_stuck_until: u64,
+    /// Its one thread never comes back: it hears and says nothing.
+    pub hangs: bool,
 }
 
 impl Engine {
@@ -146,6 +149,7 @@ impl Engine {
             started_ns: now_ns,
             signal_stuck_until: 0,
             send_stuck_until: 0,
+            hangs: false,
         };
         engine.chain.risk.keep_in(Box::new(disk.memory.clone()));
         if let Some(memory) = disk.memory.read() {
@@ -170,6 +174,10 @@ impl Engine {
     pub fn now(&self, now_ns: u64, wall: WallNs) -> Now {
         Now { mono: MonoNs(now_ns - self.started_ns), wall }
     }
+    /// World time of a moment of its monotonic clock.
+    pub fn world_ns(&self, at: MonoNs) -> u64 {
+        self.started_ns.saturating_add(at.0)
+    }
     /// One batch of the stages, as a thread takes it: inputs first, then the latch. True if there
     /// was one.
     pub fn decide(&mut self, now_ns: u64, watch: &mut impl Watch) -> bool {
@@ -181,13 +189,20 @@ impl Engine {
             let Some(event) = self.ring.events.pop_front() else { break };
             handled += 1;
             watch.before(&event);
-            let Engine { chain, reconcile, latch, commands, .. } = self;
+            let Engine { chain, reconcile, latch, commands, nonces, .. } = self;
             let decided_from = commands.len();
             chain.decide(
                 &event,
                 |signal, risk| {
                     let Signal::Event(event) = signal else { return };
                     reconcile.look_at(event, now_ns);
+                    if let Body::Link(link) = event.body
+                        && link.state == LinkState::AuthFailed
+                        && i64::from(link.code) == code::AUTH_NONCE
+                    {
+                        // As the run's loop does it, once for each refused sign-in.
+                        nonces.step_past();
+                    }
                     if let Body::Operator(command) = event.body
                         && command.is_reset()
                     {

@@ -25,8 +25,17 @@ pub enum Kind {
     PrivateTwice,
     Reject,
     BrokenWrite,
-    RestError,
-    RestRateLimit,
+    Rest500,
+    Rest500Seconds,
+    Rest500Date,
+    Rest503,
+    Rest503Seconds,
+    Rest503Date,
+    Rest429,
+    Rest429Seconds,
+    Rest429Date,
+    RestStorm,
+    RestUnreached,
     RestLost,
     RestSlow,
     NonceRefused,
@@ -72,10 +81,23 @@ pub enum Kind {
     CrashWithBreach,
     CrashWhilePaused,
     ReduceOnlyRefused,
+    RestartClockBack,
+    RestartClockForward,
+    RestRepeated,
+    RestDropped,
+    BreakerOpened,
+    EntryBreakerOpen,
+    LimitLearned,
+    RestOverLimit,
+    NonceSteppedPast,
+    CrashUnanswered,
+    CrashInReconcile,
+    CrashInDoubt,
+    Protected,
 }
 
 /// Names in the order of `Kind`.
-pub const NAMES: [&str; 63] = [
+pub const NAMES: [&str; 85] = [
     "delay spike",
     "split segment",
     "disconnect",
@@ -93,8 +115,17 @@ pub const NAMES: [&str; 63] = [
     "private message twice",
     "order rejected",
     "write broken half-way",
-    "REST 500 or 503",
+    "REST 500",
+    "REST 500, Retry-After in seconds",
+    "REST 500, Retry-After as a date",
+    "REST 503",
+    "REST 503, Retry-After in seconds",
+    "REST 503, Retry-After as a date",
     "REST 429",
+    "REST 429, Retry-After in seconds",
+    "REST 429, Retry-After as a date",
+    "REST refuses everything for a while",
+    "REST cannot be reached",
     "REST answer lost",
     "REST answer slow",
     "nonce refused",
@@ -139,6 +170,19 @@ pub const NAMES: [&str; 63] = [
     "crash with a breached limit",
     "crash while killed or paused",
     "close refused as too large",
+    "clock back at a restart",
+    "clock forward at a restart",
+    "REST call made again",
+    "REST call dropped, too old to start",
+    "REST breaker opened",
+    "cancel-only: the breaker of order entry open",
+    "lower REST limit learned",
+    "exchange's own REST limit met",
+    "nonce stepped past another program's",
+    "crash with an order unanswered",
+    "crash in a reconcile",
+    "crash with an order in doubt",
+    "position asked for its stop",
 ];
 
 /// How often each kind happened.
@@ -158,6 +202,37 @@ impl Coverage {
     }
     pub fn add(&mut self, other: &Coverage) {
         self.0.iter_mut().zip(other.0).for_each(|(sum, one)| *sum += one);
+    }
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.0[kind as usize]
+    }
+    /// Sends whose outcome was not known for a while: doubted by the engine, written half-way, or
+    /// left behind by a crash.
+    pub fn ambiguous_sends(&self) -> u64 {
+        [Kind::OrderUnknown, Kind::CrashAtSend, Kind::CrashUnanswered]
+            .iter()
+            .map(|kind| self.count(*kind))
+            .sum()
+    }
+    /// Crashes by where they hit, as far as that matters: names and counts.
+    pub fn crash_points(&self) -> [(&'static str, u64); 9] {
+        [
+            Kind::Crash,
+            Kind::CrashAtSend,
+            Kind::CrashUnanswered,
+            Kind::CrashInDoubt,
+            Kind::CrashInReconcile,
+            Kind::CrashWithOrders,
+            Kind::CrashDuringKill,
+            Kind::CrashWithBreach,
+            Kind::CrashWhilePaused,
+        ]
+        .map(|kind| (NAMES[kind as usize], self.count(kind)))
+    }
+    /// UTC midnights, those with orders open, and those with a breached limit.
+    pub fn midnights(&self) -> [u64; 3] {
+        [Kind::Midnight, Kind::MidnightWithOrders, Kind::MidnightWithBreach]
+            .map(|kind| self.count(kind))
     }
     /// Kinds that never happened.
     pub fn missing(&self) -> impl Iterator<Item = &'static str> + '_ {
@@ -195,6 +270,8 @@ pub struct Faults {
     pub broken_write_ppm: u32,
     pub rest_error_ppm: u32,
     pub rest_rate_limit_ppm: u32,
+    /// Whiles in which every REST call is refused.
+    pub rest_storm_s: u32,
     pub rest_lost_ppm: u32,
     pub rest_slow_ppm: u32,
     pub nonce_refused_ppm: u32,
@@ -270,8 +347,8 @@ impl Faults {
             private_twice_ppm: draw(1_000, 100_000),
             reject_ppm: draw(1_000, 200_000),
             broken_write_ppm: draw(500, 50_000),
-            rest_error_ppm: draw(10_000, 500_000),
-            rest_rate_limit_ppm: draw(10_000, 500_000),
+            rest_error_ppm: draw(5_000, 300_000),
+            rest_rate_limit_ppm: draw(500, 30_000),
             rest_lost_ppm: draw(10_000, 300_000),
             rest_slow_ppm: draw(10_000, 500_000),
             nonce_refused_ppm: draw(10_000, 400_000),
@@ -294,6 +371,7 @@ impl Faults {
             flip_ppm: draw(100_000, 1_000_000),
             cancel_only_s: draw(200, 3_600),
             loss_limit: draw(3, 60),
+            rest_storm_s: draw(200, 3_600),
         }
     }
 }
@@ -304,7 +382,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_name_and_a_seed_always_draws_the_same() {
-        assert_eq!(Kind::ReduceOnlyRefused as usize + 1, NAMES.len());
+        assert_eq!(Kind::Protected as usize + 1, NAMES.len());
         assert_eq!(Faults::swarm(7), Faults::swarm(7));
         assert_ne!(Faults::swarm(7), Faults::swarm(8));
         let mut coverage = Coverage::default();

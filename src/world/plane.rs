@@ -1,253 +1,408 @@
-//! The REST plane in virtual time: the reads of a reconcile one after the other, each signed, each
-//! with its way there and back, each of which may fail.
+//! The engine's REST side in virtual time: the line's own scheduler says which call may start when
+//! and what follows from its end; the world carries calls there and answers back, each of which may
+//! be lost, late or a refusal.
 
 use super::canary::Canary;
 use super::checks;
 use super::faults::Kind;
 use super::run::{Ev, SECOND, World};
-use super::setup::{self, KEY};
-use crate::base::time::WallNs;
-use crate::exchange::HttpRequest;
-use crate::line::reconcile::{NO_ANSWER, ReconcileReads};
-use crate::model::{Body, SnapshotMark, SnapshotOf};
-use crate::venue::rest::{RestSink, parse_reply};
+use super::setup;
+use crate::base::retry::retry_after_of;
+use crate::base::time::{MonoNs, SpanNs, WallNs};
+use crate::line::Now;
+use crate::line::reconcile::NO_ANSWER;
+use crate::line::rest::flight::{Flight, FlightConfig};
+use crate::line::rest::job::rules_of;
+use crate::line::rest::{
+    Action, BreakerState, Done, Ended, JobId, KeyPlan, KeyRole, LimitTable, Outcome, Priority,
+    Reason, Request, Scheduler, SchedulerConfig, Side, Start, Upstream, probes,
+};
+use crate::model::{Body, VenueFact};
+use crate::venue::errors::classify;
+use crate::venue::rest::{Method, PairList, RestCall};
 use crate::venue::symbols::SymbolTable;
 
-/// Tries of one read before the reconcile has failed.
-const TRIES_MAX: u32 = 3;
+/// Calls in flight besides kills, as a run has them by default.
+const LANES: usize = 3;
 /// Longest path and body of a call, bytes.
 const CALL_TEXT_MAX: usize = 1_024;
-/// A call without an answer is given up after this long.
+/// A call without an answer is given up after this long, one of a cancel sooner.
 const CALL_NS_MAX: u64 = 10 * SECOND;
+const CANCEL_NS_MAX: u64 = 3 * SECOND;
+/// A read of the account that could not start within this time is not made.
+const FRESH_FOR: SpanNs = SpanNs::from_s(10);
+/// And one of a kill: its next round asks anew.
+const KILL_FRESH_FOR: SpanNs = SpanNs::from_s(5);
+/// The kill lane calls after so long without a call.
+const KEEP_WARM_NS: u64 = 25 * SECOND;
+/// Between two looks at the list of pairs.
+const LISTING_EVERY_NS: u64 = 90 * SECOND;
+/// Longest time that an open breaker takes to close once its upstream is well again, ns.
+const BREAKER_NS: u64 = 40 * SECOND;
 
-/// A signed call on its way.
+/// Whose a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// The read that is due of this round.
+    Account {
+        round: u64,
+    },
+    Listing,
+    /// The call that a direct kill waits for.
+    Desk,
+    /// The plane's own: probes, and the call that keeps a connection open.
+    Own,
+}
+
+/// A call on its way.
 #[derive(Debug)]
 pub struct RestAsk {
-    call: u64,
-    path: String,
-    nonce: String,
-    signature: String,
-    body: Vec<u8>,
+    pub call: u64,
+    pub method: &'static str,
+    pub path: String,
+    /// `None` = not signed.
+    pub nonce: Option<String>,
+    pub signature: String,
+    pub body: Vec<u8>,
+}
+/// What the venue answered.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    /// Headers; empty = absent.
+    pub retry_after: String,
+    pub date: String,
+    pub body: Vec<u8>,
+}
+/// How a call ended, as the transport sees it.
+#[derive(Debug)]
+pub enum End {
+    Reply(Reply),
+    /// `sent` = the venue may have acted.
+    NoAnswer {
+        sent: bool,
+    },
 }
 
-/// One reconcile.
-#[derive(Clone, Copy, Debug)]
-struct Round {
+/// A call in flight.
+#[derive(Debug)]
+struct Flying {
     number: u64,
-    reads: ReconcileReads,
-    tries: u32,
-    began_at: u64,
+    id: JobId,
+    request: Request<Load>,
 }
 
-/// The engine's REST thread.
-#[derive(Debug, Default)]
+/// The engine's REST threads.
 pub struct Plane {
-    round: Option<Round>,
-    /// Asked for while another round runs.
-    wanted: Option<WallNs>,
-    /// The call under way.
-    call: u64,
-    is_waiting: bool,
-    rounds: u64,
+    scheduler: Scheduler<Load>,
+    table: SymbolTable,
+    flying: Vec<Flying>,
+    /// How the last try of a call that is to be made again has ended.
+    again: Vec<(JobId, Outcome)>,
+    /// Number of the last call; goes on over restarts, so that answers to an older run find nobody.
+    number: u64,
+    /// When the scheduler is asked again; `u64::MAX` = not by itself.
+    wake_at: u64,
+    warm_at: u64,
+    listing_at: u64,
+    /// What the line was told last.
+    is_entry_allowed: bool,
+    pub reads: super::reads::Reads,
 }
 
 impl Plane {
-    /// A new run; numbers go on, so that answers to the old one find nobody.
-    pub fn continue_from(old: &Plane) -> Plane {
-        Plane { call: old.call + 1, rounds: old.rounds, ..Plane::default() }
+    pub fn new(seed: u64, now_ns: u64) -> Plane {
+        let mut config = SchedulerConfig::new(LimitTable::default(), KeyPlan::ONE, seed);
+        config.in_flight_max = LANES;
+        config.in_flight_reserved = 1;
+        config.probes = probes::probes(&config.table, |_| true, Load::Own);
+        let apart = SpanNs::from_s(1);
+        Plane {
+            scheduler: Scheduler::new(config),
+            table: SymbolTable::new(&setup::instruments()),
+            flying: Vec::new(),
+            again: Vec::new(),
+            number: 0,
+            wake_at: u64::MAX,
+            warm_at: now_ns + KEEP_WARM_NS,
+            listing_at: now_ns + LISTING_EVERY_NS,
+            is_entry_allowed: true,
+            reads: super::reads::Reads::new(Flight::new(FlightConfig {
+                fresh_for: SpanNs::ZERO,
+                apart,
+            })),
+        }
     }
-    pub fn forget(&mut self) {
-        *self = Plane::continue_from(self);
+    /// A new run: nothing is known of what the old one learned, and answers to it find nobody.
+    pub fn restart(&mut self, seed: u64, now_ns: u64) {
+        let (number, rounds) = (self.number, self.reads.rounds());
+        *self = Plane::new(seed, now_ns);
+        self.number = number;
+        self.reads.continue_from(rounds);
     }
     pub fn is_idle(&self) -> bool {
-        self.round.is_none() && self.wanted.is_none()
+        self.reads.is_idle()
     }
-}
-
-#[derive(Default)]
-struct Collected(Vec<Body>);
-impl RestSink for Collected {
-    fn body(&mut self, body: Body) {
-        self.0.push(body);
+    pub fn table(&self) -> &SymbolTable {
+        &self.table
+    }
+    /// How long the venue's own patience, as far as it is known, may hold a reconcile up: blocks
+    /// that it asked for, limits that it taught, and a breaker that has to ask first.
+    pub fn held_ns(&self, now: MonoNs) -> u64 {
+        let reads =
+            ["auth/r/trades/hist", "auth/r/orders/hist", "auth/r/orders", "auth/r/positions"];
+        let rows = self.scheduler.tokens(now).filter(|(name, _)| reads.contains(name));
+        let host = self.scheduler.host_tokens(Side::Private, now);
+        let of_row = rows.map(|(_, view)| {
+            let between = SpanNs::from_s(66).0 as u64 / u64::from(view.window_calls.max(1));
+            view.blocked_for.0.max(0) as u64 + 3 * between
+        });
+        let blocked = of_row.max().unwrap_or(0).max(host.blocked_for.0.max(0) as u64);
+        let is_closed = self.scheduler.breaker_state(Upstream::Account) == BreakerState::Closed;
+        blocked + if is_closed { 0 } else { BREAKER_NS }
     }
 }
 
 impl World {
-    /// Whether the line wants the account read, and whether it may be asked for now.
-    pub fn ask_rest(&mut self) {
-        let now_ns = self.now_ns;
-        let Some(engine) = self.engine.as_mut() else { return };
-        if !engine.chain.risk.wants_reconcile() {
-            return;
-        }
-        let oldest = engine.chain.risk.ledger().oldest_made_at();
-        let Some(since) = engine.reconcile.due(now_ns, oldest) else { return };
-        engine.reconcile.asked(now_ns);
-        if self.plan.canary == Canary::ReconcileSkipped {
-            return self.pretend_reconciled();
-        }
-        self.plane.wanted = Some(since);
-        self.next_round();
+    fn rest_now(&self) -> Option<Now> {
+        let engine = self.engine.as_ref()?;
+        Some(engine.now(self.now_ns, self.engine_wall()))
     }
-    fn next_round(&mut self) {
-        if self.plane.round.is_some() {
-            return;
-        }
-        let Some(since) = self.plane.wanted.take() else { return };
-        self.plane.rounds += 1;
-        let (number, reads) = (self.plane.rounds, ReconcileReads::new(since));
-        self.plane.round = Some(Round { number, reads, tries: 0, began_at: self.now_ns });
-        self.make_call();
+    /// Hands a request in; false where the scheduler does not take it.
+    pub fn ask_plane(&mut self, call: &RestCall, reason: Reason, load: Load) -> bool {
+        let Some(now) = self.rest_now() else { return false };
+        let scheduler = &mut self.plane.scheduler;
+        let (priority, role, repeat) = rules_of(call, reason);
+        let endpoint = scheduler.table().find(call.endpoint());
+        let fresh_for = if reason == Reason::Kill { KILL_FRESH_FOR } else { FRESH_FOR };
+        let deadline = now.mono + fresh_for;
+        let request = Request { endpoint, priority, role, repeat, reason, deadline, payload: load };
+        self.checks.rest.taken();
+        scheduler.handle_request(request, now).is_ok()
     }
-    /// The read that is due leaves.
-    fn make_call(&mut self) {
-        let wall = self.engine_wall();
-        let Some(engine) = self.engine.as_mut() else { return };
-        let Some(reads) = self.plane.round.map(|round| round.reads) else { return };
-        let Some(call) = reads.call() else { return };
-        if let Some(mark) = reads.begin() {
-            let now = engine.now(self.now_ns, wall);
-            engine.line.on_rest(mark, now, &mut engine.ring, &mut engine.tap);
+    /// Does what the scheduler says until it says wait.
+    pub fn poll_rest(&mut self) {
+        loop {
+            let Some(now) = self.rest_now() else { return };
+            match self.plane.scheduler.poll(now) {
+                Action::Start(start) => self.leave_rest(&start),
+                Action::Drop(dropped) => {
+                    self.coverage.hit(Kind::RestDropped);
+                    self.plane.again.retain(|(id, _)| *id != dropped.id);
+                    self.rest_done(dropped.request.payload, Err(NO_ANSWER));
+                }
+                Action::Wait(at) => {
+                    self.wake_rest(at);
+                    break;
+                }
+            }
         }
-        let table = SymbolTable::new(&setup::instruments());
+        self.hear_breakers();
+    }
+    /// The scheduler is asked again at this time of the engine's clock.
+    pub fn wake_rest(&mut self, at: Option<MonoNs>) {
+        let (Some(at), Some(engine)) = (at, &self.engine) else { return };
+        let at = engine.world_ns(at).max(self.now_ns + 1);
+        if at < self.plane.wake_at {
+            self.plane.wake_at = at;
+            self.at(at, Ev::RestPoll);
+        }
+    }
+    pub fn rest_poll(&mut self) {
+        if self.now_ns >= self.plane.wake_at {
+            self.plane.wake_at = u64::MAX;
+            self.next_round();
+            self.poll_rest();
+        }
+    }
+    /// What a run does beside its reads: keeps a connection open, looks at the list of pairs.
+    pub fn rest_beside(&mut self) {
+        let Some(now) = self.rest_now() else { return };
+        if self.now_ns >= self.plane.listing_at {
+            self.plane.listing_at = self.now_ns + LISTING_EVERY_NS;
+            let pairs = RestCall::ConfPairs(PairList::Margin);
+            self.ask_plane(&pairs, Reason::Registry, Load::Listing);
+            self.poll_rest();
+        }
+        if self.now_ns >= self.plane.warm_at {
+            self.plane.warm_at = self.now_ns + KEEP_WARM_NS;
+            let scheduler = &mut self.plane.scheduler;
+            let request = probes::keep_warm(scheduler.table(), now.mono, Load::Own);
+            self.checks.rest.taken();
+            let id = scheduler.handle_request(request, now);
+            self.poll_rest();
+            if let Ok(id) = id {
+                self.plane.scheduler.handle_abandon(id);
+            }
+        }
+    }
+    /// Order entry by REST does not get through, or does again: the line is told.
+    fn hear_breakers(&mut self) {
+        while let Some(event) = self.plane.scheduler.poll_event() {
+            self.log.line(self.now_ns, || format!("rest: {event:?}"));
+            match event {
+                crate::line::rest::RestEvent::Breaker(event) if event.to == BreakerState::Open => {
+                    self.coverage.hit(Kind::BreakerOpened);
+                }
+                crate::line::rest::RestEvent::Learned { .. } => {
+                    self.coverage.hit(Kind::LimitLearned);
+                }
+                _ => {}
+            }
+        }
+        let is_allowed = self.plane.scheduler.is_entry_allowed();
+        if is_allowed != self.plane.is_entry_allowed {
+            self.plane.is_entry_allowed = is_allowed;
+            let fact = match is_allowed {
+                true => VenueFact::OrderEntryUp,
+                false => {
+                    self.coverage.hit(Kind::EntryBreakerOpen);
+                    VenueFact::OrderEntryDown
+                }
+            };
+            self.tell(Body::Venue(fact));
+        }
+    }
+
+    /// Method, path behind `/v2/`, body. `None` where nobody waits for it any more.
+    fn rest_text(&self, request: &Request<Load>) -> Option<(&'static str, String, Vec<u8>)> {
+        let call = match request.payload {
+            Load::Account { round } => self.plane.reads.call_of(round)?,
+            Load::Listing => RestCall::ConfPairs(PairList::Margin),
+            Load::Desk => self.desk_call()?,
+            Load::Own if request.side() == Side::Public => {
+                return Some(("GET", probes::PUBLIC_PATH.to_owned(), Vec::new()));
+            }
+            Load::Own => return Some(("POST", probes::SIGNED_PATH.to_owned(), b"{}".to_vec())),
+        };
         let (mut path, mut body) = ([0; CALL_TEXT_MAX], [0; CALL_TEXT_MAX]);
-        let len = call.write_path(&table, &mut path).unwrap_or(0);
+        let len = call.write_path(&self.plane.table, &mut path).ok()?;
         let path = String::from_utf8_lossy(&path[..len]).into_owned();
-        let len = call.write_body(&table, &mut body).unwrap_or(0);
-        let body = body[..len].to_vec();
-        let nonce = engine.nonces.next((wall.0 / 1_000) as u64);
-        self.disk.nonce_mark = nonce;
-        let verdict = self.checks.restart.nonce(nonce);
-        self.checks.say(self.now_ns, checks::restart::NAME, verdict);
-        let signature = setup::key().sign_rest(&path, nonce, &body).as_str().to_owned();
-        self.plane.call += 1;
-        self.plane.is_waiting = true;
-        let number = self.plane.call;
-        self.log.line(self.now_ns, || format!("rest {path} leaves"));
-        self.after(CALL_NS_MAX, Ev::RestTimeout { call: number });
+        let method = if call.method() == Method::Get { "GET" } else { "POST" };
+        let len = match call.method() {
+            Method::Get => 0,
+            Method::Post => call.write_body(&self.plane.table, &mut body).ok()?,
+        };
+        Some((method, path, body[..len].to_vec()))
+    }
+    fn leave_rest(&mut self, start: &Start<Load>) {
+        let request = start.request;
+        let again = self.plane.again.iter().position(|(id, _)| *id == start.id);
+        let last = again.map(|at| self.plane.again.swap_remove(at).1);
+        if last.is_some() {
+            self.coverage.hit(Kind::RestRepeated);
+        }
+        let verdict = self.checks.rest.leaves(&request, last, self.now_ns);
+        self.checks.say(self.now_ns, checks::rest::NAME, verdict);
+        self.plane.number += 1;
+        let number = self.plane.number;
+        self.plane.flying.push(Flying { number, id: start.id, request });
+        let text = self.rest_text(&request);
+        let wall = self.engine_wall();
+        let (Some(engine), Some((method, path, body))) = (self.engine.as_mut(), text) else {
+            let end = End::NoAnswer { sent: false };
+            return self.after(0, Ev::RestEnd { call: number, end });
+        };
+        let is_kill = request.role == Some(KeyRole::Kill) || request.reason == Reason::KeepWarm;
+        if is_kill {
+            self.plane.warm_at = self.now_ns + KEEP_WARM_NS;
+        }
+        let (mut nonce, mut signature) = (None, String::new());
+        if request.role.is_some() {
+            let next = engine.nonces.next((wall.0 / 1_000) as u64);
+            self.disk.nonce_mark = next;
+            let verdict = self.checks.restart.nonce(next);
+            self.checks.say(self.now_ns, checks::restart::NAME, verdict);
+            signature = setup::key().sign_rest(&path, next, &body).as_str().to_owned();
+            nonce = Some(next.to_string());
+        }
+        self.log.line(self.now_ns, || format!("rest {path} leaves: {:?}", request.reason));
+        if path.starts_with("auth/w/order/cancel") {
+            self.saw_cancel();
+        }
+        if self.chaos.venue_down(self.now_ns) {
+            self.coverage.hit(Kind::RestUnreached);
+            let wait = self.delay();
+            let end = End::NoAnswer { sent: false };
+            return self.after(wait, Ev::RestEnd { call: number, end });
+        }
+        let is_cancel = request.priority == Priority::Cancel;
+        let patience = if is_cancel { CANCEL_NS_MAX } else { CALL_NS_MAX };
+        self.after(patience, Ev::RestEnd { call: number, end: End::NoAnswer { sent: true } });
         if self.chance(self.plan.faults.rest_lost_ppm) && self.rng.chance(1, 2) {
             self.coverage.hit(Kind::RestLost);
             return;
         }
         let wait = self.delay();
-        let (path, nonce) = (format!("/v2/{path}"), nonce.to_string());
-        let ask = RestAsk { call: number, path, nonce, signature, body };
+        let path = format!("/v2/{path}");
+        let ask = RestAsk { call: number, method, path, nonce, signature, body };
         self.after(wait, Ev::RestArrives(ask));
     }
-    pub fn rest_arrives(&mut self, ask: RestAsk) {
-        let faults = self.plan.faults.clone();
-        let (status, body) = if self.chance(faults.rest_error_ppm) {
-            self.coverage.hit(Kind::RestError);
-            match self.rng.below(3) {
-                0 => (500, b"[\"error\",10001,\"internal error\"]".to_vec()),
-                1 => (503, b"<html>Service Unavailable</html>".to_vec()),
-                _ => (502, Vec::new()),
+    /// A call ends: by its answer, or by its deadline.
+    pub fn rest_end(&mut self, call: u64, end: &End) {
+        let place = self.plane.flying.iter().position(|flying| flying.number == call);
+        let (Some(place), Some(now)) = (place, self.rest_now()) else { return };
+        let Flying { id, request, .. } = self.plane.flying.swap_remove(place);
+        let (status, outcome, after, result) = match end {
+            End::NoAnswer { sent } => (0, Outcome::NoAnswer { sent: *sent }, None, Err(NO_ANSWER)),
+            End::Reply(reply) => {
+                let after = retry_after_of(&reply.retry_after, &reply.date);
+                let heard = after.filter(|_| self.plan.canary != Canary::RetryAfterIgnored);
+                let error = classify(reply.status, &reply.body);
+                let outcome = error
+                    .as_ref()
+                    .map_or(Outcome::Answered, |error| Outcome::of_error(error.kind, heard));
+                let result = match error {
+                    None => Ok((reply.status, reply.body.as_slice())),
+                    Some(error) if error.code != 0 => Err(error.code),
+                    Some(error) => Err(i32::from(error.status)),
+                };
+                (reply.status, outcome, after, result)
             }
-        } else if self.chance(faults.rest_rate_limit_ppm) {
-            self.coverage.hit(Kind::RestRateLimit);
-            (429, b"[\"error\",11010,\"ratelimit: error\"]".to_vec())
-        } else {
-            let request = HttpRequest {
-                method: "POST",
-                path_and_query: &ask.path,
-                api_key: Some(KEY),
-                nonce: Some(&ask.nonce),
-                signature: Some(&ask.signature),
-                token: None,
-                if_none_match: None,
-                body: &ask.body,
-            };
-            let reply = self.exchange.rest(&request, self.true_wall());
-            self.pump();
-            (reply.status, reply.body)
         };
-        if self.chance(faults.rest_lost_ppm) {
-            self.coverage.hit(Kind::RestLost);
-            return;
-        }
-        let mut wait = self.delay();
-        if self.chance(faults.rest_slow_ppm) {
-            self.coverage.hit(Kind::RestSlow);
-            wait += self.rng.below(12 * SECOND);
-        }
-        self.log.add(self.now_ns, 400 + u64::from(status), &body);
-        self.after(wait, Ev::RestReply { call: ask.call, status, body });
-    }
-    pub fn rest_reply(&mut self, call: u64, status: u16, body: &[u8]) {
-        if call != self.plane.call || !self.plane.is_waiting {
-            return;
-        }
-        self.plane.is_waiting = false;
-        let Some(due) = self.plane.round.and_then(|round| round.reads.call()) else { return };
-        let table = SymbolTable::new(&setup::instruments());
-        let mut items = Collected::default();
         self.log.line(self.now_ns, || {
-            format!("rest {} answers {status}: {}", due.endpoint(), String::from_utf8_lossy(body))
+            let body = result.map(|(_, body)| String::from_utf8_lossy(body));
+            format!("rest {:?} ends: {outcome:?} {body:?}", request.payload)
         });
-        match parse_reply(&due, status, body, &table, &mut items) {
-            Ok(_) => self.rest_items(&items.0),
-            Err(error) => {
-                let code = if error.code != 0 { error.code } else { i32::from(error.status) };
-                self.rest_failed(code);
+        self.checks.rest.ended(&request, status, after, self.now_ns);
+        if outcome == Outcome::NonceSmall
+            && let Some(engine) = &self.engine
+        {
+            self.coverage.hit(Kind::NonceSteppedPast);
+            engine.nonces.step_past();
+        }
+        match self.plane.scheduler.handle_end(id, outcome, now) {
+            Ended::Again { .. } => self.plane.again.push((id, outcome)),
+            Ended::Done(Done { request, .. }) => self.rest_done(request.payload, result),
+            Ended::Unknown => {
+                let words = format!("the scheduler does not know {:?}", request.payload);
+                self.checks.say(self.now_ns, checks::rest::NAME, Err(words));
             }
         }
+        self.poll_rest();
     }
-    pub fn rest_timeout(&mut self, call: u64) {
-        if call == self.plane.call && self.plane.is_waiting {
-            self.plane.is_waiting = false;
-            self.rest_failed(NO_ANSWER);
+    /// A request has its answer, or the code of why there is none.
+    fn rest_done(&mut self, load: Load, result: Result<(u16, &[u8]), i32>) {
+        match load {
+            Load::Account { round } => self.account_read(round, result),
+            Load::Listing => {
+                if let Ok((_, body)) = result
+                    && !body.starts_with(b"[[\"")
+                {
+                    let words = "the list of pairs is none".to_owned();
+                    self.checks.say(self.now_ns, checks::rest::NAME, Err(words));
+                }
+            }
+            Load::Desk => self.desk_read(result),
+            Load::Own => {}
         }
-    }
-    fn rest_failed(&mut self, code: i32) {
-        let Some(round) = &mut self.plane.round else { return };
-        round.tries += 1;
-        let (number, tries) = (round.number, round.tries);
-        if tries >= TRIES_MAX {
-            return self.end_round(Err(code));
-        }
-        self.after(100_000_000 << tries, Ev::RestRetry { round: number });
-    }
-    pub fn rest_retry(&mut self, round: u64) {
-        if self.plane.round.is_some_and(|now| now.number == round) && !self.plane.is_waiting {
-            self.make_call();
-        }
-    }
-    fn rest_items(&mut self, items: &[Body]) {
-        let Some(round) = &mut self.plane.round else { return };
-        let next = round.reads.on_reply(items);
-        round.tries = 0;
-        let has_more = round.reads.call().is_some();
-        for item in items.iter().filter(|item| !ReconcileReads::is_begin(item)) {
-            self.tell(*item);
-        }
-        match next {
-            Ok(()) if has_more => self.make_call(),
-            done => self.end_round(done),
-        }
-    }
-    fn end_round(&mut self, done: Result<(), i32>) {
-        let from = self.plane.round.take().map_or(0, |round| round.began_at);
-        if done.is_ok() {
-            self.reconciled_from = from;
-        }
-        self.tell(ReconcileReads::verdict(done));
-        self.next_round();
     }
     /// A fact learned by REST goes to the front.
-    fn tell(&mut self, body: Body) {
-        let wall = self.engine_wall();
-        let Some(engine) = self.engine.as_mut() else { return };
+    pub fn tell(&mut self, body: Body) {
+        let wall: WallNs = self.engine_wall();
+        let Some(engine) = self.engine.as_mut().filter(|engine| !engine.hangs) else { return };
         let now = engine.now(self.now_ns, wall);
         engine.line.on_rest(body, now, &mut engine.ring, &mut engine.tap);
         self.turn();
-    }
-    /// A canary: everything is said to have been read, and nothing was.
-    fn pretend_reconciled(&mut self) {
-        for of in [SnapshotOf::RestTrades, SnapshotOf::RestHistory, SnapshotOf::RestOrders] {
-            for end in [false, true] {
-                self.tell(Body::Snapshot(SnapshotMark { of, end, count: 0 }));
-            }
-        }
-        self.tell(ReconcileReads::verdict(Ok(())));
     }
 }

@@ -8,10 +8,11 @@ use super::disk::Disk;
 use super::engine::{Engine, VirtualTsc};
 use super::eyes::{Eyes, Sight};
 use super::faults::{Coverage, Faults, Kind};
+use super::killing::Killing;
 use super::log::Log;
 use super::mangle::{Fate, Held};
 use super::net::{Segment, Slot, State, push_server_frame, take_client_frame};
-use super::plane::{Plane, RestAsk};
+use super::plane::{End, Plane, RestAsk};
 use super::setup::{self, KEY, SOCKETS, SYMBOLS, TRADING};
 use super::wire::{self, Asked};
 use crate::base::ids::ConnId;
@@ -103,17 +104,14 @@ pub(super) enum Ev {
         held: Held,
     },
     RestArrives(RestAsk),
-    RestReply {
+    RestEnd {
         call: u64,
-        status: u16,
-        body: Vec<u8>,
+        end: End,
     },
-    RestTimeout {
-        call: u64,
-    },
-    RestRetry {
-        round: u64,
-    },
+    /// The REST scheduler is asked again.
+    RestPoll,
+    /// A direct kill goes on.
+    Desk,
     /// A timed fault is due.
     Fault(usize),
     /// The end of a fault that lasts.
@@ -194,6 +192,9 @@ pub(super) struct World {
     compare_at: u64,
     pub resent: Vec<(u64, u64, Vec<u8>)>,
     pub count_new: u64,
+    pub killing: Option<Killing>,
+    /// Times that orders and limits are larger than usual.
+    scale: i64,
 }
 
 /// Sums over all runs of the engine.
@@ -250,7 +251,7 @@ pub fn run(plan: Plan) -> Outcome {
 }
 
 impl World {
-    fn new(plan: Plan) -> World {
+    pub fn new(plan: Plan) -> World {
         let start = setup::start(plan.faults.midnight_in_s);
         let has_seq = true;
         let slots = (0..SOCKETS).map(|i| Slot::new(i == TRADING.index(), has_seq)).collect();
@@ -267,7 +268,7 @@ impl World {
             conn_next: 1,
             planners: planners(plan.seed),
             disk: Disk::new(plan.canary == Canary::RecordSkipped),
-            plane: Plane::default(),
+            plane: Plane::new(plan.seed, 0),
             chaos: Chaos::new(&plan),
             checks: Checks::default(),
             coverage: Coverage::default(),
@@ -292,12 +293,28 @@ impl World {
             compare_at: 0,
             resent: Vec::new(),
             count_new: 0,
+            killing: None,
+            scale: 1,
             plan,
         }
     }
     fn begin(&mut self) {
         self.start_engine();
         self.begin_chaos();
+    }
+    /// A run of the engine without faults by the clock and without phases.
+    pub fn begin_quietly(&mut self) {
+        self.start_engine();
+    }
+    pub fn scale_orders(&mut self, scale: i64) {
+        self.scale = scale;
+        self.checks.limits.scale = scale;
+    }
+    /// Goes on until this time, or a claim does not hold.
+    pub fn run_until(&mut self, end: u64) {
+        while self.now_ns < end && self.checks.violation.is_none() {
+            self.step(end);
+        }
     }
     pub fn at(&mut self, at: u64, ev: Ev) {
         self.orders_made += 1;
@@ -376,10 +393,10 @@ impl World {
                     self.ship(slot);
                 }
             }
-            Ev::RestArrives(ask) => self.rest_arrives(ask),
-            Ev::RestReply { call, status, body } => self.rest_reply(call, status, &body),
-            Ev::RestTimeout { call } => self.rest_timeout(call),
-            Ev::RestRetry { round } => self.rest_retry(round),
+            Ev::RestArrives(ask) => self.rest_arrives(&ask),
+            Ev::RestEnd { call, end } => self.rest_end(call, &end),
+            Ev::RestPoll => self.rest_poll(),
+            Ev::Desk => self.desk_step(),
             Ev::Fault(index) => self.timed_fault(index),
             Ev::Undo(undo) => self.undo(undo),
             Ev::Restart => self.start_engine(),
@@ -527,6 +544,7 @@ impl World {
         let _ = self.disk.recover();
         let seed = self.plan.seed ^ self.now_ns;
         let how = setup::How::of(self.plan.seed, self.plan.faults.loss_limit);
+        let how = setup::How { scale: self.scale, ..how };
         let (engine, mark) = Engine::start(
             seed,
             (self.now_ns, self.engine_wall()),
@@ -543,7 +561,7 @@ impl World {
         self.sights.clear();
         self.foreign_now = false;
         self.foreign_run = [0; SYMBOLS.len()];
-        self.plane = Plane::continue_from(&self.plane);
+        self.plane.restart(seed, self.now_ns);
         self.log.add(self.now_ns, 1, &[]);
         self.log.line(self.now_ns, || "engine starts".to_owned());
         for slot in 0..SOCKETS {
@@ -558,6 +576,18 @@ impl World {
         self.log.line(self.now_ns, || "engine crashes".to_owned());
         if engine.chain.risk.ledger().alive() > 0 {
             self.coverage.hit(Kind::CrashWithOrders);
+        }
+        let unanswered = |order: &crate::engine::orders::Order| {
+            order.state() == crate::engine::orders::OrderState::Sending
+        };
+        if engine.chain.risk.ledger().listed().any(|(_, order)| unanswered(order)) {
+            self.coverage.hit(Kind::CrashUnanswered);
+        }
+        if engine.chain.risk.ledger().frozen() > 0 {
+            self.coverage.hit(Kind::CrashInDoubt);
+        }
+        if !self.plane.is_idle() {
+            self.coverage.hit(Kind::CrashInReconcile);
         }
         if self.checks.rank.is_killed() {
             self.coverage.hit(Kind::CrashDuringKill);
@@ -575,7 +605,7 @@ impl World {
             self.drop_link(slot);
         }
         self.checks.limits.all_lost();
-        self.plane.forget();
+        self.plane.restart(self.plan.seed, self.now_ns);
         if self.chance(self.plan.faults.torn_ppm) && self.disk.tear() {
             self.coverage.hit(Kind::TornRecord);
         }
@@ -584,7 +614,7 @@ impl World {
         }
         // A host that starts again may do so with another clock.
         if self.plan.faults.clock_step_s > 0 && self.rng.chance(1, 3) {
-            self.step_clock();
+            self.restart_clock();
         }
         let wait = 100_000_000 + self.rng.below(5 * SECOND);
         self.after(wait, Ev::Restart);
@@ -635,7 +665,8 @@ impl World {
     }
     fn opened(&mut self, slot: usize, epoch: u32) {
         let now = self.now();
-        let Some(engine) = self.engine.as_mut().filter(|_| self.slots[slot].epoch == epoch) else {
+        let is_now = |engine: &&mut Engine| !engine.hangs && self.slots[slot].epoch == epoch;
+        let Some(engine) = self.engine.as_mut().filter(is_now) else {
             return;
         };
         self.slots[slot].state = State::Open;
@@ -661,7 +692,7 @@ impl World {
             return;
         }
         let Some(Segment { bytes, is_last }) = self.slots[slot].down.pop_front() else { return };
-        if self.engine.is_none() || self.slots[slot].half_open {
+        if self.engine.as_ref().is_none_or(|engine| engine.hangs) || self.slots[slot].half_open {
             return;
         }
         self.log.add(self.now_ns, 200 + slot as u64, &bytes);
@@ -705,6 +736,9 @@ impl World {
         if slot == TRADING.index() {
             self.checks.limits.all_lost();
         }
+        if engine.hangs {
+            return;
+        }
         let conn = ConnId(slot as u8);
         engine.line.on_close(conn, now, &mut engine.ring, &mut engine.tap);
         self.turn();
@@ -739,10 +773,11 @@ impl World {
     }
     fn tell_time(&mut self) {
         let now = self.now();
-        if let Some(engine) = self.engine.as_mut() {
+        if let Some(engine) = self.engine.as_mut().filter(|engine| !engine.hangs) {
             engine.line.on_time(now, &mut engine.ring, &mut engine.tap);
         }
         self.turn();
+        self.watch_kill();
         let day = self.true_wall().utc_day();
         if day != self.day {
             self.day = day;
@@ -756,11 +791,13 @@ impl World {
         }
         if self.now_ns >= self.next_look {
             self.next_look = self.now_ns + SECOND;
+            self.look_at_protection();
             self.look_at_books();
             self.look_at_loss();
             let verdict = self.checks.money.look(&self.exchange);
             self.checks.say(self.now_ns, checks::money::NAME, verdict);
             self.resend_canary();
+            self.rest_beside();
         }
     }
 
@@ -814,6 +851,9 @@ impl World {
 
     /// The stages work until nothing is left that they may do now.
     pub fn turn(&mut self) {
+        if self.engine.as_ref().is_some_and(|engine| engine.hangs) {
+            return;
+        }
         loop {
             let Some(engine) = self.engine.as_mut() else { return };
             let mut eyes = Eyes {

@@ -9,7 +9,7 @@ use super::run::{SECOND, World};
 use super::setup::{ORDER_AGE_MAX_NS, TRADING};
 use super::wire;
 use crate::line::send::{Door, ORDER_FRAME_MAX};
-use crate::model::{Action, Class, Command, SendOutcome, SendReport};
+use crate::model::{Action, Class, Command, OrderKind, SendOutcome, SendReport};
 
 impl World {
     pub fn send_all(&mut self) -> bool {
@@ -68,6 +68,13 @@ impl World {
             let words = format!("an entry left {} ms after its cause", age_ns / 1_000_000);
             self.checks.say(self.now_ns, checks::book::NAME, Err(words));
         }
+        if command.class == Class::Entry && self.is_pulled() {
+            let words = "an entry left after the kill switch was pulled".to_owned();
+            self.checks.say(self.now_ns, checks::kill::NAME, Err(words));
+        }
+        if command.class == Class::Cancel {
+            self.saw_cancel();
+        }
         let verdict = self.checks.rank.written(command);
         self.checks.say(self.now_ns, checks::rank::NAME, verdict);
         self.checks.duplicate.written(command);
@@ -82,6 +89,9 @@ impl World {
             && command.class == Class::Cancel
             && self.checks.rank.is_killed()
         {
+            return Some(SendOutcome::Written);
+        }
+        if self.plan.canary == Canary::StopsLost && is_stop(command) {
             return Some(SendOutcome::Written);
         }
         self.write(slot, frame);
@@ -129,6 +139,14 @@ impl World {
     }
 }
 
+/// Makes a stop, or changes something that protects.
+fn is_stop(command: &Command) -> bool {
+    match command.action {
+        Action::New(new) => new.kind == OrderKind::Stop,
+        Action::Amend { .. } => command.class == Class::Close,
+        _ => false,
+    }
+}
 /// The same order frame with another client id.
 fn rewritten(frame: &[u8], cid: &str) -> Option<Vec<u8>> {
     let (_, text) = take_client_frame(&mut frame.to_vec())?;

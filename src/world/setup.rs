@@ -9,7 +9,7 @@ use crate::engine::indicator::IndicatorConfig;
 use crate::engine::mouth::{Mouth, MouthConfig};
 use crate::engine::orders::OrdersConfig;
 use crate::engine::risk::{
-    AccountLimits, Guard, GuardMode, Limits, OnLoss, Requote, RiskConfig, RiskStage,
+    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, Requote, RiskConfig, RiskStage,
 };
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
@@ -49,6 +49,8 @@ pub const ORDER_AGE_MAX_NS: u64 = 100_000_000;
 pub const STALE_AFTER_MS: u32 = 10_000;
 pub const ACK_TIMEOUT_MS: u32 = 5_000;
 pub const ABSENT_AFTER_S: u32 = 180;
+/// A position without its protection is closed after this long.
+pub const NAKED_CLOSE_AFTER_S: u32 = 10;
 
 /// What differs from seed to seed in how the engine is set up.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +59,10 @@ pub struct How {
     pub on_loss: OnLoss,
     /// Whole quote; 0 = far away.
     pub loss_limit: u32,
+    /// Entries that take are protected.
+    pub brackets: bool,
+    /// Times that orders and limits are larger than usual.
+    pub scale: i64,
 }
 impl How {
     pub fn of(seed: u64, loss_limit: u32) -> How {
@@ -66,6 +72,8 @@ impl How {
             requote: requotes[(seed % 3) as usize],
             on_loss: on_losses[(seed / 3 % 3) as usize],
             loss_limit,
+            brackets: seed % 7 == 5,
+            scale: 1,
         }
     }
 }
@@ -114,13 +122,16 @@ pub fn instruments() -> Vec<Instrument> {
     SYMBOLS.iter().enumerate().map(row).collect()
 }
 
-fn strategies() -> Vec<AnyStrategy> {
+fn strategies(scale: i64, brackets: bool) -> Vec<AnyStrategy> {
+    // Near enough to be hit now and then.
+    let (stop_bps_e8, target_bps_e8) =
+        if brackets { (15 * 100_000_000, 20 * 100_000_000) } else { (0, 0) };
     let (btc, eth) = (SymbolId(0), SymbolId(1));
     let maker = |symbol, qty: i64, inventory: i64| {
         AnyStrategy::Maker(Maker::new(MakerConfig {
             symbols: vec![symbol],
-            qty: Qty::from_raw(qty),
-            inventory_max: Qty::from_raw(inventory),
+            qty: Qty::from_raw(qty * scale),
+            inventory_max: Qty::from_raw(inventory * scale),
             ..MakerConfig::default()
         }))
     };
@@ -129,7 +140,9 @@ fn strategies() -> Vec<AnyStrategy> {
             symbols: vec![symbol],
             every_changes,
             style,
-            qty: Qty::from_raw(qty),
+            qty: Qty::from_raw(qty * scale),
+            stop_bps_e8,
+            target_bps_e8,
             ..ProbeConfig::default()
         }))
     };
@@ -172,7 +185,8 @@ pub fn line(seed: u64, canary: Canary) -> ParseLine {
 /// The stages behind the front. `cid_used` = highest client id of any earlier run.
 /// `loss_limit` = whole quote, 0 = far away.
 pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
-    let How { requote, on_loss, loss_limit } = how;
+    let How { requote, on_loss, loss_limit, scale, brackets } = how;
+    let times = |limit: Quote| Quote::from_raw(limit.raw() * scale);
     let instruments = instruments();
     let stale_after_ms = match canary {
         Canary::StaleIgnored => u32::MAX / 2,
@@ -185,15 +199,15 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
         stale_after_ms,
         timeframes: vec![Timeframe::M1],
         indicators: IndicatorConfig::default(),
-        strategies: strategies(),
+        strategies: strategies(scale, brackets),
     });
     let mut guards = RiskConfig::default().guards;
     let mut limits = Limits {
-        order_notional_max: Quote::from_whole(1_000),
-        position_max: POSITION_MAX,
+        order_notional_max: times(Quote::from_whole(1_000)),
+        position_max: times(POSITION_MAX),
         open_orders_max: 16,
     };
-    let mut exposure_max = EXPOSURE_MAX;
+    let mut exposure_max = times(EXPOSURE_MAX);
     if canary == Canary::LimitIgnored {
         limits.position_max = Quote::from_whole(10_000_000);
         limits.order_notional_max = limits.position_max;
@@ -216,10 +230,18 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
         guards[Guard::ForeignActivity as usize] = GuardMode::On;
         account.daily_loss_max = Quote::from_whole(i64::from(loss_limit));
     }
+    if canary == Canary::StopsLost {
+        guards[Guard::NakedPosition as usize] = GuardMode::Off;
+    }
     if canary == Canary::LossIgnored {
         guards[Guard::DailyLoss as usize] = GuardMode::Shadow;
     }
     let risk = RiskConfig {
+        brackets: BracketConfig {
+            naked_alarm_after_s: 3,
+            naked_close_after_s: NAKED_CLOSE_AFTER_S,
+            ..BracketConfig::default()
+        },
         account,
         wallet: WalletKind::Margin,
         requote,

@@ -4,6 +4,8 @@
 mod alerts_in_time;
 #[cfg(feature = "net")]
 mod bitfinex;
+#[cfg(feature = "net")]
+mod brackets;
 mod config_errors;
 #[cfg(feature = "net")]
 mod exchange_recordings;
@@ -11,6 +13,8 @@ mod exchange_round_trip;
 mod exchange_support;
 #[cfg(feature = "net")]
 mod fault_table;
+#[cfg(feature = "net")]
+mod guards_by_faults;
 #[cfg(feature = "http2")]
 mod http2_front;
 #[cfg(feature = "net")]

@@ -58,6 +58,12 @@ fn one_input_log_gives_one_decision_hash_in_every_layout() {
         let found: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(found["decision_hash"].as_str(), Some(hash), "{layout} {depth}");
         assert_eq!(found["is_complete"], true);
+        if layout == "direct" {
+            // Order by order: every record that the run wrote before its bytes left comes again.
+            let same = found["records_same"].as_u64().unwrap();
+            assert!(same >= count(&report, "/orders/sent"), "{same} records: {found}");
+            assert!(found["record_differs"].is_null(), "{found}");
+        }
         let these = found["commands"].as_u64().unwrap();
         assert!(turn == 0 || these == commands);
         commands = these;

@@ -178,6 +178,12 @@ impl VenueProcess {
     pub fn read(&self, path: &str) -> Vec<serde_json::Value> {
         self.try_read(path).unwrap_or_else(|words| panic!("{words}"))
     }
+    /// Cancels an order of the account, as its owner would by hand.
+    pub fn cancel_as_owner(&self, body: &serde_json::Value) -> Result<serde_json::Value, String> {
+        let account = &self.hello["accounts"][0];
+        let login = (account["key"].as_str().unwrap(), account["secret"].as_str().unwrap());
+        self.call_as(login, "auth/w/order/cancel", body)
+    }
     /// The same, where the venue may refuse.
     pub fn try_read(&self, path: &str) -> Result<Vec<serde_json::Value>, String> {
         let account = &self.hello["accounts"][0];

@@ -46,6 +46,8 @@ pub struct SymbolOrders {
     pub frozen: u16,
     /// Ended orders whose trades are not all here.
     pub settling: u16,
+    /// Of `frozen` those that protect: they can only close.
+    pub protect_frozen: u16,
 }
 
 /// The order ledger.
@@ -254,6 +256,10 @@ impl Ledger {
         });
         self.counters.cancels += 1;
         self.arm(at + self.ack_timeout());
+    }
+    /// What the order opens is to be protected. Before its command leaves.
+    pub fn set_bracketed(&mut self, slot: Slot) {
+        self.orders[slot as usize].bracketed = true;
     }
     /// Marks the order for cancelling; sticky until its end.
     pub fn want_cancel(&mut self, slot: Slot, now: MonoNs) {
@@ -602,7 +608,11 @@ impl Ledger {
             symbol: update.symbol,
             strategy: super::STRATEGY_ADOPTED,
             lane: Lane::Adopted,
-            class: Class::Entry,
+            class: if update.flags.has(OrderFlags::REDUCE_ONLY) {
+                Class::Close
+            } else {
+                Class::Entry
+            },
             reason: Reason::Custom,
             replaces: Cid::NONE,
             at: now,
@@ -657,7 +667,9 @@ impl Ledger {
         self.counters.entered(order.state());
         let sums = &mut self.symbols[order.symbol.index()];
         sums.alive += 1;
-        add_reserve(sums, order.side, Qty::ZERO, order.reserve());
+        if !order.is_protective() {
+            add_reserve(sums, order.side, Qty::ZERO, order.reserve());
+        }
         self.list(slot);
     }
     fn list(&mut self, slot: Slot) {
@@ -684,10 +696,12 @@ impl Ledger {
         let before = Tally::of(order);
         change(order);
         let after = Tally::of(order);
-        let (symbol, side) = (order.symbol, order.side);
+        let (symbol, side, protects) = (order.symbol, order.side, order.is_protective());
         let (was_alive, alive) = (!before.state.is_end(), !after.state.is_end());
         let sums = &mut self.symbols[symbol.index()];
-        add_reserve(sums, side, before.reserve, after.reserve);
+        if !protects {
+            add_reserve(sums, side, before.reserve, after.reserve);
+        }
         if was_alive != alive {
             (self.alive, sums.alive) = if alive {
                 (self.alive + 1, sums.alive + 1)
@@ -702,6 +716,10 @@ impl Ledger {
             } else {
                 (self.frozen - 1, sums.frozen - 1)
             };
+            if protects {
+                sums.protect_frozen =
+                    if after.frozen { sums.protect_frozen + 1 } else { sums.protect_frozen - 1 };
+            }
         }
         if before.wants_cancel != after.wants_cancel {
             self.cancels_wanted =

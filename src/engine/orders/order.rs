@@ -72,6 +72,8 @@ pub enum Lane {
     Flatten,
     /// Of an earlier run, recognised by the group id.
     Adopted,
+    /// A leg of a bracket: reduce-only, as large as the position.
+    Protect,
 }
 
 /// The newest order array of the venue.
@@ -139,6 +141,8 @@ pub struct Order {
     pub unconfirmed: bool,
     /// Somebody wants it gone; sticky until its end.
     pub cancel_wanted: bool,
+    /// What it opens is to be protected.
+    pub bracketed: bool,
     /// Of the cancel that is on its way.
     pub cancel_at: Option<MonoNs>,
     pub cancel_count: u8,
@@ -213,6 +217,7 @@ impl Order {
             unknown_at: MonoNs(0),
             unconfirmed: false,
             cancel_wanted: false,
+            bracketed: false,
             cancel_at: None,
             cancel_count: 0,
             cancel_after: MonoNs(0),
@@ -276,6 +281,32 @@ impl Order {
     }
     pub fn is_alive(&self) -> bool {
         !self.state().is_end()
+    }
+    /// A leg of a bracket, of this run or, by its looks, of an earlier one. It can only close, so it
+    /// reserves nothing.
+    #[inline]
+    pub fn is_protective(&self) -> bool {
+        match self.lane {
+            Lane::Protect => true,
+            Lane::Adopted => {
+                self.flags.has(OrderFlags::REDUCE_ONLY)
+                    && matches!(self.kind, OrderKind::Limit | OrderKind::Stop)
+            }
+            _ => false,
+        }
+    }
+    /// The venue has shown that it exists or existed.
+    pub fn acked_by_venue(&self) -> bool {
+        self.alive_seen
+    }
+    /// Fills that an array has shown and no trade has told yet, unsigned.
+    pub fn untold(&self) -> Qty {
+        let rest = less(self.bound, self.traded);
+        match self.view.filter(|_| self.is_alive()) {
+            Some(view) => less(rest, view.remaining),
+            None if self.is_alive() => Qty::ZERO,
+            None => self.reserve(),
+        }
     }
     /// Alive, and its true state is in doubt.
     pub fn is_frozen(&self) -> bool {

@@ -5,9 +5,9 @@
 
 use super::config::AccountLimits;
 use super::guards::{Guard, GuardMode};
-use super::memory::{AccountMemory, MEMORY_VERSION, SymbolMemory};
+use super::memory::{AccountMemory, BracketMemory, MEMORY_VERSION, SymbolMemory};
 use crate::base::time::{MonoNs, SpanNs, WallNs};
-use crate::base::units::{Px, Qty, Quote, UNIT_SCALE};
+use crate::base::units::{Px, Qty, Quote, Side, UNIT_SCALE};
 use crate::base::zone::MINUTE_NS;
 use crate::engine::positions::Position;
 use crate::model::{Instrument, WalletKind};
@@ -453,6 +453,28 @@ impl Account {
             self.touch_symbol();
         }
     }
+    /// What protects positions of one side from now on. True where it is news.
+    pub(super) fn set_bracket(&mut self, index: usize, side: Side, is: BracketMemory) -> bool {
+        let row = &mut self.symbols[index].brackets[side as usize];
+        if *row == is {
+            return false;
+        }
+        *row = is;
+        self.touch_symbol();
+        true
+    }
+    /// The symbol's position stands unprotected, or does no longer. Closes its entries where the
+    /// guard is on.
+    pub(super) fn set_naked(&mut self, index: usize, is_naked: bool) {
+        let bit = Guard::NakedPosition.bit() & self.enabled;
+        let gates = &mut self.symbol_gates[index];
+        if is_naked {
+            self.trips[Guard::NakedPosition as usize] += u32::from(*gates & bit == 0);
+            *gates |= bit;
+        } else {
+            *gates &= !bit;
+        }
+    }
     /// Rank and reason, which the stage holds.
     pub(super) fn note(&mut self, change: impl FnOnce(&mut AccountMemory)) {
         let before = self.memory;
@@ -659,7 +681,8 @@ impl Account {
         let set = |on: bool, guard: Guard| if on { guard.bit() } else { 0 };
         self.symbol_gates[index] = set(row.cooldown_until > wall, Guard::Cooldown)
             | set(row.volatile_until > wall, Guard::Volatility)
-            | set(row.repeated, Guard::Repeat);
+            | set(row.repeated, Guard::Repeat)
+            | self.symbol_gates[index] & Guard::NakedPosition.bit();
         self.symbol_gates[index] &= self.enabled;
     }
 }

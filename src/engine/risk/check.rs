@@ -6,7 +6,7 @@ use crate::base::ids::{StrategyId, SymbolId};
 use crate::base::time::SpanNs;
 use crate::base::units::{Px, Qty, Quote, Side};
 use crate::engine::orders::Lane;
-use crate::model::{Class, OrderFlags, OrderKind, Reason};
+use crate::model::{Bracket, Class, Instrument, OrderFlags, OrderKind, Reason};
 
 /// An order before it has a client id. `qty` is unsigned.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Draft {
     pub(super) class: Class,
     /// Changes an order in place: no more orders than before.
     pub(super) amends: bool,
+    /// Of what it opens.
+    pub(super) bracket: Option<Bracket>,
 }
 impl Draft {
     pub(super) fn key(&self) -> u64 {
@@ -53,8 +55,16 @@ impl RiskStage {
         if !rank.allows(draft.class) {
             return self.refuse_by_rank();
         }
-        guards.ask(Guard::UnknownOutcome, sums.frozen > 0)?;
+        if !entry && sums.frozen > 0 {
+            self.check_frozen(draft)?;
+        } else {
+            guards.ask(Guard::UnknownOutcome, sums.frozen > 0)?;
+        }
+        let guards = &mut self.guards;
         guards.ask(Guard::Flattening, goal.active && draft.lane != Lane::Flatten)?;
+        if draft.lane == Lane::Protect {
+            return self.check_protective(draft, &instrument);
+        }
         if entry {
             let grace = SpanNs::from_ms(i64::from(self.config.mismatch_grace_ms));
             let same = self.positions.matches_venue(symbol, now, grace);
@@ -91,6 +101,25 @@ impl RiskStage {
         self.check_limits(draft, mid)
     }
 
+    /// A close while an order of the symbol is in doubt. What protects can only close, as this does:
+    /// the doubt about it holds up no flatten, and no doubt about an entry holds up protection.
+    #[cold]
+    fn check_frozen(&mut self, draft: &Draft) -> Result<(), Guard> {
+        let sums = self.ledger.symbol(draft.symbol);
+        let held_up = match draft.lane {
+            Lane::Protect => false,
+            Lane::Flatten => sums.frozen > sums.protect_frozen,
+            _ => true,
+        };
+        self.guards.ask(Guard::UnknownOutcome, held_up)
+    }
+    /// A protective order asks no book: it is wanted most where the market cannot be seen. Nor has
+    /// it anything to do with the collar, which its stop is meant to lie beyond.
+    #[cold]
+    fn check_protective(&mut self, draft: &Draft, of: &Instrument) -> Result<(), Guard> {
+        self.guards.ask(Guard::MinSize, draft.qty < of.qty_min)?;
+        self.guards.ask(Guard::MaxSize, draft.qty > of.qty_max)
+    }
     /// Why the rank is what it is, as a person would say it.
     #[cold]
     fn refuse_by_rank(&mut self) -> Result<(), Guard> {

@@ -107,6 +107,22 @@ impl Default for AccountLimits {
     }
 }
 
+/// How positions are protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BracketConfig {
+    /// A position that should be protected and is not for this long raises the alarm, s.
+    pub naked_alarm_after_s: u32,
+    /// And after this long it is closed, s. Not before the alarm.
+    pub naked_close_after_s: u32,
+    /// Between two attempts at the same protective order, ms.
+    pub retry_ms: u32,
+}
+impl Default for BracketConfig {
+    fn default() -> Self {
+        Self { naked_alarm_after_s: 5, naked_close_after_s: 30, retry_ms: 1_000 }
+    }
+}
+
 /// Everything the risk stage is told.
 #[derive(Clone, Debug)]
 pub struct RiskConfig {
@@ -154,6 +170,7 @@ pub struct RiskConfig {
     pub flatten_attempts_max: u8,
     /// Between two of them, ms.
     pub flatten_retry_ms: u32,
+    pub brackets: BracketConfig,
     /// Of the guards that remember.
     pub account: AccountLimits,
     /// By `Guard as usize`. Guards that are not `is_switchable` are on whatever stands here.
@@ -201,6 +218,7 @@ impl Default for RiskConfig {
             target_wait_ms: 5_000,
             flatten_attempts_max: 20,
             flatten_retry_ms: 1_000,
+            brackets: BracketConfig::default(),
             account: AccountLimits::default(),
             guards,
         }

@@ -35,6 +35,13 @@ impl RiskStage {
             let _ = self.guards.ask(Guard::Instrument, true);
             return;
         }
+        if let Some(bracket) = &intent.bracket
+            && !self.can_protect(bracket)
+        {
+            // What is to be protected and cannot be is not opened, whatever the guard's mode.
+            self.guards.counts[Guard::NakedPosition as usize].blocked += 1;
+            return;
+        }
         self.activate(intent.symbol);
         let from = Origin { stamp: intent.cause, trace: intent.trace };
         match intent.want {
@@ -52,12 +59,13 @@ impl RiskStage {
             Want::Cancel => {
                 self.forget_target(intent.symbol);
                 let (strategy, symbol) = (intent.strategy, intent.symbol);
-                self.cancel_where(|o| o.symbol == symbol && o.strategy == strategy);
+                self.cancel_sparing(|o| o.symbol == symbol && o.strategy == strategy);
             }
             Want::Flatten => {
                 self.forget_target(intent.symbol);
                 self.flatten(Some(intent.symbol));
             }
+            Want::Protect => self.protect(intent),
         }
     }
 
@@ -140,6 +148,7 @@ impl RiskStage {
             flags,
             class: if closes { Class::Close } else { Class::Entry },
             amends: false,
+            bracket: if closes { None } else { intent.bracket },
         };
         if closes {
             draft.qty = qty.min(self.closable(intent.symbol, side).saturating_add(own));
@@ -367,9 +376,12 @@ impl RiskStage {
             return self.guards.ask(Guard::LedgerFull, true).and(Err(Guard::LedgerFull));
         };
         self.note_sent(draft);
+        if let Some(bracket) = draft.bracket {
+            self.arm_bracket(opened.0, draft, bracket);
+        }
         Ok(opened)
     }
-    fn send_amend(
+    pub(super) fn send_amend(
         &mut self,
         slot: Slot,
         order: &Order,
@@ -379,6 +391,9 @@ impl RiskStage {
     ) {
         self.ledger.start_amend(slot, draft.px, draft.qty, self.now);
         self.note_sent(draft);
+        if let Some(bracket) = draft.bracket {
+            self.arm_bracket(slot, draft, bracket);
+        }
         self.counters.amends += 1;
         let qty = if draft.side == Side::Sell { -draft.qty } else { draft.qty };
         let action = Action::Amend { id: order.id, cid: order.cid, px: draft.px, qty };

@@ -366,6 +366,7 @@ fn only_the_same_order_is_a_repeat() {
         flags: OrderFlags::NONE,
         class: Class::Entry,
         amends: false,
+        bracket: None,
     };
     let mut seen = std::collections::BTreeMap::new();
     for symbol in [0, 1, 2, 3, 64, 255] {

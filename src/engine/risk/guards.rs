@@ -62,10 +62,12 @@ pub enum Guard {
     OrderRate,
     /// The ledger has no place or no client id left.
     LedgerFull,
+    /// A position that should be protected has not been for too long.
+    NakedPosition,
 }
 
 impl Guard {
-    pub const COUNT: usize = 32;
+    pub const COUNT: usize = 33;
     /// In the order they are asked.
     pub const ALL: [Guard; Guard::COUNT] = [
         Guard::Instrument,
@@ -100,6 +102,7 @@ impl Guard {
         Guard::OpenOrders,
         Guard::OrderRate,
         Guard::LedgerFull,
+        Guard::NakedPosition,
     ];
     /// The word in config, report and metrics.
     pub const fn name(self) -> &'static str {
@@ -136,6 +139,7 @@ impl Guard {
             Guard::OpenOrders => "open_orders",
             Guard::OrderRate => "order_rate",
             Guard::LedgerFull => "ledger_full",
+            Guard::NakedPosition => "naked_position",
         }
     }
     /// Limits may be shadowed or switched off; what keeps orders from being doubled, or what the
@@ -163,6 +167,7 @@ impl Guard {
                 | Guard::TotalExposure
                 | Guard::OpenOrders
                 | Guard::OrderRate
+                | Guard::NakedPosition
         )
     }
 }

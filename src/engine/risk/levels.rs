@@ -140,6 +140,11 @@ impl RiskStage {
                 let differs = symbols().any(|symbol| !self.symbol_snapshot(symbol).matches_venue);
                 flag(differs)
             }
+            Guard::NakedPosition => {
+                let longest = rows.clone().filter_map(|row| self.naked_for(row)).max();
+                let most = i64::from(config.brackets.naked_close_after_s) * 1_000;
+                (Some(longest.map_or(0, |span| span.as_ms())), most, LevelUnit::Millis)
+            }
             Guard::Instrument
             | Guard::Unsynced
             | Guard::PriceCollar

@@ -4,13 +4,15 @@
 use crate::base::bounded::Text;
 use crate::base::ids::Cid;
 use crate::base::time::WallNs;
-use crate::model::SymbolName;
+use crate::model::{Bracket, SymbolName};
 use serde::{Deserialize, Serialize};
 
 /// Longest encoded record, bytes: eight wide sums of at most 19 bytes, ten numbers, the words.
 pub const MEMORY_RECORD_MAX: usize = 400;
 /// Of the two records below: another layout has another number.
-pub const MEMORY_VERSION: u8 = 1;
+pub const MEMORY_VERSION: u8 = 2;
+/// The layout before brackets: an account's record is the same, a symbol's ends earlier.
+pub const MEMORY_VERSION_1: u8 = 1;
 
 /// The account as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +50,16 @@ pub struct AccountMemory {
     pub cid_last: Cid,
 }
 
+/// What protects a position of one side, long or short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BracketMemory {
+    pub bracket: Bracket,
+    /// An order that it belongs to may still open something, or has.
+    pub active: bool,
+    /// A strategy has said it, at some time.
+    pub known: bool,
+}
+
 /// One symbol, by name: the table of the next run may be another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolMemory {
@@ -60,6 +72,37 @@ pub struct SymbolMemory {
     pub repeated: bool,
     /// A flatten was at work, or gave up.
     pub flattening: bool,
+    /// Of a long position, and of a short one.
+    pub brackets: [BracketMemory; 2],
+}
+
+/// A symbol as version 1 wrote it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SymbolMemory1 {
+    name: SymbolName,
+    day: i64,
+    trades_day: u32,
+    cooldown_until: WallNs,
+    volatile_until: WallNs,
+    repeated: bool,
+    flattening: bool,
+}
+impl From<SymbolMemory1> for SymbolMemory {
+    fn from(old: SymbolMemory1) -> SymbolMemory {
+        let SymbolMemory1 { name, day, trades_day, cooldown_until, volatile_until, .. } = old;
+        let (repeated, flattening) = (old.repeated, old.flattening);
+        let brackets = Default::default();
+        SymbolMemory {
+            name,
+            day,
+            trades_day,
+            cooldown_until,
+            volatile_until,
+            repeated,
+            flattening,
+            brackets,
+        }
+    }
 }
 
 /// Everything together, as read at start.

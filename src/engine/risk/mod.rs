@@ -10,6 +10,9 @@
 mod account;
 #[cfg(test)]
 mod account_tests;
+#[cfg(test)]
+mod bracket_tests;
+mod brackets;
 mod check;
 mod config;
 mod decide;
@@ -28,11 +31,12 @@ mod stage;
 mod tests;
 mod work;
 
-pub use config::{AccountLimits, Limits, OnLoss, Requote, RiskConfig};
+pub use config::{AccountLimits, BracketConfig, Limits, OnLoss, Requote, RiskConfig};
 pub use guards::{Guard, GuardCount, GuardMode};
 pub use levels::{GuardLevel, LevelUnit};
 pub use memory::{
-    AccountMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, RiskJournal, RiskMemory, SymbolMemory,
+    AccountMemory, BracketMemory, MEMORY_RECORD_MAX, MEMORY_VERSION, MEMORY_VERSION_1, RiskJournal,
+    RiskMemory, SymbolMemory, SymbolMemory1,
 };
 pub use snapshot::{RiskSnapshot, SymbolRisk};
 pub use stage::{RiskCounters, RiskStage};

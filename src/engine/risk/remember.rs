@@ -7,7 +7,7 @@ use super::stage::RiskStage;
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
 use crate::base::units::{Px, UNIT_SCALE};
-use crate::model::{AckOf, Body, Class, LinkState, OrderStatus, Source, WalletKind};
+use crate::model::{AckOf, Body, Class, LinkState, OrderFlags, OrderStatus, Source, WalletKind};
 
 /// Counts of the ledger before an event, to see what it changed.
 #[derive(Clone, Copy)]
@@ -33,6 +33,7 @@ impl RiskStage {
         self.halted = account.halted && !account.killed;
         self.counters.kills += u64::from(account.killed);
         self.resuming = account.killed || self.account.symbols().iter().any(|row| row.flattening);
+        self.recall_brackets();
     }
     /// The account is known: what an earlier run was about to close is closed now.
     pub(super) fn resume_closing(&mut self) {
@@ -118,7 +119,10 @@ impl RiskStage {
                 let refused =
                     matches!(update.status, OrderStatus::Insufficient | OrderStatus::Refused);
                 let live = matches!(update.source, Source::New | Source::Update | Source::Closed);
-                if refused && update.source == Source::Closed {
+                // The venue ends what protects when the position is gone: no refusal of ours.
+                let protects = update.flags.has(OrderFlags::REDUCE_ONLY)
+                    && update.status == OrderStatus::Refused;
+                if refused && update.source == Source::Closed && !protects {
                     self.account.on_reject(self.wall);
                 } else if live {
                     self.account.on_accept();

@@ -57,6 +57,10 @@ pub struct SymbolRisk {
     /// A flatten gave up with this position left.
     pub flatten_stuck: bool,
     pub matches_venue: bool,
+    /// A position that should be protected has not been for too long.
+    pub naked: bool,
+    /// How much of the position a protective order covers; `None` = it needs none.
+    pub protected: Option<Qty>,
     /// No longer tradable: nothing new is opened in it.
     pub delisted: bool,
     /// What the venue says is held, where it says it.
@@ -120,6 +124,8 @@ impl RiskStage {
             flattening: goal.active,
             flatten_stuck: goal.stuck,
             matches_venue: self.positions.matches_venue(symbol, self.now, grace),
+            naked: self.is_naked(symbol.index()),
+            protected: self.covered(symbol),
             delisted: self.delisted.get(symbol.index()).copied().unwrap_or(false),
             venue_position: position.venue_qty,
         }

@@ -1,6 +1,7 @@
 //! The stage: its state, and what each input does to it.
 
 use super::account::Account;
+use super::brackets::Brackets;
 use super::config::{Limits, RiskConfig};
 use super::guards::Guards;
 use super::memory::RiskJournal;
@@ -39,6 +40,12 @@ pub struct RiskCounters {
     /// Flattens that gave up with something left.
     pub flatten_stuck: u64,
     pub operator: u64,
+    /// Protective orders sent, and changed in size or price.
+    pub protects: u64,
+    pub protects_changed: u64,
+    /// Positions found unprotected for too long, and those closed for it.
+    pub naked_alarms: u64,
+    pub naked_closes: u64,
     /// Kills and resets, by whomever.
     pub kills: u64,
     pub resets: u64,
@@ -96,6 +103,7 @@ pub struct RiskStage {
     pub(super) positions: Positions,
     pub(super) guards: Guards,
     pub(super) account: Account,
+    pub(super) brackets: Brackets,
     pub(super) journal: Option<Box<dyn RiskJournal>>,
     pub(super) rate: RateWindow,
     pub(super) burst: RateWindow,
@@ -160,6 +168,7 @@ impl RiskStage {
                 config.wallet,
                 instruments,
             ),
+            brackets: Brackets::new(symbols),
             journal: None,
             guards: Guards::new(config.guards),
             rate: RateWindow::new(usize::from(config.rate_max), window),
@@ -203,8 +212,9 @@ impl RiskStage {
         } else if self.killed {
             Rank::ReduceOnly
         } else if self.stopping || self.order_entry_down {
-            // A flatten under way is still let through.
-            if self.goals_active > 0 { Rank::ReduceOnly } else { Rank::CancelOnly }
+            // A flatten under way is still let through, and at a stop what protects what stays.
+            let closes = self.goals_active > 0 || (self.stopping && self.brackets.busy() > 0);
+            if closes { Rank::ReduceOnly } else { Rank::CancelOnly }
         } else if self.paused || self.maintenance || self.account.is_tripped() {
             Rank::EntriesBlocked
         } else {
@@ -229,10 +239,12 @@ impl RiskStage {
         self.order_entry_down
     }
     /// After a stop or kill: no own order is alive or in doubt, and no flatten is still at work.
+    /// After a stop that keeps positions, what protects them stays.
     pub fn is_quiesced(&self) -> bool {
+        let rests = || self.stopping && !self.killed && self.only_protection_rests();
         (self.stopping || self.killed && !self.resuming)
-            && self.ledger.listed_len() == 0
             && self.goals_active == 0
+            && (self.ledger.listed_len() == 0 || rests())
     }
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -308,6 +320,9 @@ impl RiskStage {
             | Body::Tick => {}
         }
         self.remember(&event.body, before);
+        if self.brackets.any() {
+            self.note_for_brackets(&event.body);
+        }
     }
     fn on_link(&mut self, link: &LinkEvent) {
         let full_round = self.ledger.is_round_full();
@@ -371,7 +386,7 @@ impl RiskStage {
             }
             OperatorVerb::CancelAll => {
                 let symbol = command.symbol;
-                self.cancel_where(|order| symbol.is_none_or(|s| s == order.symbol));
+                self.cancel_sparing(|order| symbol.is_none_or(|s| s == order.symbol));
             }
             OperatorVerb::Flatten => {
                 self.paused = true;
@@ -381,7 +396,7 @@ impl RiskStage {
             OperatorVerb::Kill => self.kill(&command.reason),
             OperatorVerb::Stop => {
                 self.stopping = true;
-                self.cancel_where(|_| true);
+                self.cancel_sparing(|_| true);
             }
             OperatorVerb::StopFlatten => {
                 self.stopping = true;

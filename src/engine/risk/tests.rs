@@ -54,13 +54,13 @@ impl Bench {
     pub(super) fn restart(&mut self, orders: OrdersConfig) {
         self.stage = RiskStage::new(self.stage.config.clone(), orders, &instruments(2));
     }
-    fn with(config: RiskConfig) -> Self {
+    pub(super) fn with(config: RiskConfig) -> Self {
         let mut bench = Self::cold(config);
         bench.login();
         bench.mark("99", "101");
         bench
     }
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(wide())
     }
     pub(super) fn stamp(&mut self) -> Stamp {
@@ -99,13 +99,21 @@ impl Bench {
         let mark = Mark { stamp, symbol, synced: true, bid, ask };
         self.stage.on_input(&Signal::Mark(mark), &mut self.out);
     }
-    fn mark(&mut self, bid: &str, ask: &str) {
+    pub(super) fn mark(&mut self, bid: &str, ask: &str) {
         self.mark_of(S, bid, ask);
     }
-    fn want(&mut self, want: Want) -> Vec<Command> {
+    pub(super) fn want(&mut self, want: Want) -> Vec<Command> {
         self.want_of(S, want)
     }
     pub(super) fn want_of(&mut self, symbol: SymbolId, want: Want) -> Vec<Command> {
+        self.want_protected(symbol, want, None)
+    }
+    pub(super) fn want_protected(
+        &mut self,
+        symbol: SymbolId,
+        want: Want,
+        bracket: Option<Bracket>,
+    ) -> Vec<Command> {
         let cause = self.stamp();
         let intent = Intent {
             cause,
@@ -115,12 +123,13 @@ impl Bench {
             reason: Reason::Signal,
             want,
             edge: None,
+            bracket,
         };
         self.out.clear();
         self.stage.on_input(&Signal::Intent(intent), &mut self.out);
         self.out.clone()
     }
-    fn once(&mut self, size: &str, price: &str) -> Vec<Command> {
+    pub(super) fn once(&mut self, size: &str, price: &str) -> Vec<Command> {
         self.want(Want::Once {
             qty: qty(size),
             px: px(price),
@@ -128,31 +137,37 @@ impl Bench {
             reduce: false,
         })
     }
-    fn take(&mut self, size: &str, reduce: bool) -> Vec<Command> {
+    pub(super) fn take(&mut self, size: &str, reduce: bool) -> Vec<Command> {
         let (qty, urgency) = (qty(size), Urgency::Take);
         self.want(Want::Once { qty, px: Px::ZERO, urgency, reduce })
     }
-    fn target(&mut self, size: &str) -> Vec<Command> {
+    pub(super) fn target(&mut self, size: &str) -> Vec<Command> {
         self.want(Want::Target { qty: qty(size), px: Px::ZERO, urgency: Urgency::Take })
     }
     fn quote(&mut self, bid: (&str, &str), ask: (&str, &str)) -> Vec<Command> {
         let level = |(p, q): (&str, &str)| Level { px: px(p), qty: qty(q) };
         self.want(Want::Quote { bid: level(bid), ask: level(ask) })
     }
-    fn operator(&mut self, verb: OperatorVerb) -> Vec<Command> {
+    pub(super) fn operator(&mut self, verb: OperatorVerb) -> Vec<Command> {
         self.out.clear();
         let reason = Text::new("test").unwrap();
         self.event(Body::Operator(OperatorCommand { verb, symbol: None, reason }));
         self.out.clone()
     }
-    fn pass(&mut self, ms: i64) -> Vec<Command> {
+    pub(super) fn pass(&mut self, ms: i64) -> Vec<Command> {
         self.out.clear();
         self.now = self.now + SpanNs::from_ms(ms);
         self.event(Body::Tick);
         self.out.clone()
     }
     /// The venue's array about an order of ours.
-    fn venue(&mut self, new: &NewOrder, source: Source, status: OrderStatus, left: Qty) -> OrderId {
+    pub(super) fn venue(
+        &mut self,
+        new: &NewOrder,
+        source: Source,
+        status: OrderStatus,
+        left: Qty,
+    ) -> OrderId {
         let known = self.stage.ledger().find(new.cid).map(|o| o.id).filter(|id| !id.is_none());
         let id = known.unwrap_or_else(|| {
             self.next_id += 1;
@@ -180,12 +195,12 @@ impl Bench {
         }));
         id
     }
-    fn works(&mut self, command: &Command) -> NewOrder {
+    pub(super) fn works(&mut self, command: &Command) -> NewOrder {
         let new = new_of(command);
         self.venue(&new, Source::New, OrderStatus::Active, new.qty);
         new
     }
-    fn ends(&mut self, new: &NewOrder, status: OrderStatus) {
+    pub(super) fn ends(&mut self, new: &NewOrder, status: OrderStatus) {
         self.now = self.now + SpanNs::from_ms(1);
         self.venue(
             new,
@@ -194,7 +209,7 @@ impl Bench {
             if status == OrderStatus::Executed { Qty::ZERO } else { new.qty },
         );
     }
-    fn trades(&mut self, new: &NewOrder, size: Qty, price: &str) {
+    pub(super) fn trades(&mut self, new: &NewOrder, size: Qty, price: &str) {
         self.next_id += 1;
         let order = self.stage.ledger().find(new.cid).map(|o| o.id).unwrap_or_default();
         self.event(Body::Fill(Fill {
@@ -211,7 +226,7 @@ impl Bench {
         }));
     }
     /// Sent, executed, its trade told.
-    fn fills(&mut self, command: &Command, price: &str) {
+    pub(super) fn fills(&mut self, command: &Command, price: &str) {
         let new = self.works(command);
         self.trades(&new, new.qty, price);
         self.ends(&new, OrderStatus::Executed);
@@ -226,7 +241,7 @@ pub(super) fn new_of(command: &Command) -> NewOrder {
         _ => panic!("no new order: {command:?}"),
     }
 }
-fn only(commands: &[Command]) -> Command {
+pub(super) fn only(commands: &[Command]) -> Command {
     assert_eq!(commands.len(), 1, "{commands:?}");
     commands[0]
 }
@@ -293,7 +308,8 @@ fn no_order_on_a_stale_silent_or_unsynced_book() {
     assert!(b.once("1", "99").is_empty());
     assert_eq!(b.blocked(Guard::Stale), 1);
     b.mark("99", "101");
-    let quiet = |quiet| ChannelQuiet { symbol: S, kind: ChannelKind::Book, quiet, gap_ms: 0 };
+    let quiet =
+        |quiet| ChannelQuiet { symbol: S, kind: ChannelKind::Book, quiet, gap_ms: 0, missed: 0 };
     b.event(Body::Quiet(quiet(true)));
     assert!(b.once("1", "99").is_empty());
     b.event(Body::Quiet(quiet(false)));
@@ -812,6 +828,7 @@ fn cost_of_a_mark() {
         reason: Reason::Quote,
         want: quote("98", "102"),
         edge: None,
+        bracket: None,
     };
     let started = std::time::Instant::now(); // tidy-ok: a measurement, not a decision
     let count = 2_000_000u32;

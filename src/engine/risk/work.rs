@@ -1,6 +1,7 @@
 //! What goes on by itself: cancels that are wanted, positions that must be closed, targets that
 //! wait.
 
+use super::brackets::PROTECTS_PER_INPUT;
 use super::check::Draft;
 use super::decide::Origin;
 use super::stage::{Goal, RiskStage};
@@ -15,7 +16,7 @@ use crate::model::{
 
 /// Cancel messages one input may cause; the rest of `BURST_MAX` is for the orders of an intent and
 /// of flattens. Cancels that find no place leave with the next input.
-const CANCELS_PER_INPUT: usize = 40;
+const CANCELS_PER_INPUT: usize = 36;
 /// Closing orders one input may cause.
 const CLOSES_PER_INPUT: usize = 16;
 /// Waiting targets looked at again in one input.
@@ -25,7 +26,11 @@ const BUNDLE_FROM: usize = 4;
 /// An intent makes at most two orders, and the last bundle of cancels may be a message more.
 const OTHERS_PER_INPUT: usize = 3;
 const _: () = assert!(
-    CANCELS_PER_INPUT + CLOSES_PER_INPUT + TARGETS_PER_INPUT + OTHERS_PER_INPUT
+    CANCELS_PER_INPUT
+        + CLOSES_PER_INPUT
+        + TARGETS_PER_INPUT
+        + PROTECTS_PER_INPUT
+        + OTHERS_PER_INPUT
         <= crate::base::limits::BURST_MAX
 );
 
@@ -36,6 +41,19 @@ impl RiskStage {
             if let Some((slot, order)) = self.ledger.listed_at(place)
                 && order.is_alive()
                 && chosen(order)
+            {
+                self.ledger.want_cancel(slot, self.now);
+            }
+        }
+        self.sweep_at = MonoNs(0);
+    }
+    /// The same, but what protects a position stays.
+    pub(super) fn cancel_sparing(&mut self, chosen: impl Fn(&Order) -> bool) {
+        for place in 0..self.ledger.listed_len() {
+            if let Some((slot, order)) = self.ledger.listed_at(place)
+                && order.is_alive()
+                && chosen(order)
+                && !self.is_protecting(order)
             {
                 self.ledger.want_cancel(slot, self.now);
             }
@@ -62,6 +80,9 @@ impl RiskStage {
         if self.resuming && self.is_ready() {
             self.resume_closing();
         }
+        if self.brackets.next_at() <= self.now {
+            self.step_brackets(from, out);
+        }
         if self.goals_active > 0 {
             self.step_goals(from, out);
         }
@@ -73,7 +94,7 @@ impl RiskStage {
             self.sweep_cancels(from, out);
         }
         // Time-outs may want cancels: they are looked at when they can come.
-        self.sweep_at = self.sweep_at.min(self.ledger.next_time());
+        self.sweep_at = self.sweep_at.min(self.ledger.next_time()).min(self.brackets.next_at());
         if self.killed && !self.halted && self.is_quiesced() {
             self.halted = true;
             self.note_rank();
@@ -165,7 +186,7 @@ impl RiskStage {
     ) -> bool {
         let row = symbol.index();
         let sums = self.ledger.symbol(symbol);
-        if sums.alive > 0 {
+        if sums.alive > sums.protect_frozen {
             // Its own closing orders run to their end; everything else goes first.
             self.cancel_where(|o| o.symbol == symbol && o.lane != Lane::Flatten);
             return false;
@@ -196,7 +217,11 @@ impl RiskStage {
             symbol,
             strategy: STRATEGY_ADOPTED,
             lane: Lane::Flatten,
-            reason: if self.killed { Reason::Killed } else { Reason::Operator },
+            reason: match () {
+                () if self.killed => Reason::Killed,
+                () if self.brackets.is_closing(row) => Reason::StopLoss,
+                () => Reason::Operator,
+            },
             side,
             qty: held.abs().min(instrument.qty_max),
             px: self.take_px(symbol, side, bps),
@@ -204,6 +229,7 @@ impl RiskStage {
             flags: if reduce { OrderFlags::REDUCE_ONLY } else { OrderFlags::NONE },
             class: Class::Close,
             amends: false,
+            bracket: None,
         };
         let retry = SpanNs::from_ms(i64::from(self.config.flatten_retry_ms));
         let sent = self.send_new(&draft, Cid::NONE, from, out).is_ok();
@@ -215,7 +241,7 @@ impl RiskStage {
     /// What of a position of ours the venue would let us close: it refuses a reduce-only order that
     /// is larger than what it holds, as after somebody else's trade on the account. Where it says
     /// that it holds nothing of the kind its word may be old: the whole is tried, and refused.
-    fn closable_at_venue(&self, symbol: SymbolId, held: Qty) -> Qty {
+    pub(super) fn closable_at_venue(&self, symbol: SymbolId, held: Qty) -> Qty {
         let at_venue = self.positions.get(symbol).venue_qty.unwrap_or(held);
         let same_side = !at_venue.is_zero() && Side::of(at_venue) == Side::of(held);
         match self.config.wallet {
@@ -235,6 +261,7 @@ impl RiskStage {
         self.goals_active -= 1;
         self.account.set_flattening(row, stuck);
         self.counters.flatten_stuck += u64::from(stuck);
+        self.brackets.mark(row);
         false
     }
 

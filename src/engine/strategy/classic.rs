@@ -11,7 +11,9 @@ use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Px, Qty, Side};
 use crate::engine::indicator::{IndicatorConfig, Indicators, PRESET_COUNT, Regime};
 use crate::engine::strategy::Intents;
-use crate::model::{Body, Event, LinkEvent, OperatorVerb, Reason, Timeframe, Urgency};
+use crate::model::{
+    Body, Bracket, Event, Guarded, LinkEvent, OperatorVerb, Reason, Timeframe, Urgency,
+};
 
 /// How much each indicator's vote counts. ATR has no vote; its weight only lowers the score.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +68,8 @@ pub struct ClassicConfig {
     pub stop_atr: f64,
     pub target_atr: f64,
     pub trailing_stop: bool,
+    /// Stop and target are protective orders at the venue, which the engine keeps.
+    pub bracket: bool,
     /// Whether the regime's preset replaces weights, trend vote and stop.
     pub regime_enabled: bool,
     /// By `Regime::index`.
@@ -97,6 +101,7 @@ impl Default for ClassicConfig {
             stop_atr: 1.5,
             target_atr: 3.0,
             trailing_stop: false,
+            bracket: false,
             regime_enabled: false,
             presets: [
                 preset(0.5, 0.1, 0.4, 2.0),
@@ -130,6 +135,8 @@ struct Exit {
     target: i64,
     /// Distance of the stop, for trailing.
     distance: i64,
+    /// Protective orders rest at the venue: nothing is to be watched but the trailing.
+    rests: bool,
 }
 /// Distances in units of 1e-8, fixed when the entry is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +226,7 @@ impl Classic {
             return;
         }
         let side = Side::of(held);
+        let rests = self.config.bracket && matches!(state, State::Entering { .. });
         let distances = match state {
             State::Held(exit) if exit.side == side => return,
             State::Leaving { .. } => return,
@@ -239,6 +247,7 @@ impl Classic {
                     stop: px.saturating_sub(stop.saturating_mul(sign)),
                     target: px.saturating_add(target.saturating_mul(sign)),
                     distance: stop,
+                    rests,
                 })
             }
             _ => {
@@ -281,7 +290,19 @@ impl Classic {
                     Side::Buy => (book.bids[0].px.raw(), 1),
                     Side::Sell => (book.asks[0].px.raw(), -1),
                 };
-                if (px - exit.stop) * sign <= 0 {
+                if exit.rests {
+                    // A tenth of the distance is worth a message; less is not.
+                    let trailed = px - exit.distance * sign;
+                    let by = (trailed - exit.stop) * sign;
+                    if self.config.trailing_stop && by > 0 && by >= exit.distance / 10 {
+                        let stop = Guarded::At(Px::from_raw(trailed));
+                        let target = Guarded::At(Px::from_raw(exit.target));
+                        let bracket = Bracket { target, stop };
+                        if out.protect(view.symbol(), bracket, Reason::TrailingStop) {
+                            exit.stop = trailed;
+                        }
+                    }
+                } else if (px - exit.stop) * sign <= 0 {
                     let reason = if self.config.trailing_stop {
                         Reason::TrailingStop
                     } else {
@@ -362,6 +383,11 @@ impl Classic {
         }
         let qty = if side == Side::Buy { self.config.qty } else { -self.config.qty };
         if out.target(symbol, qty, (Px::ZERO, Urgency::Take), reason) {
+            if self.config.bracket {
+                let away = |far: i64| Guarded::Away(Px::from_raw(far));
+                let (target, stop) = (away(distances.target), away(distances.stop));
+                out.protected_by(Bracket { target, stop });
+            }
             let wait = SpanNs::from_ms(i64::from(self.config.entry_timeout_ms));
             let give_up_at = view.now() + wait;
             out.wake_at(give_up_at);

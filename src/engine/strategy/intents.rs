@@ -7,7 +7,7 @@ use crate::base::ids::{StrategyId, SymbolId};
 use crate::base::limits::{BURST_MAX, STRATEGIES_MAX};
 use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Px, Qty};
-use crate::model::{Edge, Event, Intent, Level, Reason, Stamp, Trace, Urgency, Want};
+use crate::model::{Bracket, Edge, Event, Intent, Level, Reason, Stamp, Trace, Urgency, Want};
 
 /// Intents one call of a strategy may make. More is refused and counted.
 pub const INTENTS_PER_CALL_MAX: usize = 3;
@@ -64,6 +64,7 @@ const EMPTY: Intent = Intent {
     reason: Reason::Custom,
     want: Want::Cancel,
     edge: None,
+    bracket: None,
 };
 
 impl Intents {
@@ -190,9 +191,25 @@ impl Intents {
             reason,
             want,
             edge,
+            bracket: None,
         };
         self.len += 1;
         true
+    }
+    /// The intent made last in this call gets a bracket: what its orders open is protected. Only
+    /// where the `target`, `once`, `quote` or `push` before it said true.
+    pub fn protected_by(&mut self, bracket: Bracket) {
+        if self.len > self.call_from {
+            self.items[self.len - 1].bracket = Some(bracket);
+        }
+    }
+    /// Puts another bracket in the place of the one that protects the symbol's position.
+    pub fn protect(&mut self, symbol: SymbolId, bracket: Bracket, reason: Reason) -> bool {
+        let said = self.push(symbol, Want::Protect, reason, None);
+        if said {
+            self.protected_by(bracket);
+        }
+        said
     }
     /// Says why nothing was wanted; counted and shown.
     #[inline]

@@ -5,7 +5,7 @@ use crate::base::ids::SymbolId;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::base::units::{Px, Qty};
 use crate::engine::strategy::Intents;
-use crate::model::{Body, Event, LinkEvent, OperatorVerb, Reason, Urgency};
+use crate::model::{Body, Bracket, Event, Guarded, LinkEvent, OperatorVerb, Reason, Urgency};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeStyle {
@@ -25,6 +25,10 @@ pub struct ProbeConfig {
     pub qty: Qty,
     /// How far from the touch a resting probe stands, 1e-8 of a basis point.
     pub distance_bps_e8: i64,
+    /// Distances of a stop and a target from what a taking probe holds, 1e-8 of a basis point; 0 =
+    /// none.
+    pub stop_bps_e8: i64,
+    pub target_bps_e8: i64,
     /// How long a resting probe lives, ms.
     pub hold_ms: u32,
     /// Declared rate, orders a second.
@@ -38,6 +42,8 @@ impl Default for ProbeConfig {
             style: ProbeStyle::Rest,
             qty: Qty::ZERO,
             distance_bps_e8: 50 * 100_000_000,
+            stop_bps_e8: 0,
+            target_bps_e8: 0,
             hold_ms: 500,
             orders_per_s_max: 100_000,
         }
@@ -126,6 +132,15 @@ impl Strategy for Probe {
             }
         };
         if out.once(symbol, qty, (price, urgency), false, Reason::Probe) {
+            let config = &self.config;
+            if config.stop_bps_e8 > 0 || config.target_bps_e8 > 0 {
+                let away = |bps_e8| match offset_bps_e8(bid.px, bps_e8) {
+                    0 => Guarded::Off,
+                    far => Guarded::Away(Px::from_raw(far)),
+                };
+                let (target, stop) = (away(config.target_bps_e8), away(config.stop_bps_e8));
+                out.protected_by(Bracket { target, stop });
+            }
             row.buys = !row.buys;
             if self.config.style == ProbeStyle::Rest {
                 let at = view.now() + SpanNs::from_ms(i64::from(self.config.hold_ms));

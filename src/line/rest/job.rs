@@ -4,6 +4,7 @@ use super::breaker::BreakerState;
 use super::table::Endpoint;
 use crate::base::retry::RetryAfter;
 use crate::base::time::{MonoNs, SpanNs};
+use crate::model::Refusal;
 use crate::venue::errors::RestErrorKind;
 use crate::venue::rest::RestCall;
 
@@ -299,6 +300,11 @@ impl Outcome {
             RestErrorKind::RateLimit => Outcome::RateLimited { retry_after },
             RestErrorKind::Nonce => Outcome::NonceSmall,
             RestErrorKind::Maintenance | RestErrorKind::Unavailable | RestErrorKind::Unreadable => {
+                Outcome::Unavailable { retry_after }
+            }
+            // The venue's word for "something broke" is no answer where it also says when to come
+            // back.
+            RestErrorKind::Order(Refusal::Other) if retry_after.is_some() => {
                 Outcome::Unavailable { retry_after }
             }
             RestErrorKind::Auth

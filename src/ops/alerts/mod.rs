@@ -37,11 +37,12 @@ pub enum AlertKind {
     JournalFailed,
     LinkDown,
     FlattenStuck,
+    NakedPosition,
     DailySummary,
 }
 
 /// All of them, in the order of the manual.
-pub const ALERTS: [AlertKind; 22] = [
+pub const ALERTS: [AlertKind; 23] = [
     AlertKind::Killed,
     AlertKind::Halted,
     AlertKind::GuardTrip,
@@ -63,6 +64,7 @@ pub const ALERTS: [AlertKind; 22] = [
     AlertKind::JournalFailed,
     AlertKind::LinkDown,
     AlertKind::FlattenStuck,
+    AlertKind::NakedPosition,
     AlertKind::DailySummary,
 ];
 
@@ -106,6 +108,7 @@ impl AlertKind {
             AlertKind::JournalFailed => "journal_failed",
             AlertKind::LinkDown => "link_down",
             AlertKind::FlattenStuck => "flatten_stuck",
+            AlertKind::NakedPosition => "naked_position",
             AlertKind::DailySummary => "daily_summary",
         }
     }
@@ -133,6 +136,7 @@ impl AlertKind {
             AlertKind::JournalFailed => "The disk refuses the journal's writes.",
             AlertKind::LinkDown => "A socket is closed for longer than unsynced_ms.",
             AlertKind::FlattenStuck => "A flatten gave up with something left.",
+            AlertKind::NakedPosition => "A position has not the protective orders it should have.",
             AlertKind::DailySummary => "Once a UTC day: orders, fills, profit and loss, refusals.",
         }
     }
@@ -144,6 +148,7 @@ impl AlertKind {
             | AlertKind::PositionMismatch
             | AlertKind::Watchdog
             | AlertKind::FlattenStuck
+            | AlertKind::NakedPosition
             | AlertKind::JournalFailed => Severity::Critical,
             AlertKind::DailySummary => Severity::Info,
             _ => Severity::Warning,

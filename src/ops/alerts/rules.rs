@@ -198,6 +198,11 @@ impl Rules {
                 let text = format!("{} left", row.position);
                 say(AlertKind::FlattenStuck, &row.name, text);
             }
+            if row.is_naked {
+                let covered = row.protected.unwrap_or(0.0);
+                let text = format!("{} held, {covered} of it protected", row.position);
+                say(AlertKind::NakedPosition, &row.name, text);
+            }
             if !row.matches_venue {
                 let venue = row.venue_position.map_or("nothing".to_owned(), |qty| qty.to_string());
                 let text = format!("our fills say {}, the venue says {venue}", row.position);

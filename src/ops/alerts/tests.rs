@@ -66,6 +66,7 @@ fn each_fault_raises_its_alert_in_time_and_once() {
     check(AlertKind::UnknownOrder, 0, |status, _| status.counts.orders_unknown = 1);
     check(AlertKind::PositionMismatch, 0, |status, _| status.symbols[0].matches_venue = false);
     check(AlertKind::FlattenStuck, 0, |status, _| status.symbols[0].flatten_stuck = true);
+    check(AlertKind::NakedPosition, 0, |status, _| status.symbols[0].is_naked = true);
     check(AlertKind::RateLimited, 0, |status, _| status.rest.rate_limit_hits = 1);
     check(AlertKind::BreakerOpen, 0, |status, _| status.rest.circuit_open = true);
     check(AlertKind::NonceRecovery, 0, |status, _| status.rest.nonce_recoveries = 1);

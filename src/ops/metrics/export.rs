@@ -207,6 +207,10 @@ fn counters(w: &mut Writer, status: &Status) {
         ("fills_foreign_total", "Trades of orders that are not ours.", c.fills_foreign),
         ("overfills_total", "Orders that filled more than they could.", c.overfills),
         ("journal_failures_total", "Writes of the journal the disk refused.", c.journal_failures),
+        ("protective_orders_total", "Protective orders sent.", c.protects),
+        ("protective_changes_total", "Protective orders resized or moved.", c.protects_changed),
+        ("naked_alarms_total", "Positions found unprotected for too long.", c.naked_alarms),
+        ("naked_closes_total", "Positions closed because unprotected.", c.naked_closes),
         ("log_lines_lost_total", "Log lines the disk refused.", c.log_lines_lost),
     ] {
         w.counter(name, help, value);

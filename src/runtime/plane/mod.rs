@@ -7,6 +7,10 @@
 mod call;
 mod keys;
 #[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod storm_tests;
+#[cfg(test)]
 mod tests;
 mod work;
 
@@ -21,7 +25,7 @@ use crate::line::Now;
 use crate::line::rest::bucket::BucketView;
 use crate::line::rest::{
     BreakerState, Counters, JobId, KeyRole, Priority, RecordSink, Request, RestEvent, Scheduler,
-    SchedulerConfig, Side, Start, Upstream,
+    SchedulerConfig, Side, Start, Upstream, probes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
@@ -140,7 +144,8 @@ impl RestPlane {
         // for everyday cancels. Kills have their own.
         scheduler.in_flight_max = lanes;
         scheduler.in_flight_reserved = usize::from(lanes > 1);
-        scheduler.probes = work::probes(&scheduler.table, &config.keys);
+        let has_key = |role: KeyRole| config.keys[role.index()].is_some();
+        scheduler.probes = probes::probes(&scheduler.table, has_key, Ticket::NOBODY);
         let state = State {
             scheduler: Scheduler::new(scheduler),
             waiting: Vec::new(),

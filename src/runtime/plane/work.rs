@@ -1,6 +1,6 @@
 //! What a lane does: ask what may start, make the call, tell how it ended.
 
-use super::keys::{Gates, PlaneKey};
+use super::keys::Gates;
 use super::{Lane, PlaneCall, PlaneError, PlaneReply, RestPlane, State, Ticket};
 use crate::base::retry::RetryAfter;
 use crate::base::time::{MonoNs, SpanNs};
@@ -9,8 +9,7 @@ use crate::io::nonce::CallGate;
 use crate::line::Now;
 use crate::line::rest::record::safe_text;
 use crate::line::rest::{
-    Action, CallRecord, Done, Ended, JobId, KeyRole, LimitTable, Outcome, Priority, Reason, Repeat,
-    Side, Start, Upstream,
+    Action, CallRecord, Done, Ended, JobId, KeyRole, Outcome, Priority, Reason, Side, Start, probes,
 };
 use crate::venue::errors::{RestError as VenueError, classify};
 use std::sync::Arc;
@@ -22,8 +21,6 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// How long a call waits for another process to end one of the same key.
 const GATE_PATIENCE: Duration = Duration::from_secs(5);
 const GATE_PATIENCE_CANCEL: Duration = Duration::from_millis(250);
-/// Life of a call that keeps a connection warm.
-const WARM_FRESH_FOR: Duration = Duration::from_secs(5);
 
 pub(super) struct Worker {
     pub plane: RestPlane,
@@ -132,16 +129,7 @@ impl Worker {
     }
     /// Asks the scheduler for a call that keeps this lane's connection.
     fn keep_warm(&self, state: &mut State, now: Now) -> Option<Start<Ticket>> {
-        let call = warm_call();
-        let request = super::Request {
-            endpoint: state.scheduler.table().find(&call.path),
-            priority: Priority::Metadata,
-            role: None,
-            repeat: Repeat::Never,
-            reason: Reason::KeepWarm,
-            deadline: now.mono + SpanNs(WARM_FRESH_FOR.as_nanos() as i64),
-            payload: Ticket::NOBODY,
-        };
+        let request = probes::keep_warm(state.scheduler.table(), now.mono, Ticket::NOBODY);
         let id = state.scheduler.handle_request(request, now).ok()?;
         match state.scheduler.poll(now) {
             Action::Start(start) if start.id == id => Some(start),
@@ -372,44 +360,18 @@ fn answer(state: &mut State, job: JobId, ticket: Ticket, result: Result<PlaneRep
     }
 }
 
+/// Its text alone: when it may start is the scheduler's affair.
 fn warm_call() -> PlaneCall {
-    PlaneCall::public("platform/status", Reason::KeepWarm, WARM_FRESH_FOR)
-}
-
-/// The harmless calls that ask upstreams whether they are back.
-pub(super) fn probes(
-    table: &LimitTable,
-    keys: &[Option<PlaneKey>; KeyRole::ALL.len()],
-) -> [Option<super::Request<Ticket>>; Upstream::ALL.len()] {
-    let has = |role: KeyRole| keys[role.index()].is_some().then_some(role);
-    let probe = |path: &str, role: Option<KeyRole>, priority: Priority| super::Request {
-        endpoint: table.find(path),
-        priority,
-        role,
-        repeat: Repeat::Never,
-        reason: Reason::Probe,
-        deadline: MonoNs(0),
-        payload: Ticket::NOBODY,
-    };
-    let signed = |role: Option<KeyRole>, priority: Priority| match role {
-        Some(role) => probe("auth/r/orders", Some(role), priority),
-        None => probe("platform/status", None, Priority::Metadata),
-    };
-    let rest = has(KeyRole::Rest);
-    [
-        Some(probe("platform/status", None, Priority::Metadata)),
-        Some(signed(rest, Priority::Account)),
-        Some(signed(has(KeyRole::Kill).or(rest), Priority::LookUp)),
-    ]
+    PlaneCall::public(probes::PUBLIC_PATH, Reason::KeepWarm, Duration::ZERO)
 }
 
 /// The call of a breaker's probe, by the endpoint that the config named.
 fn probe_call(start: &Start<Ticket>) -> PlaneCall {
-    let mut call = PlaneCall::public("platform/status", Reason::Probe, WARM_FRESH_FOR);
+    let mut call = PlaneCall::public(probes::PUBLIC_PATH, Reason::Probe, Duration::ZERO);
     if start.request.side() == Side::Private {
         // Signed, harmless, and answered by what answers order look-ups.
         call.method = Method::Post;
-        call.path = "auth/r/orders".to_owned();
+        call.path = probes::SIGNED_PATH.to_owned();
         call.body = b"{}".to_vec();
         call.role = start.request.role;
     }

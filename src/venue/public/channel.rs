@@ -47,6 +47,11 @@ pub struct Channel {
     pub has_snapshot: bool,
     pub crossed: bool,
     pub quiet: bool,
+    /// When it was asked for again because its data stayed away, and no snapshot came since; 0 =
+    /// not.
+    pub(super) hushed_at: MonoNs,
+    /// Checksum of its book at that time.
+    pub(super) hushed_sum: i32,
     pub(super) attempts: u8,
     pub(super) exhausted: bool,
     pub(super) resync_count: u8,
@@ -78,6 +83,8 @@ impl Channel {
             has_snapshot: false,
             crossed: false,
             quiet: false,
+            hushed_at: MonoNs(0),
+            hushed_sum: 0,
             attempts: 0,
             exhausted: false,
             resync_count: 0,

@@ -44,6 +44,7 @@ impl PublicSession {
         for index in 0..self.channels.len() {
             self.clear_book(index);
             self.channels[index].restart();
+            self.channels[index].hushed_at = MonoNs(0);
             self.channels[index].attempts = 0;
         }
         self.rebuild_map();
@@ -176,8 +177,10 @@ impl PublicSession {
         let channel = &mut self.channels[index];
         let gap = now - channel.data_at;
         channel.usual_ns = channel.usual_ns.max(gap.0.unsigned_abs());
+        channel.hushed_at = now;
         self.counters.hushes += 1;
         if channel.subscription.is_book() {
+            self.channels[index].hushed_sum = self.book_sum(index);
             return self.resync(index, SyncState::Silent, now, sink);
         }
         let Subscription { symbol, kind, .. } = channel.subscription;
@@ -189,7 +192,7 @@ impl PublicSession {
             channel.state = ChannelState::UnsubscribeDue;
             self.transmit_due = true;
         }
-        sink.quiet(ChannelQuiet { symbol, kind, quiet: true, gap_ms });
+        sink.quiet(ChannelQuiet { symbol, kind, quiet: true, gap_ms, missed: 0 });
     }
     fn check_quiet<S: FeedSink>(&mut self, index: usize, now: MonoNs, sink: &mut S) {
         let channel = &mut self.channels[index];
@@ -201,7 +204,7 @@ impl PublicSession {
         if gap > ms(quiet_after_ms as u64) {
             channel.quiet = true;
             let gap_ms = gap.as_ms().max(0) as u64;
-            sink.quiet(ChannelQuiet { symbol, kind, quiet: true, gap_ms });
+            sink.quiet(ChannelQuiet { symbol, kind, quiet: true, gap_ms, missed: 0 });
         }
     }
 

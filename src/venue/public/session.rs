@@ -302,7 +302,7 @@ impl PublicSession {
             if channel.quiet {
                 channel.quiet = false;
                 let gap_ms = gap_ns / 1_000_000;
-                sink.quiet(ChannelQuiet { symbol, kind, quiet: false, gap_ms });
+                sink.quiet(ChannelQuiet { symbol, kind, quiet: false, gap_ms, missed: 0 });
             }
             sink.ws_gap(symbol, kind, gap_ns);
         }
@@ -617,6 +617,10 @@ impl PublicSession {
             self.channels[index].has_snapshot = true;
             self.set_book_synced(index, !self.maintenance);
             self.refresh_symbol(index, SyncState::AwaitingSnapshot, now, sink);
+            if self.channels[index].hushed_at.0 != 0 {
+                let is_other = self.book_sum(index) != self.channels[index].hushed_sum;
+                self.end_hush(index, u16::from(is_other), now, sink);
+            }
         }
         let updates = if is_snapshot { 1 } else { count.min(u16::MAX as usize) as u16 };
         self.tell_book(index, venue_at, updates, now, sink);
@@ -636,10 +640,15 @@ impl PublicSession {
         }
         self.counters.trade_snapshots += 1;
         self.channels[index].has_snapshot = true;
+        let known = self.counters.trades;
         // Newest first on the wire, oldest first to the sink.
         for at in (0..count).rev() {
             let trade = self.scratch.trades[at];
             self.tell_trade(index, trade, true, sink);
+        }
+        if self.channels[index].hushed_at.0 != 0 {
+            let missed = u16::try_from(self.counters.trades - known).unwrap_or(u16::MAX);
+            self.end_hush(index, missed, now, sink);
         }
         Ok(())
     }
@@ -676,17 +685,32 @@ impl PublicSession {
         Ok(())
     }
 
+    /// The snapshot that a hush asked for is here, and says what the silence was.
+    #[cold]
+    fn end_hush<S: FeedSink>(&mut self, index: usize, missed: u16, now: MonoNs, sink: &mut S) {
+        let channel = &mut self.channels[index];
+        let hushed_at = std::mem::take(&mut channel.hushed_at);
+        let Subscription { symbol, kind, .. } = channel.subscription;
+        if missed > 0 {
+            let gap_ms = (now - hushed_at).as_ms().max(0).unsigned_abs();
+            sink.quiet(ChannelQuiet { symbol, kind, quiet: false, gap_ms, missed });
+        }
+    }
+    /// The venue's checksum of a book channel's book as it stands here.
+    pub(super) fn book_sum(&self, index: usize) -> i32 {
+        let channel = &self.channels[index];
+        match channel.subscription.kind {
+            ChannelKind::Book => self.books[channel.slot as usize].checksum(),
+            _ => self.raws[channel.slot as usize].checksum(),
+        }
+    }
     fn on_checksum<S: FeedSink>(&mut self, index: usize, crc: i64, now: MonoNs, sink: &mut S) {
         let channel = &self.channels[index];
         if !channel.has_snapshot {
             self.counters.stale += 1;
             return;
         }
-        let slot = channel.slot as usize;
-        let ours = match channel.subscription.kind {
-            ChannelKind::Book => self.books[slot].checksum(),
-            _ => self.raws[slot].checksum(),
-        };
+        let ours = self.book_sum(index);
         self.counters.crc_checked += 1;
         // Signed on the wire; the same bits without a sign are taken too.
         if crc != ours as i64 && crc != ours as u32 as i64 {

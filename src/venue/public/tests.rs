@@ -748,27 +748,72 @@ fn after_a_pause_of_the_host_nobody_is_hushed() {
     assert_eq!((bench.last_sync(), bench.session.counters().hushes), (SyncState::Synced, 0));
 }
 
-/// Trades, tickers, candles: no book to distrust, so they are told and asked for again.
+/// Trades, tickers, candles: no book to distrust, so they are told and asked for again. What the
+/// answer holds says whether the channel was at fault or the market calm.
 #[test]
 fn other_channels_that_fall_silent_are_told_and_asked_for_again() {
     const MS: u64 = 1_000_000;
-    let mut bench = Bench::new(0, &["tBTCUSD"], &[Subscription::trades(BTC)]);
-    bench.session.config.hush_factor = 4;
-    bench.say(INFO);
-    bench.say(
-        r#"{"event":"subscribed","channel":"trades","chanId":9,"symbol":"tBTCUSD","pair":"BTCUSD"}"#,
-    );
-    for id in 1..300 {
-        for _ in 0..10 {
+    for (newest, missed) in [(299, 0), (302, 3)] {
+        let mut bench = Bench::new(0, &["tBTCUSD"], &[Subscription::trades(BTC)]);
+        bench.session.config.hush_factor = 4;
+        bench.say(INFO);
+        let subscribed = r#"{"event":"subscribed","channel":"trades","chanId":9,"symbol":"tBTCUSD","pair":"BTCUSD"}"#;
+        bench.say(subscribed);
+        for id in 1..300 {
+            for _ in 0..10 {
+                bench.pass(10 * MS);
+            }
+            bench.say(&format!(r#"[9,"te",[{id},1573485493000,0.1,100]]"#));
+        }
+        let _ = bench.sent();
+        for _ in 0..100 {
             bench.pass(10 * MS);
         }
-        bench.say(&format!(r#"[9,"te",[{id},1573485493000,0.1,100]]"#));
+        assert_eq!(bench.log.quiets.len(), 1, "{:?}", bench.log.quiets);
+        assert!(bench.log.quiets[0].quiet && bench.log.quiets[0].gap_ms <= 850);
+        assert!(bench.sent().iter().any(|text| text.contains("unsubscribe")));
+        bench.say(r#"{"event":"unsubscribed","status":"OK","chanId":9}"#);
+        bench.say(subscribed);
+        let rows: Vec<String> =
+            (290..=newest).rev().map(|id| format!("[{id},1573485493000,0.1,100]")).collect();
+        bench.say(&format!("[9,[{}]]", rows.join(",")));
+        let found: u16 = bench.log.quiets.iter().map(|quiet| quiet.missed).sum();
+        assert_eq!(found, missed, "{:?}", bench.log.quiets);
+        // Once: what comes later is no proof of that silence.
+        bench.say(r#"[9,[[400,1573485493000,0.1,100]]]"#);
+        let found: u16 = bench.log.quiets.iter().map(|quiet| quiet.missed).sum();
+        assert_eq!(found, missed, "{:?}", bench.log.quiets);
     }
-    let _ = bench.sent();
-    for _ in 0..100 {
-        bench.pass(10 * MS);
+}
+
+/// The same for a book: an equal snapshot says that nothing was withheld.
+#[test]
+fn a_hushed_book_that_comes_back_as_it_was_was_calm() {
+    const MS: u64 = 1_000_000;
+    for (count, missed) in [(5, 0), (6, 1)] {
+        let mut bench = Bench::book();
+        bench.session.config.hush_factor = 4;
+        bench.say("[7,[[100,1,1],[101,1,-1]]]");
+        for change in 0..300 {
+            for _ in 0..5 {
+                bench.pass(10 * MS);
+            }
+            bench.say(&format!("[7,[100,1,{}]]", 1 + change % 5));
+        }
+        for _ in 0..100 {
+            bench.pass(10 * MS);
+        }
+        assert_eq!(bench.last_sync(), SyncState::Silent);
+        bench.say(r#"{"event":"unsubscribed","status":"OK","chanId":7}"#);
+        let asked = bench.sent().into_iter().rfind(|text| text.contains("\"subscribe\""));
+        let asked = asked.expect("asked for again");
+        let sub = asked.split("\"subId\":").nth(1).expect("a subId").trim_end_matches('}');
+        bench.say(&format!(
+            r#"{{"event":"subscribed","channel":"book","chanId":8,"symbol":"tBTCUSD","prec":"P0","freq":"F0","len":"25","subId":{sub}}}"#
+        ));
+        bench.say(&format!("[8,[[100,1,{count}],[101,1,-1]]]"));
+        assert_eq!(bench.last_sync(), SyncState::Synced);
+        let found: u16 = bench.log.quiets.iter().map(|quiet| quiet.missed).sum();
+        assert_eq!(found, missed, "{:?}", bench.log.quiets);
     }
-    assert_eq!(bench.log.quiets.len(), 1, "{:?}", bench.log.quiets);
-    assert!(bench.log.quiets[0].quiet && bench.log.quiets[0].gap_ms <= 850);
-    assert!(bench.sent().iter().any(|text| text.contains("unsubscribe")));
 }

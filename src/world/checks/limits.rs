@@ -3,7 +3,7 @@
 
 use crate::base::units::{Px, Qty, Quote, Side};
 use crate::exchange::Audit;
-use crate::model::{Action, Class, Command};
+use crate::model::{Action, Class, Command, OrderFlags};
 use crate::world::setup::{GID, POSITION_MAX};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,8 @@ pub struct Limits {
     orders: BTreeMap<u64, (u16, i64)>,
     /// Changes decided and not yet at the exchange, by the venue's id: symbol, signed quantity.
     amends: BTreeMap<u64, (u16, i64)>,
+    /// Times that the limits are larger than usual; 0 = 1.
+    pub scale: i64,
 }
 
 impl Limits {
@@ -34,7 +36,10 @@ impl Limits {
         let symbol = command.symbol.0;
         let qty = match &command.action {
             Action::New(new) | Action::Replace { new, .. } => {
-                self.orders.insert(new.cid.0, (symbol, new.qty.raw()));
+                // What can only close adds to no position.
+                if !new.flags.has(OrderFlags::REDUCE_ONLY) {
+                    self.orders.insert(new.cid.0, (symbol, new.qty.raw()));
+                }
                 new.qty
             }
             Action::Amend { id, qty, .. } => {
@@ -54,6 +59,7 @@ impl Limits {
             .orders
             .iter()
             .filter(|order| order.gid == Some(GID) && order.symbol == symbol && order.side == side)
+            .filter(|order| !order.is_reduce_only)
             .map(|order| order.left)
             .sum();
         let under_way = |rows: &BTreeMap<u64, (u16, i64)>| -> i64 {
@@ -62,15 +68,15 @@ impl Limits {
         };
         let worst = own + resting + under_way(&self.orders);
         let value = mid.notional(Qty::from_raw(worst.max(0)));
-        if value > POSITION_MAX {
+        let limit = Quote::from_raw(POSITION_MAX.raw() * self.scale.max(1));
+        if value > limit {
             return Err(format!(
                 "{side:?} {} of symbol {symbol} could become {} {side:?}, worth {value:?}; the \
-                 limit is {POSITION_MAX:?}",
+                 limit is {limit:?}",
                 qty.abs(),
                 Qty::from_raw(worst),
             ));
         }
-        let _: Quote = value;
         Ok(())
     }
     /// It did not leave, or its bytes are lost.

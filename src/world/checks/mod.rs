@@ -11,8 +11,10 @@ pub mod ledger;
 pub mod limits;
 pub mod loss;
 pub mod money;
+pub mod protected;
 pub mod rank;
 pub mod record;
+pub mod rest;
 pub mod restart;
 pub mod settle;
 
@@ -30,7 +32,7 @@ pub struct Violation {
 }
 
 /// Claims and, for those whose guard is not built yet, why they are not held to it.
-pub const CLAIMS: [(&str, Option<&str>); 14] = [
+pub const CLAIMS: [(&str, Option<&str>); 16] = [
     (cids::NAME, None),
     (duplicate::NAME, None),
     (ledger::NAME, None),
@@ -45,6 +47,8 @@ pub const CLAIMS: [(&str, Option<&str>); 14] = [
     (settle::NAME, None),
     (loss::NAME, None),
     (latch::NAME, None),
+    (protected::NAME, None),
+    (rest::NAME, None),
 ];
 
 /// All checkers of one run.
@@ -60,10 +64,12 @@ pub struct Checks {
     pub book: book::Books,
     pub rank: rank::Ranks,
     pub control: control::Control,
+    pub rest: rest::Rest,
     pub restart: restart::Restart,
     pub money: money::Money,
     pub loss: loss::Loss,
     pub latch: latch::Latch,
+    pub protected: protected::Protected,
 }
 
 impl Checks {
@@ -113,5 +119,7 @@ impl Checks {
         self.duplicate.started();
         self.ledger.started();
         self.limits.started();
+        self.protected.started();
+        self.rest.started();
     }
 }

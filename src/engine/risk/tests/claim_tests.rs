@@ -8,7 +8,8 @@ impl Bench {
         let cause = self.stamp();
         let (strategy, reason) = (StrategyId(strategy), Reason::Signal);
         let trace = Trace::default();
-        let intent = Intent { cause, trace, strategy, symbol, reason, want, edge: None };
+        let intent =
+            Intent { cause, trace, strategy, symbol, reason, want, edge: None, bracket: None };
         self.out.clear();
         self.stage.on_input(&Signal::Intent(intent), &mut self.out);
         self.out.clone()
@@ -634,7 +635,7 @@ fn only_a_whole_book_in_step_is_one_to_trade_on() {
     }
     // Another channel's silence is not the book's.
     let mut b = Bench::new();
-    let quiet = |kind| ChannelQuiet { symbol: S, kind, quiet: true, gap_ms: 0 };
+    let quiet = |kind| ChannelQuiet { symbol: S, kind, quiet: true, gap_ms: 0, missed: 0 };
     b.event(Body::Quiet(quiet(ChannelKind::Trades)));
     assert!(entry(&mut b));
     b.event(Body::Quiet(quiet(ChannelKind::Book)));

@@ -9,9 +9,9 @@ use std::ops::Range;
 const STEP_BPS: i64 = 20;
 const GIVE_BPS_MAX: i64 = 1_000;
 /// An engine that does not follow the switch for so long counts as hanging, ns.
-pub(super) const HANGS_AFTER_NS: i64 = 2_000_000_000;
+const HANGS_AFTER_NS: i64 = 2_000_000_000;
 /// A line that has not ended a kill after so long is helped, ns: the venue may hear another voice.
-pub(super) const HELPED_AFTER_NS: i64 = 15_000_000_000;
+const HELPED_AFTER_NS: i64 = 15_000_000_000;
 
 /// Whether the switch is taken to the venue directly. `rank`: what the line last told of itself, if
 /// anything; `since_ns`: since the pull, or since the last time that it was helped.
@@ -62,13 +62,13 @@ pub(super) fn paid(fills: &[Fill], cids: &Range<u64>, middles: &[Option<Px>]) ->
 
 /// How a kill ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub enum Ended {
     Flat,
     OrdersLeft,
     PositionsLeft,
 }
 /// By the kinds of what is left; orders are the worse news, since they may still trade.
-pub(super) fn ended<'a>(is_flat: bool, mut kinds: impl Iterator<Item = &'a str>) -> Ended {
+pub fn ended<'a>(is_flat: bool, mut kinds: impl Iterator<Item = &'a str>) -> Ended {
     match is_flat {
         true => Ended::Flat,
         false if kinds.any(|kind| kind == "order") => Ended::OrdersLeft,

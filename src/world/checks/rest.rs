@@ -1,0 +1,146 @@
+//! The REST plane keeps its own rules, seen from the wire: no call to an endpoint before the venue's
+//! `Retry-After` is over, none to a host that refused for the rate; writes made again only where
+//! nothing happened; one signed call at a time but for cancels; repeats within their budget.
+
+use crate::base::retry::RetryAfter;
+use crate::line::rest::{Outcome, Priority, Repeat, Request, Side};
+use std::collections::BTreeMap;
+
+pub const NAME: &str = "REST waits as long as it is told to";
+
+/// Repeats in a row, and for each hundred requests, as `SchedulerConfig::new` has them.
+const REPEATS_MIN: u64 = 10;
+const REPEATS_PERCENT: u64 = 10;
+
+/// What one run of the engine was told; a new run knows nothing of it.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// By endpoint, and by host: not before, ns.
+    endpoints: BTreeMap<u8, u64>,
+    hosts: [u64; Side::ALL.len()],
+    /// First tries, and repeats that cost budget.
+    asked: u64,
+    repeats: u64,
+    signed_in_flight: u32,
+}
+
+impl Rest {
+    pub fn started(&mut self) {
+        *self = Rest::default();
+    }
+    /// A request was taken; repeats are paid for by requests, made or not.
+    pub fn taken(&mut self) {
+        self.asked += 1;
+    }
+    /// A call leaves; `last` = how its last try ended, where this is not the first.
+    pub fn leaves<T>(
+        &mut self,
+        request: &Request<T>,
+        last: Option<Outcome>,
+        now_ns: u64,
+    ) -> Result<(), String> {
+        let is_cancel = request.priority == Priority::Cancel;
+        let is_signed = request.role.is_some();
+        let floor = self.endpoints.get(&request.endpoint.0).copied().unwrap_or(0);
+        let floor = floor.max(self.hosts[request.side().index()]);
+        let others = self.signed_in_flight;
+        self.signed_in_flight += u32::from(is_signed);
+        if now_ns < floor && !is_cancel {
+            let early_ms = (floor - now_ns) / 1_000_000;
+            return Err(format!("{:?} leaves {early_ms} ms too early", request.reason));
+        }
+        if is_signed && !is_cancel && others > 0 {
+            return Err(format!("{:?} leaves beside another call of its key", request.reason));
+        }
+        let Some(last) = last else { return Ok(()) };
+        let may = match request.repeat {
+            Repeat::Freely => true,
+            Repeat::IfNothingHappened => last.nothing_happened(),
+            Repeat::Never => last == Outcome::NonceSmall,
+        };
+        if !may {
+            return Err(format!("{:?} is made again after {last:?}", request.reason));
+        }
+        self.repeats += u64::from(!is_cancel && last != Outcome::NonceSmall);
+        let budget = REPEATS_MIN + self.asked * REPEATS_PERCENT / 100 + 1;
+        match self.repeats > budget {
+            true => Err(format!("{} repeats of {} requests", self.repeats, self.asked)),
+            false => Ok(()),
+        }
+    }
+    /// A call has ended. `after` = what the venue asked for, where the engine can know when that
+    /// is; `status` = 0 where no answer came.
+    pub fn ended<T>(
+        &mut self,
+        request: &Request<T>,
+        status: u16,
+        after: Option<RetryAfter>,
+        now_ns: u64,
+    ) {
+        self.signed_in_flight -= u32::from(request.role.is_some());
+        let Some(RetryAfter::Seconds(seconds)) = after else { return };
+        let until = now_ns + seconds * 1_000_000_000;
+        let floor = match status {
+            429 => &mut self.hosts[request.side().index()],
+            500..=599 => self.endpoints.entry(request.endpoint.0).or_default(),
+            _ => return,
+        };
+        *floor = until.max(*floor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::MonoNs;
+    use crate::line::rest::{Endpoint, KeyRole, Reason};
+
+    fn request(endpoint: u8, priority: Priority, repeat: Repeat) -> Request<()> {
+        Request {
+            endpoint: Endpoint(endpoint),
+            priority,
+            role: Some(KeyRole::Rest),
+            repeat,
+            reason: Reason::Reconcile,
+            deadline: MonoNs(0),
+            payload: (),
+        }
+    }
+
+    #[test]
+    fn a_call_before_its_time_is_told_and_a_cancel_may_go() {
+        let mut rest = Rest::default();
+        let read = request(1, Priority::LookUp, Repeat::Freely);
+        let cancel = request(1, Priority::Cancel, Repeat::IfNothingHappened);
+        assert_eq!(rest.leaves(&read, None, 0), Ok(()));
+        rest.ended(&read, 503, Some(RetryAfter::Seconds(2)), 0);
+        assert!(rest.leaves(&read, None, 1_999_999_999).is_err());
+        rest.ended(&read, 200, None, 0);
+        assert_eq!(rest.leaves(&cancel, None, 1), Ok(()));
+        rest.ended(&cancel, 0, None, 1);
+        let other = request(2, Priority::LookUp, Repeat::Freely);
+        assert_eq!(rest.leaves(&other, None, 1), Ok(()), "another endpoint");
+        rest.ended(&other, 429, Some(RetryAfter::Seconds(5)), 1);
+        assert!(rest.leaves(&read, None, 5_000_000_000).is_err(), "the whole host");
+        rest.ended(&read, 200, None, 0);
+        assert_eq!(rest.leaves(&read, None, 5_000_000_001), Ok(()));
+        assert!(rest.leaves(&other, None, 5_000_000_001).is_err(), "two at a time");
+    }
+
+    #[test]
+    fn writes_are_not_made_again_and_repeats_have_a_budget() {
+        let mut rest = Rest::default();
+        let mut again = |repeat, last| {
+            let read = request(1, Priority::LookUp, repeat);
+            let verdict = rest.leaves(&read, Some(last), 0);
+            rest.ended(&read, 0, None, 0);
+            verdict.is_ok()
+        };
+        let lost = Outcome::NoAnswer { sent: true };
+        assert!(!again(Repeat::Never, lost) && !again(Repeat::IfNothingHappened, lost));
+        assert!(again(Repeat::Never, Outcome::NonceSmall));
+        assert!(again(Repeat::IfNothingHappened, Outcome::NoAnswer { sent: false }));
+        let repeats = (0..20).filter(|_| again(Repeat::Freely, lost)).count();
+        assert_eq!(repeats, 10);
+    }
+}
