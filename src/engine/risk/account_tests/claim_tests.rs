@@ -723,3 +723,195 @@ fn a_wallet_that_is_never_told_is_waited_for_no_longer_than_the_log_in() {
     b.wait(SpanNs::from_s(1));
     assert_eq!(used(&b, Guard::DailyLoss), Some(0));
 }
+
+#[test]
+fn what_an_earlier_run_was_about_to_do_goes_on() {
+    let recalled = |change: &dyn Fn(&mut RiskMemory)| {
+        let mut b = with(|_| {});
+        let mut memory = b.stage.memory();
+        change(&mut memory);
+        b.restart(OrdersConfig::default());
+        b.stage.recall(&memory);
+        let kills = b.stage.counters().kills;
+        b.login();
+        b.wallet("10000");
+        b.wait(SpanNs::from_s(1));
+        (b.stage.rank(), kills)
+    };
+    assert_eq!(recalled(&|_| ()), (Rank::Running, 0));
+    // Halted and not killed: it stays. Killed: it is closed again first, then halted.
+    assert_eq!(recalled(&|m| m.account.halted = true), (Rank::Halted, 0));
+    let killed = |m: &mut RiskMemory| (m.account.killed, m.account.halted) = (true, true);
+    assert_eq!(recalled(&killed), (Rank::Halted, 1));
+    let mut b = with(|_| {});
+    let mut memory = b.stage.memory();
+    killed(&mut memory);
+    b.restart(OrdersConfig::default());
+    b.stage.recall(&memory);
+    assert_eq!(b.stage.rank(), Rank::ReduceOnly, "nobody knows yet whether it is flat");
+    // A flatten alone, without a kill: what is held is closed once it is known.
+    let mut b = with(|_| {});
+    let kept = Kept::default();
+    b.stage.keep_in(Box::new(kept.clone()));
+    holding(&mut b);
+    b.say(OperatorVerb::Flatten, "enough");
+    let symbol = kept.0.lock().unwrap().symbols[0];
+    assert!(symbol.flattening && b.stage.memory().symbols[0].flattening);
+    reborn(&mut b, &kept, "1", "100", "10000");
+    b.out.clear();
+    b.mark_of(S, "99", "101");
+    b.wait(SpanNs::from_s(1));
+    let closes = b.out.iter().filter(|command| command.class == Class::Close).count();
+    assert_eq!(closes, 1);
+}
+
+#[test]
+fn a_flatten_that_ended_is_not_remembered_and_one_that_gave_up_is() {
+    let mut b = with(|c| c.flatten_attempts_max = 1);
+    holding(&mut b);
+    b.out.clear();
+    b.say(OperatorVerb::Flatten, "enough");
+    assert!(b.stage.memory().symbols[0].flattening);
+    // Its one attempt is refused: it gives up, and the next run tries again.
+    let close = *b.out.iter().find(|command| command.class == Class::Close).unwrap();
+    b.refuse(&close);
+    b.wait(SpanNs::from_s(2));
+    assert!(b.stage.memory().symbols[0].flattening);
+    assert_eq!(b.stage.counters().flatten_stuck, 1);
+    // Nothing held: done at once.
+    let mut b = with(|_| {});
+    b.say(OperatorVerb::Flatten, "enough");
+    b.wait(SpanNs::from_s(1));
+    assert!(!b.stage.memory().symbols[0].flattening);
+}
+
+#[test]
+fn a_tripped_loss_takes_entries_back_and_leaves_exits() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(2);
+    });
+    holding(&mut b);
+    let entry = b.entry()[0].cid();
+    let exit = b.want_of(
+        S,
+        Want::Once { qty: qty("-1"), px: px("102"), urgency: Urgency::Limit, reduce: true },
+    )[0]
+    .cid();
+    b.mark_of(S, "96", "98");
+    let wanted = |cid| b.stage.ledger().find(cid).unwrap().cancel_wanted;
+    assert!(wanted(entry) && !wanted(exit));
+}
+
+#[test]
+fn what_the_venue_says_of_a_position_counts_at_once() {
+    // Told alone, or in a list: what it says of the symbol is worked out either way.
+    let position = |source| {
+        Body::Position(PositionUpdate {
+            source,
+            symbol: SymbolId(1),
+            qty: qty("1"),
+            base_px: px("100"),
+            pnl: None,
+        })
+    };
+    let mut b = Bench::cold(wide());
+    b.wallet("10000");
+    b.link(LinkState::Authenticated);
+    let of = SnapshotOf::Positions;
+    b.event(Body::Snapshot(SnapshotMark { of, end: false, count: 1 }));
+    b.event(position(Source::Snapshot));
+    b.event(Body::Snapshot(SnapshotMark { of, end: true, count: 1 }));
+    assert_eq!(used(&b, Guard::DailyLoss), None, "held without a price");
+    other_mark(&mut b, "99", "101");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(0));
+    other_mark(&mut b, "96", "98");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(units(3)));
+}
+
+#[test]
+fn the_peak_begins_with_the_first_day_and_not_with_every_day() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Drawdown]);
+        c.account.drawdown_max = Quote::from_whole(1_000);
+    });
+    holding(&mut b);
+    b.mark_of(S, "109", "111");
+    b.mark_of(S, "106", "108");
+    assert_eq!(used(&b, Guard::Drawdown), Some(units(3)));
+    to_midnight(&mut b);
+    assert_eq!(used(&b, Guard::Drawdown), Some(units(3)), "a day is no new peak");
+}
+
+#[test]
+fn a_trip_at_a_mark_is_written_down_with_that_mark() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Volatility]);
+        c.account.volatility_max_bps = 50 * 100_000_000;
+        (c.account.volatility_window_ms, c.account.volatility_pause_s) = (8_000, 30);
+    });
+    b.wait(SpanNs::from_s(61));
+    let count = Count::default();
+    b.stage.keep_in(Box::new(count.clone()));
+    b.mark_of(S, "99", "101");
+    assert_eq!(*count.0.lock().unwrap(), 0);
+    b.mark_of(S, "100", "102");
+    assert_eq!(*count.0.lock().unwrap(), 1);
+}
+
+#[test]
+fn a_loop_stays_cut_when_its_window_has_passed() {
+    let mut b = with(|c| {
+        on(c, &[Guard::Repeat]);
+        (c.repeat_max, c.repeat_window_ms) = (1, 1_000);
+    });
+    // Away from a whole minute, at which all is worked out anew.
+    let left = 60_000_000_000 - b.stage.wall.0.rem_euclid(60_000_000_000);
+    b.wait(SpanNs(left + 5_000_000_000));
+    assert!(b.may_enter());
+    assert!(!b.may_enter());
+    b.wait(SpanNs::from_ms(1_500));
+    assert!(!b.may_enter());
+}
+
+#[test]
+fn hours_are_told_and_trades_of_strangers_are_signs() {
+    let mut b = with(|c| {
+        on(c, &[Guard::TradingWindow, Guard::ForeignActivity]);
+        c.account.foreign_pause_s = 60;
+    });
+    assert_eq!(used(&b, Guard::TradingWindow), Some(0));
+    b.event(Body::Fill(Fill {
+        trade: TradeId(900),
+        symbol: SYMBOL_FOREIGN,
+        order: OrderId(900),
+        cid: Cid(5),
+        at: WallNs(0),
+        qty: qty("1"),
+        px: px("100"),
+        maker: None,
+        fee: Some(0),
+        fee_currency: Currency::new("USD").unwrap(),
+    }));
+    assert_eq!(used(&b, Guard::ForeignActivity), Some(60));
+    let b = with(|c| {
+        on(c, &[Guard::TradingWindow]);
+        c.account.windows = Vec::new();
+    });
+    assert_eq!(used(&b, Guard::TradingWindow), Some(1), "never open");
+}
+
+#[test]
+fn a_position_told_by_itself_is_worked_out_at_once() {
+    let mut b = with(|c| on(c, &[Guard::DailyLoss]));
+    b.event(Body::Snapshot(SnapshotMark { of: SnapshotOf::Positions, end: false, count: 1 }));
+    b.event(Body::Position(PositionUpdate {
+        source: Source::Snapshot,
+        symbol: SymbolId(1),
+        qty: qty("1"),
+        base_px: px("100"),
+        pnl: None,
+    }));
+    let held = b.stage.positions().qty(SymbolId(1));
+    assert_eq!(used(&b, Guard::DailyLoss).is_none(), !held.is_zero());
+}

@@ -736,3 +736,59 @@ fn a_kill_when_nothing_is_known_closes_again_once_it_is() {
     b.pass(1);
     assert_eq!(b.stage.rank(), Rank::Halted);
 }
+
+// ---- marks alone ----
+
+/// Most inputs are marks, and most marks need no more than to be noted; what is due must leave with
+/// one all the same.
+#[test]
+fn what_is_due_leaves_with_a_mark_as_well_as_with_a_tick() {
+    // An order without an answer, at the very nanosecond.
+    let mut b = Bench::new();
+    only(&b.once("1", "99"));
+    b.out.clear();
+    b.now = b.now + SpanNs::from_ms(4_999);
+    b.mark("99", "101");
+    assert!(b.out.is_empty());
+    b.now = b.now + SpanNs::from_ms(1);
+    b.mark("99", "101");
+    assert_eq!(cancelled(&b.out), 1);
+    // The next attempt of a flatten.
+    let mut b = Bench::new();
+    let open = only(&b.take("1", false));
+    b.fills(&open, "101");
+    let close = only(&b.operator(OperatorVerb::Flatten));
+    let new = b.works(&close);
+    b.ends(&new, OrderStatus::Canceled);
+    b.out.clear();
+    b.now = b.now + SpanNs::from_ms(1_000);
+    b.mark("99", "101");
+    assert_eq!(only(&b.out.clone()).class, Class::Close);
+}
+
+#[test]
+fn a_refused_cancel_is_said_again_at_its_time_and_not_before() {
+    let mut b = Bench::new();
+    let order = only(&b.once("1", "99"));
+    let new = b.works(&order);
+    assert_eq!(cancelled(&b.operator(OperatorVerb::CancelAll)), 1);
+    let id = b.stage.ledger().find(new.cid).unwrap().id;
+    let refusal = Refusal::RateLimit;
+    let of = AckOf::Cancel;
+    b.event(Body::Ack(Ack { of, success: false, refusal, symbol: S, id, cid: new.cid }));
+    assert!(b.pass(999).is_empty());
+    assert_eq!(cancelled(&b.pass(1)), 1);
+}
+
+#[test]
+fn orders_without_an_id_do_not_make_a_bundle() {
+    let mut b = Bench::new();
+    for _ in 0..3 {
+        let order = only(&b.once("0.1", "90"));
+        b.works(&order);
+    }
+    only(&b.once("0.1", "90"));
+    let out = b.operator(OperatorVerb::CancelAll);
+    assert!(out.iter().all(|command| matches!(command.action, Action::Cancel { .. })));
+    assert_eq!(out.len(), 4);
+}
