@@ -3,7 +3,7 @@
 
 use super::keys::verdicts;
 use super::outside;
-use super::rest::{embedded_keys, nonces};
+use super::rest::{embedded_keys, nonces, role_keys, shared_roles, shared_words};
 use super::secrets::KeyPlaces;
 use crate::config::{Config, Environment, TradingMode};
 use crate::line::rest::KeyRole;
@@ -153,35 +153,47 @@ pub(super) fn keys(config: &Config, entry: OrderEntry, dir: &Path) -> Result<Run
         return Ok(RunKeys { trade, plane: embedded_keys(&nonces)?, nonces });
     }
     let places = KeyPlaces::new(config, None, true);
-    let mut plane: [Option<PlaneKey>; KeyRole::ALL.len()] = [None, None, None];
-    for role in KeyRole::ALL {
-        let Some(found) = places.load(role)? else {
-            return Err(format!(
-                "no API key for the role \"{}\": set venue.key_file, or ${} and ${}",
-                role.name(),
-                config.venue.key_env,
-                config.venue.secret_env
-            ));
-        };
-        // One allocator a key, whatever roles it serves.
-        let known = plane.iter().flatten().find(|known| known.key.id() == found.key.id());
-        let nonces = match known {
-            Some(known) => known.nonces.clone(),
-            None => nonces(dir, found.key.id())?,
-        };
-        plane[role.index()] = Some(PlaneKey { key: found.key, nonces });
+    let (plane, _) = role_keys(&places, dir, &KeyRole::ALL)?;
+    if let Some(role) = KeyRole::ALL.into_iter().find(|role| plane[role.index()].is_none()) {
+        return Err(no_key(config, role));
     }
-    let ids: Vec<&str> = plane.iter().flatten().map(|known| known.key.id()).collect();
-    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
-        log::warn!(
-            "one API key serves several roles: a kill shares its nonces and its rate limits with \
-             everything else; make a key of its own for each"
-        );
+    let shared = shared_roles(&plane);
+    if !shared.is_empty() {
+        log::warn!("{}", shared_words(&shared));
     }
     let Some(trade) = plane[KeyRole::Trade.index()].clone() else {
         return Err("no API key for the private socket".to_owned());
     };
     Ok(RunKeys { trade: trade.key, nonces: trade.nonces, plane })
+}
+
+fn no_key(config: &Config, role: KeyRole) -> String {
+    format!(
+        "no API key for the role \"{}\": set venue.key_file, or ${} and ${}",
+        role.name(),
+        config.venue.key_env,
+        config.venue.secret_env
+    )
+}
+
+/// The key of a kill without the engine. It needs no other one: those may be what went wrong.
+///
+/// # Errors
+/// There is none, or it cannot be used; in words.
+pub(super) fn kill_key(
+    config: &Config,
+    entry: OrderEntry,
+    dir: &Path,
+) -> Result<[Option<PlaneKey>; KeyRole::ALL.len()], String> {
+    if !entry.is_venue() {
+        return embedded_keys(&nonces(dir, outside::EMBEDDED_KEY)?);
+    }
+    let places = KeyPlaces::new(config, None, true);
+    let (plane, _) = role_keys(&places, dir, &[KeyRole::Kill])?;
+    match plane[KeyRole::Kill.index()] {
+        Some(_) => Ok(plane),
+        None => Err(no_key(config, KeyRole::Kill)),
+    }
 }
 
 /// Asks the venue what the keys may do, before real orders: a key that may withdraw, or may not do

@@ -1,6 +1,7 @@
 //! `genesis keys`: what the API keys may do, and whether live trading would be refused.
 
 use super::reach::{FRESH_FOR, Reach, ReachArgs};
+use super::rest::shared_words;
 use super::secrets::KeyPlaces;
 use super::{complain, say};
 use crate::line::permissions::{KeyVerdict, Scope, ScopeVerdict, judge};
@@ -19,8 +20,10 @@ pub(super) const MANUAL: &str = "\
 Where keys are looked for, in this order; the first place that has one is used:
   1. $CREDENTIALS_DIRECTORY (set by systemd): genesis-trade, genesis-rest, genesis-kill by role,
      else genesis-key
-  2. --key-file FILE, else venue.key_file of the config
-  3. with --keys-from-env: the variables that venue.key_env and venue.secret_env name
+  2. --key-file FILE for every role, else venue.rest_key_file and venue.kill_key_file of the
+     config for their roles, else venue.key_file
+  3. with --keys-from-env: the variables that venue.key_env and venue.secret_env name, with _TRADE,
+     _REST or _KILL behind both names by role, else without
 A key file has two lines, the API key and its secret; it must be yours, mode 0400 or 0600.
 
 Exit code 0: the keys may trade live; 1: they may not, or the venue did not answer; 2: bad input.";
@@ -43,7 +46,7 @@ enum What {
 struct CheckArgs {
     #[command(flatten)]
     reach: ReachArgs,
-    /// File with two lines, key and secret; instead of venue.key_file.
+    /// File with two lines, key and secret; instead of those of the config, for every role.
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Also look in the environment. Every child process can read what stands there.
@@ -127,7 +130,7 @@ fn check(reach: &Reach, json: bool) -> u8 {
     let mut rows = Vec::new();
     for role in KeyRole::ALL {
         let Some(from) = &reach.keys_from[role.index()] else { continue };
-        let shared = reach.keys_from.iter().flatten().filter(|other| *other == from).count() > 1;
+        let shared = reach.shared.contains(&role);
         let (verdict, problem) = match scopes_of(&reach.plane, role) {
             Ok(scopes) => (Some(judge(&scopes, role)), None),
             Err(problem) => (None, Some(problem)),
@@ -186,11 +189,8 @@ fn table(reach: &Reach, rows: &[RoleJson]) -> String {
         };
         let _ = writeln!(out, "  {words}\n");
     }
-    if rows.iter().any(|row| row.shared) {
-        out.push_str(
-            "warn: one key serves several roles: a kill then shares its nonces and its rate \
-             limits with everything else; make a key of its own for each\n",
-        );
+    if !reach.shared.is_empty() {
+        let _ = writeln!(out, "warn: {}", shared_words(&reach.shared));
     }
     out
 }

@@ -7,15 +7,17 @@
 use super::assemble::ENGINE_GID;
 use super::entry::{self, OrderEntry};
 use super::ids::CidMark;
-use super::rest::{self, PlaneSetup, start_plane};
+use super::rest::{self, PlaneSetup, Records, start_plane};
 use crate::base::time::MonoNs;
 use crate::base::units::Quote;
 use crate::config::{Config, TradingMode};
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
 use crate::line::desk::{self, Account, DeskConfig, DeskRecord, KillStep, Leftover, Next};
-use crate::line::rest::{NoRecords, Reason};
+use crate::line::kill_rules::{Ended, ended};
+use crate::line::rest::Reason;
 use crate::model::{Instrument, Rank, WalletKind};
+use crate::ops::logger::LogFile;
 use crate::ops::report::exit;
 use crate::ops::rundir::write_atomic;
 use crate::ops::text::utc;
@@ -37,6 +39,9 @@ const LOOK_EVERY_NS: i64 = 50_000_000;
 pub(super) const VENUE_FILE: &str = "venue.json";
 /// How a kill ended.
 pub(super) const KILL_RECORD: &str = "kill.json";
+/// The calls of a kill without the engine, one line each, as `rest.jsonl` has those of the run.
+const KILL_CALLS: &str = "kill-rest.jsonl";
+const CALLS_LOG_SIZE_MAX: u64 = 16 << 20;
 /// A call of a kill starts within this time or never; the next round asks anew.
 const CALL_FRESH_FOR: Duration = Duration::from_secs(5);
 /// How long calls in flight may take once a kill by itself has ended.
@@ -435,12 +440,18 @@ pub(super) fn direct(
         public_url: place.public_url.clone().unwrap_or_else(|| place.rest_url.clone()),
         private_url: place.rest_url.clone(),
         ca: place.ca.as_ref(),
-        keys: entry::keys(config, entry, &place.nonces)?.plane,
+        keys: entry::kill_key(config, entry, &place.nonces)?,
         lanes: 2,
         is_kept_warm: false,
         cpus: &[],
     };
-    let (plane, threads) = start_plane(setup, Box::new(NoRecords), &clock)?;
+    // Of use to whoever looks at it afterwards, and no reason not to go on.
+    let records = Records::default();
+    match LogFile::create(&run_dir.join(KILL_CALLS), CALLS_LOG_SIZE_MAX, 2) {
+        Ok(file) => records.0.lock().log_to(Box::new(file)),
+        Err(error) => log::warn!("`{KILL_CALLS}`: {error}"),
+    }
+    let (plane, threads) = start_plane(setup, Box::new(records), &clock)?;
     let keeper = rest::listing(config, &plane, &clock, place.saved_list.as_deref())?;
     let registry = keeper.registry().ok_or("no list of pairs")?;
     let instruments = rest::instruments(&mut config.clone(), registry)?;
@@ -464,13 +475,10 @@ pub(super) fn direct(
 
 /// 0 where it is flat; else what is left decides.
 pub(super) fn exit_code(record: &KillRecord) -> u8 {
-    let has = |kind: &str| record.leftovers.iter().any(|left| left.kind == kind);
-    if record.flat {
-        exit::OK
-    } else if has("order") {
-        exit::ORDERS_LEFT
-    } else {
-        exit::POSITIONS_LEFT
+    match ended(record.flat, record.leftovers.iter().map(|left| left.kind)) {
+        Ended::Flat => exit::OK,
+        Ended::OrdersLeft => exit::ORDERS_LEFT,
+        Ended::PositionsLeft => exit::POSITIONS_LEFT,
     }
 }
 
@@ -486,6 +494,7 @@ mod tests {
     use crate::engine::risk::{RiskConfig, RiskStage};
     use crate::exchange::{Exchange, ExchangeConfig, Synthetic, WaitFor};
     use crate::line::nonce::NonceAllocator;
+    use crate::line::rest::NoRecords;
     use crate::model::{NewOrder, OrderFlags, OrderKind};
     use crate::runtime::plane::NonceSource;
     use crate::runtime::server::{Server, ServerConfig};

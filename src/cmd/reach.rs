@@ -2,17 +2,16 @@
 //! config, or an exchange of this process.
 
 use super::outside;
-use super::rest::{PlaneSetup, start_plane};
-use super::secrets::{FoundKey, KeyPlaces};
+use super::rest::{PlaneSetup, embedded_keys, nonces, role_keys, shared_roles, start_plane};
+use super::secrets::KeyPlaces;
 use crate::base::time::{SpanNs, WallNs};
 use crate::config::{Config, Environment, MarketSource, Override, Sources};
 use crate::exchange::{Exchange, Synthetic};
 use crate::io::clock::Clock;
 use crate::line::Now;
 use crate::line::rest::{KeyRole, NoRecords};
-use crate::runtime::plane::{PlaneKey, PlaneThreads, RestPlane};
+use crate::runtime::plane::{PlaneThreads, RestPlane};
 use crate::runtime::server::{Server, ServerConfig, ServerHandle, open_recording};
-use crate::venue::sign::ApiKey;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,6 +48,8 @@ pub(super) struct Reach {
     pub name: String,
     /// Where the keys came from, by role.
     pub keys_from: [Option<String>; KeyRole::ALL.len()],
+    /// Roles whose key serves another one, too.
+    pub shared: Vec<KeyRole>,
 }
 
 impl ReachArgs {
@@ -98,20 +99,16 @@ impl ReachArgs {
                 (public.clone(), private.clone(), private.clone())
             }
         };
-        let mut keys = [None, None, None];
-        let mut keys_from = [None, None, None];
-        for role in KeyRole::ALL {
-            let found = match (places, &embedded) {
-                (Some(_), Some(_)) => Some(embedded_key()?),
-                (Some(places), None) => places.load(role)?,
-                (None, _) => None,
-            };
-            if let Some(FoundKey { key, from }) = found {
-                let nonces = super::rest::nonces(&self.root(config).join("nonces"), key.id())?;
-                keys[role.index()] = Some(PlaneKey { key, nonces });
-                keys_from[role.index()] = Some(from);
+        let nonce_dir = self.root(config).join("nonces");
+        let (keys, keys_from) = match (places, &embedded) {
+            (Some(_), Some(_)) => {
+                let keys = embedded_keys(&nonces(&nonce_dir, outside::EMBEDDED_KEY)?)?;
+                (keys, KeyRole::ALL.map(|_| Some("the embedded exchange itself".to_owned())))
             }
-        }
+            (Some(places), None) => role_keys(places, &nonce_dir, &KeyRole::ALL)?,
+            (None, _) => Default::default(),
+        };
+        let shared = shared_roles(&keys);
         let setup = PlaneSetup {
             config,
             public_url,
@@ -123,7 +120,7 @@ impl ReachArgs {
             cpus: &[],
         };
         let (plane, threads) = start_plane(setup, Box::new(NoRecords), &clock)?;
-        Ok(Reach { plane, threads, embedded, clock, name, keys_from })
+        Ok(Reach { plane, threads, embedded, clock, name, keys_from, shared })
     }
 }
 
@@ -144,12 +141,6 @@ impl Reach {
 /// An age for people.
 pub(super) fn age_text(age: SpanNs) -> String {
     crate::ops::text::elapsed((age.as_ms() / 1_000).max(0) as u64)
-}
-
-fn embedded_key() -> Result<FoundKey, String> {
-    let key = ApiKey::new(outside::EMBEDDED_KEY, outside::EMBEDDED_SECRET.as_bytes());
-    let key = key.map_err(|_| "the embedded exchange's own key is broken".to_owned())?;
-    Ok(FoundKey { key, from: "the embedded exchange itself".to_owned() })
 }
 
 fn embedded(config: &Config, clock: &Clock) -> Result<ServerHandle<Exchange>, String> {

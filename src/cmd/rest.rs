@@ -3,6 +3,7 @@
 
 use super::outside;
 use super::reach::{FRESH_FOR, age_text};
+use super::secrets::KeyPlaces;
 use crate::base::time::{SpanNs, WallNs};
 use crate::config::{Config, Environment, Unlisted};
 use crate::io::clock::Clock;
@@ -11,8 +12,8 @@ use crate::line::Now;
 use crate::line::registry::{KeeperConfig, ListingChange, Registry, RegistryKeeper, Update};
 use crate::line::rest::bucket::BucketView;
 use crate::line::rest::{
-    BreakerState, CallRecord, KeyPlan, KeyRole, Priority, Reason, RecordSink, SchedulerConfig,
-    Side, Upstream,
+    BreakerConfig, BreakerState, CallRecord, KeyPlan, KeyRole, Priority, Reason, RecordSink,
+    SchedulerConfig, Side, Upstream,
 };
 use crate::model::Instrument;
 use crate::ops::rest_stats::RestStats;
@@ -66,13 +67,25 @@ pub(super) fn start_plane(
     let rest = &setup.config.rest;
     let table = rest.limit_table().map_err(|problems| problems.join("; "))?;
     let scheduler = SchedulerConfig::new(table, KeyPlan::APART, clock.wall().0 as u64);
+    let breakers = scheduler.breakers.map(|breaker| BreakerConfig {
+        failures_in_row: rest.breaker_failures,
+        slow_after_ms: rest.breaker_slow_ms,
+        open_ms_max: rest.breaker_open_max_ms,
+        ..breaker
+    });
+    let scheduler = SchedulerConfig {
+        retries_max: rest.retries_max,
+        host_window_calls: rest.host_calls_max,
+        breakers,
+        ..scheduler
+    };
     let warm = Duration::from_secs(rest.keep_warm_s);
     let plane = PlaneConfig {
         public_url: setup.public_url,
         private_url: setup.private_url,
         keys: setup.keys,
         http: outside::rest(setup.config, outside::trust(setup.ca)),
-        scheduler: SchedulerConfig { retries_max: rest.retries_max, ..scheduler },
+        scheduler,
         lanes: setup.lanes,
         keep_warm: Some(warm).filter(|warm| setup.is_kept_warm && !warm.is_zero()),
     };
@@ -93,6 +106,52 @@ pub(super) fn nonces(dir: &Path, key_id: &str) -> Result<NonceSource, String> {
         ));
     }
     Ok(NonceSource::Store(Arc::new(store), path))
+}
+
+/// Keys by role, and where each was found.
+pub(super) type KeysByRole =
+    ([Option<PlaneKey>; KeyRole::ALL.len()], [Option<String>; KeyRole::ALL.len()]);
+
+/// The keys of some roles. A key that serves several has one source of nonces.
+///
+/// # Errors
+/// A key or its nonces cannot be used, in words; no key is not an error.
+pub(super) fn role_keys(
+    places: &KeyPlaces,
+    dir: &Path,
+    roles: &[KeyRole],
+) -> Result<KeysByRole, String> {
+    let (mut keys, mut from): KeysByRole = Default::default();
+    for role in roles {
+        let Some(found) = places.load(*role)? else { continue };
+        let known = keys.iter().flatten().find(|known| known.key.id() == found.key.id());
+        let nonces = match known {
+            Some(known) => known.nonces.clone(),
+            None => nonces(dir, found.key.id())?,
+        };
+        keys[role.index()] = Some(PlaneKey { key: found.key, nonces });
+        from[role.index()] = Some(found.from);
+    }
+    Ok((keys, from))
+}
+
+/// Roles whose key serves another one, too.
+pub(super) fn shared_roles(keys: &[Option<PlaneKey>; KeyRole::ALL.len()]) -> Vec<KeyRole> {
+    let id = |role: &KeyRole| keys[role.index()].as_ref().map(|known| known.key.id());
+    let serves_more = |role: &KeyRole| {
+        id(role).is_some() && KeyRole::ALL.iter().filter(|other| id(other) == id(role)).count() > 1
+    };
+    KeyRole::ALL.into_iter().filter(serves_more).collect()
+}
+
+/// What a key of several roles costs.
+pub(super) fn shared_words(roles: &[KeyRole]) -> String {
+    let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+    format!(
+        "one API key serves several roles ({}): a kill may then wait for other calls of the key, \
+         and shares its nonces with them; make a key of its own for each",
+        names.join(", ")
+    )
 }
 
 /// One key for every role: that of the exchange of this repository.

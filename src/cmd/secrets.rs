@@ -14,9 +14,10 @@ use zeroize::Zeroizing;
 pub(super) struct KeyPlaces {
     /// `$CREDENTIALS_DIRECTORY`, which systemd sets.
     pub credentials: Option<PathBuf>,
-    /// `--key-file`, else `venue.key_file`.
-    pub file: Option<PathBuf>,
-    /// Names of the variables; `None` where the flag is absent.
+    /// By role: `--key-file` for each, else what `venue.*_key_file` says.
+    pub files: [Option<PathBuf>; KeyRole::ALL.len()],
+    /// Names of the variables, of key and secret; `None` where the flag is absent. Behind them may
+    /// stand a role.
     pub variables: Option<(String, String)>,
 }
 
@@ -29,10 +30,19 @@ pub(super) struct FoundKey {
 impl KeyPlaces {
     pub(super) fn new(config: &Config, key_file: Option<PathBuf>, from_env: bool) -> KeyPlaces {
         let venue = &config.venue;
-        let configured = Some(&venue.key_file).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = |path: &String| Some(path).filter(|p| !p.is_empty()).map(PathBuf::from);
+        let of_all = named(&venue.key_file);
+        let files = KeyRole::ALL.map(|role| {
+            let own = match role {
+                KeyRole::Trade => None,
+                KeyRole::Rest => named(&venue.rest_key_file),
+                KeyRole::Kill => named(&venue.kill_key_file),
+            };
+            key_file.clone().or(own).or_else(|| of_all.clone())
+        });
         KeyPlaces {
             credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            file: key_file.or(configured),
+            files,
             variables: from_env.then(|| (venue.key_env.clone(), venue.secret_env.clone())),
         }
     }
@@ -54,19 +64,31 @@ impl KeyPlaces {
                 }
             }
         }
-        if let Some(path) = &self.file {
+        if let Some(path) = &self.files[role.index()] {
             return of_file(path).map(Some);
         }
         let Some((id_name, secret_name)) = &self.variables else { return Ok(None) };
-        let read = |name: &str| std::env::var(name).ok().map(Zeroizing::new);
-        match (read(id_name), read(secret_name)) {
-            (Some(id), Some(secret)) => {
-                let from = format!("${id_name} (readable by every child process)");
-                key_of(&SecretPair { id, secret }, from).map(Some)
+        let suffix = format!("_{}", role.name().to_uppercase());
+        for suffix in [suffix.as_str(), ""] {
+            let found =
+                of_variables(&format!("{id_name}{suffix}"), &format!("{secret_name}{suffix}"));
+            if !matches!(found, Ok(None)) {
+                return found;
             }
-            (None, None) => Ok(None),
-            _ => Err(format!("${id_name} and ${secret_name} must both be set, or neither")),
         }
+        Ok(None)
+    }
+}
+
+fn of_variables(id_name: &str, secret_name: &str) -> Result<Option<FoundKey>, String> {
+    let read = |name: &str| std::env::var(name).ok().map(Zeroizing::new);
+    match (read(id_name), read(secret_name)) {
+        (Some(id), Some(secret)) => {
+            let from = format!("${id_name} (readable by every child process)");
+            key_of(&SecretPair { id, secret }, from).map(Some)
+        }
+        (None, None) => Ok(None),
+        _ => Err(format!("${id_name} and ${secret_name} must both be set, or neither")),
     }
 }
 
@@ -96,7 +118,9 @@ mod tests {
         let path = dir.path().join("key");
         std::fs::write(&path, "CANARY-id\nCANARY-secret\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let places = KeyPlaces { file: Some(path.clone()), ..KeyPlaces::default() };
+        let files = [Some(path.clone()), None, None];
+        let places = KeyPlaces { files, ..KeyPlaces::default() };
+        assert!(places.load(KeyRole::Kill).unwrap().is_none(), "each role has its own place");
         let found = places.load(KeyRole::Trade).unwrap().unwrap();
         assert!(!syscall::is_dumpable());
         let shown = format!("{:?} {} {places:?}", found.key, found.from);

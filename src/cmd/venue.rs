@@ -4,8 +4,8 @@ use super::{complain, say};
 use crate::base::time::WallNs;
 use crate::config::MarketSource;
 use crate::exchange::{
-    AccountSpec, Exchange, ExchangeConfig, ExchangeStats, Fees, MarketSource as _, SymbolSpec,
-    Synthetic, SyntheticConfig, VenueLimits, WaitFor,
+    AccountSpec, Exchange, ExchangeConfig, ExchangeStats, Fees, KeySpec, MarketSource as _,
+    Permissions, SymbolSpec, Synthetic, SyntheticConfig, VenueLimits, WaitFor,
 };
 use crate::io::tls_server::ServerTls;
 use crate::ops::logger;
@@ -94,6 +94,9 @@ pub(super) struct VenueArgs {
     /// An account by its API key; may be repeated. Default: embedded-key:embedded-secret.
     #[arg(long = "account", value_name = "KEY:SECRET", value_parser = account)]
     accounts: Vec<AccountSpec>,
+    /// A further key of the first account, which reads only where `:read` follows; may be repeated.
+    #[arg(long = "key", value_name = "KEY:SECRET[:read]", value_parser = further_key)]
+    keys: Vec<KeySpec>,
     /// Start balance of every account in its exchange and its margin wallet, e.g. USD=50000; may be
     /// repeated. Default: plenty of USD, UST, BTC, ETH, ADA and DOT, and of what derivatives listed
     /// are paid in.
@@ -169,6 +172,15 @@ fn account(text: &str) -> Result<AccountSpec, String> {
     }
 }
 
+fn further_key(text: &str) -> Result<KeySpec, String> {
+    let (text, permissions) = match text.strip_suffix(":read") {
+        Some(text) => (text, Permissions::READ),
+        None => (text, Permissions::TRADE),
+    };
+    let account = account(text)?;
+    Ok(KeySpec { api_key: account.api_key, api_secret: account.api_secret, permissions })
+}
+
 fn balance(text: &str) -> Result<(String, i64), String> {
     let wrong = || format!("`{text}` is not of the form USD=50000, at most 90 thousand million");
     let (currency, amount) = text.split_once('=').ok_or_else(wrong)?;
@@ -229,6 +241,7 @@ impl VenueArgs {
         if accounts.is_empty() {
             accounts.push(AccountSpec::embedded());
         }
+        accounts[0].more_keys.extend(self.keys.iter().cloned());
         if !self.balances.is_empty() {
             let wallets = ["exchange", "margin"].into_iter().flat_map(|wallet| {
                 let of = move |(currency, units): &(String, i64)| {
@@ -460,6 +473,8 @@ mod tests {
             "a:b",
             "--account",
             "c:d",
+            "--key",
+            "e:f:read",
             "--balance",
             "USD=5.5",
             "--symbols",
@@ -473,6 +488,8 @@ mod tests {
         .unwrap();
         let config = args.exchange_config();
         assert_eq!(config.accounts.len(), 2);
+        let keys: Vec<_> = config.accounts[0].keys().collect();
+        assert_eq!((keys.len(), keys[1].0, keys[1].2), (2, "e", Permissions::READ));
         assert_eq!(config.accounts[1].balances.len(), 2);
         assert_eq!(config.accounts[1].balances[0].2, 550_000_000);
         assert_eq!(config.fees.taker_e6, 650);

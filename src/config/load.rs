@@ -1,6 +1,6 @@
 //! From file and command line to one `Config`.
 
-use super::problem::ConfigError;
+use super::problem::{ConfigError, without_secrets};
 use super::reader::{Reader, Row, key};
 use super::resolve::RecordedChannel;
 use super::{check, machine, market, operate, trading};
@@ -109,7 +109,7 @@ pub(super) fn load_text(
 ) -> Result<Config, ConfigError> {
     let mut table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
         path: name.to_owned(),
-        cause: error.to_string(),
+        cause: without_secrets(&error.to_string()),
     })?;
     let mut reader = Reader::default();
     for each in overrides {

@@ -138,6 +138,9 @@ pub struct VenueSection {
     pub secret_env: String,
     /// File with two lines, key and secret, readable by its owner only; empty = environment.
     pub key_file: String,
+    /// The same for the key of REST, and for that of kills; empty = `key_file`.
+    pub rest_key_file: String,
+    pub kill_key_file: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +197,11 @@ pub struct Rest {
     pub retries_max: u32,
     /// `PATTERN=CALLS`, checked.
     pub limits: Vec<String>,
+    /// In a minute.
+    pub host_calls_max: u32,
+    pub breaker_failures: u32,
+    pub breaker_slow_ms: u64,
+    pub breaker_open_max_ms: u64,
     pub lanes: usize,
     /// 0 = off.
     pub keep_warm_s: u64,
@@ -434,7 +442,12 @@ pub(super) fn read_venue(root: &mut Scope<'_, '_>) -> VenueSection {
             any,
         ),
         key_env: s.text(
-            key("key_env", "", "Environment variable that holds the API key."),
+            key(
+                "key_env",
+                "",
+                "Environment variable that holds the API key. With _TRADE, _REST or _KILL behind \
+                 both names a role has a key of its own.",
+            ),
             "GENESIS_API_KEY",
             "capital letters, digits, _",
             env_name,
@@ -450,6 +463,28 @@ pub(super) fn read_venue(root: &mut Scope<'_, '_>) -> VenueSection {
                 "key_file",
                 "",
                 "File with two lines, key and secret, mode 0600. Empty: the variables above.",
+            ),
+            "",
+            "a file name or empty",
+            any,
+        ),
+        rest_key_file: s.text(
+            key(
+                "rest_key_file",
+                "",
+                "The same for REST, which then has nonces and rights of its own: it reads, and \
+                 cancels where the socket cannot. Empty: key_file.",
+            ),
+            "",
+            "a file name or empty",
+            any,
+        ),
+        kill_key_file: s.text(
+            key(
+                "kill_key_file",
+                "",
+                "The same for kills, whose calls then wait for nobody else's. It is all that \
+                 `genesis kill --direct` needs. Empty: key_file.",
             ),
             "",
             "a file name or empty",
@@ -729,6 +764,44 @@ pub(super) fn read_rest(root: &mut Scope<'_, '_>) -> Rest {
             &[],
             "each PATTERN=CALLS, e.g. auth/w/order/*=45",
         ),
+        host_calls_max: s.int(
+            key(
+                "host_calls_max",
+                "calls a minute",
+                "All calls to one host, whatever their endpoint. The venue names no such limit; \
+                 about half of what the table of endpoints allows together.",
+            ),
+            600,
+            1..=1_000_000,
+        ) as u32,
+        breaker_failures: s.int(
+            key(
+                "breaker_failures",
+                "calls",
+                "So many failures in a row open a breaker; half of the latest ten do, too.",
+            ),
+            3,
+            1..=64,
+        ) as u32,
+        breaker_slow_ms: s.int(
+            key(
+                "breaker_slow_ms",
+                "ms",
+                "A call without its end after so long is a failure to the breaker. An answer in \
+                 half of total_timeout_ms is still of use, but no sign of health.",
+            ),
+            5_000,
+            50..=120_000,
+        ) as u64,
+        breaker_open_max_ms: s.int(
+            key(
+                "breaker_open_max_ms",
+                "ms",
+                "An open breaker asks again after 1 s, then later and later, at most after this.",
+            ),
+            30_000,
+            1_000..=600_000,
+        ) as u64,
         lanes: s.int(
             key(
                 "lanes",

@@ -65,6 +65,27 @@ impl fmt::Display for ConfigError {
 }
 impl std::error::Error for ConfigError {}
 
+/// What stands for a value that is not shown.
+pub(super) const HIDDEN: &str = "(hidden)";
+
+/// Whether a secret may have been written for this key, by its name. None belongs in a config, and
+/// whoever writes one there all the same shall not find it in a log.
+pub(super) fn may_hold_secret(key: &str) -> bool {
+    const PARTS: [&str; 7] =
+        ["secret", "token", "passw", "passphrase", "api_key", "apikey", "key_env"];
+    let name = key.rsplit('.').next().unwrap_or_default().to_lowercase();
+    PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Words of the TOML reader, which quote the line that is wrong: without what a secret may be.
+pub(super) fn without_secrets(words: &str) -> String {
+    let plain = |line: &str| match line.split_once('=') {
+        Some((key, _)) if may_hold_secret(key) => format!("{key}= {HIDDEN}"),
+        _ => line.to_owned(),
+    };
+    words.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
 /// The candidate nearest to `word`, if it is near enough to be a slip of the pen.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near_enough = 1 + word.chars().count() / 3;

@@ -2,7 +2,7 @@
 //! the code that reads a key is also its only description: the manual, `config schema`, `config
 //! show` and the config hash are all made from the rows collected here.
 
-use super::problem::{Problem, nearest};
+use super::problem::{HIDDEN, Problem, may_hold_secret, nearest};
 use crate::base::units::{UNIT_SCALE, parse_decimal, write_decimal};
 use std::ops::RangeInclusive;
 use toml::{Table, Value};
@@ -105,12 +105,9 @@ impl Reader {
         expected: impl Into<String>,
         advice: impl Into<String>,
     ) {
-        self.problems.push(Problem {
-            key: key.into(),
-            got: got.into(),
-            expected: expected.into(),
-            advice: advice.into(),
-        });
+        let (key, got) = (key.into(), got.into());
+        let got = if may_hold_secret(&key) { HIDDEN.to_owned() } else { got };
+        self.problems.push(Problem { key, got, expected: expected.into(), advice: advice.into() });
     }
 }
 
@@ -463,7 +460,10 @@ impl<'t> Scope<'_, 't> {
                 path => format!("a known key of {path}"),
             };
             let path = self.path_of(name);
-            self.reader.refuse(path, literal(value), place, advice);
+            // Beside the names of files with secrets a secret itself may have been written.
+            let is_near_secrets = matches!(self.path.as_str(), "venue" | "alerts");
+            let got = if is_near_secrets { HIDDEN.to_owned() } else { literal(value) };
+            self.reader.refuse(path, got, place, advice);
         }
     }
 }

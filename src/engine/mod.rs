@@ -9,6 +9,8 @@
 pub mod bars;
 pub mod indicator;
 pub mod mouth;
+#[cfg(test)]
+mod mouth_stress_tests;
 pub mod orders;
 pub mod positions;
 pub mod risk;

@@ -289,8 +289,11 @@ pub struct VenueLimits {
     /// REST calls a minute per endpoint by the venue's table. Nobody is limited before the market
     /// starts.
     pub rest_per_minute: bool,
-    /// Who breaks a REST limit gets nothing for so long, ms.
+    /// Who breaks a REST limit gets nothing for so long, ms; 0 = only that endpoint refuses, until
+    /// the minute is over.
     pub rest_block_ms: i64,
+    /// So many refusals in one minute bring that block; up to then the endpoint alone refuses.
+    pub rest_block_after: u32,
     /// Operations in one `ox_multi` or `order/multi`.
     pub operations: usize,
     /// Bytes of one client message; longer ones are ignored.
@@ -305,6 +308,7 @@ impl Default for VenueLimits {
             orders_per_5_min: 0,
             rest_per_minute: true,
             rest_block_ms: 60_000,
+            rest_block_after: 1,
             operations: 75,
             message_size: 1 << 20,
         }

@@ -201,6 +201,9 @@ pub struct Core {
     pub(super) rest_calls: BTreeMap<&'static str, (i64, u32)>,
     /// Nobody is served over REST before this moment.
     pub(super) rest_blocked_until_ms: i64,
+    /// Minute, and refusals in it; blocks begun so far.
+    pub(super) rest_refusals: (i64, u32),
+    pub(super) rest_blocks: u64,
     pub(super) liquidations: VecDeque<Liquidation>,
     pub(super) ticks: Ticks,
     /// Symbols whose books the house changed in the running step of the market.
@@ -320,6 +323,8 @@ impl Core {
             has_started: false,
             rest_calls: BTreeMap::new(),
             rest_blocked_until_ms: 0,
+            rest_refusals: (0, 0),
+            rest_blocks: 0,
             liquidations: VecDeque::new(),
             ticks: config_ticks,
             unsent_books: Vec::new(),

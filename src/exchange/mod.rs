@@ -245,6 +245,10 @@ impl Exchange {
         self.note_input(now, &Input::HangUpAll);
         self.core.hang_up_all(now);
     }
+    /// Times that it left an address out for breaking REST limits.
+    pub fn rest_blocks(&self) -> u64 {
+        self.core.rest_blocks
+    }
     /// What happened so far.
     pub fn stats(&self) -> ExchangeStats {
         self.core.stats

@@ -255,8 +255,9 @@ impl Core {
         };
         reply.with_header("etag", tag)
     }
-    /// How long a caller has to wait, ms, where it called too often. A breach blocks everything for
-    /// a while, as the venue blocks an address: behind this one there is but one.
+    /// How long a caller has to wait, ms, where it called too often. A breach, or the last one of
+    /// several, blocks everything for a while, as the venue blocks an address: behind this one
+    /// there is but one.
     fn rate_refusal(&mut self, path: &str) -> Option<i64> {
         if !self.config.limits.rest_per_minute || !self.has_started {
             return None;
@@ -275,16 +276,20 @@ impl Core {
         if calls.1 <= limit {
             return None;
         }
-        let until_next_minute = (minute + 1) * 60_000 - now_ms;
-        match self.config.limits.rest_block_ms {
-            0 => Some(until_next_minute),
-            block_ms => {
-                self.rest_blocked_until_ms = now_ms + block_ms;
-                // The block is the penalty; what was counted before it counts no more.
-                self.rest_calls.clear();
-                Some(block_ms)
-            }
+        let refused = match self.rest_refusals {
+            (at, count) if at == minute => count + 1,
+            _ => 1,
+        };
+        self.rest_refusals = (minute, refused);
+        let limits = &self.config.limits;
+        if limits.rest_block_ms == 0 || refused < limits.rest_block_after {
+            return Some((minute + 1) * 60_000 - now_ms);
         }
+        self.rest_blocks += 1;
+        self.rest_blocked_until_ms = now_ms + limits.rest_block_ms;
+        // The block is the penalty; what was counted before it counts no more.
+        self.rest_calls.clear();
+        Some(limits.rest_block_ms)
     }
     /// Who signs a call: a token, or key, signature and nonce.
     pub(super) fn authorize(

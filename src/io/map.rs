@@ -87,6 +87,15 @@ mod tests {
     use crate::io::syscall::thread_faults;
 
     #[test]
+    fn a_prefetch_changes_nothing() {
+        let bytes: Vec<u8> = (0..200).collect();
+        bytes.chunks(LINE_SIZE).for_each(|line| prefetch_line(line.as_ptr()));
+        // One past the end is an address like any other.
+        prefetch_line(bytes.as_ptr_range().end);
+        assert!(bytes.iter().enumerate().all(|(index, byte)| index == usize::from(*byte)));
+    }
+
+    #[test]
     fn what_is_stored_is_in_the_file_and_first_use_takes_no_fault() {
         let dir = TestDir::new("map");
         let path = dir.path().join("map");

@@ -270,6 +270,54 @@ fn failures_before_the_request_say_that_nothing_was_sent() {
     }
 }
 
+/// Goal: whatever goes wrong, no transport's words show what was sent. Method: canaries in every
+/// header, in the path and in the body, through every kind of fault that can be made.
+#[test]
+fn no_fault_of_a_transport_shows_what_was_sent() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let stranger = serve(Some(&authority()), |_| reply("200 OK", "", ""));
+    let silent = serve(None, |_| Answer::Silence);
+    let drip = serve(None, |_| {
+        Answer::Drip(reply_bytes("200 OK", "", "0123456789"), Duration::from_millis(100))
+    });
+    // The server sends back what it was given.
+    let short = serve(None, |request| {
+        Answer::Last(format!("HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n{request}").into())
+    });
+    let rubbish = serve(None, |request| Answer::Last(request.as_bytes().to_vec()));
+    let long = serve(None, |_| reply("200 OK", "", &"x".repeat(5_000)));
+    let config =
+        RestConfig { total_max: Duration::from_millis(300), body_size_max: 1_000, ..config() };
+    for mut transport in transports(&config) {
+        let mut faults = Vec::new();
+        for base in [
+            format!("http://127.0.0.1:{closed}"),
+            format!("https://127.0.0.1:{stranger}"),
+            "http://192.0.2.1".to_owned(),
+            "no url".to_owned(),
+            format!("http://127.0.0.1:{silent}"),
+            format!("http://127.0.0.1:{drip}"),
+            format!("http://127.0.0.1:{short}"),
+            format!("http://127.0.0.1:{rubbish}"),
+            format!("http://127.0.0.1:{long}"),
+        ] {
+            for signature in ["CANARY-signature", "CANARY\r\nx: y"] {
+                let headers = &[("bfx-apikey", "CANARY-key"), ("bfx-signature", signature)];
+                let (url, body) = (format!("{base}/CANARY-path"), b"{\"a\":\"CANARY-body\"}");
+                let request = RestRequest { headers, body, ..post(&url) };
+                let error = transport.call(&request).unwrap_err();
+                let words = format!("{error} {error:?} {}", error.fault.name());
+                assert!(!words.contains("CANARY"), "{}: {words}", transport.name());
+                faults.push(error.fault);
+            }
+        }
+        let mut kinds: Vec<_> = faults.iter().map(|fault| fault.name()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert!(kinds.len() >= 6, "{}: {kinds:?}", transport.name());
+    }
+}
+
 #[test]
 fn a_connection_that_dies_in_the_answer_may_have_acted() {
     for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", "rubbish\r\n\r\n"] {

@@ -17,13 +17,13 @@
 
 use crate::io::files::default_wal_dir;
 use crate::io::map::FileMap;
+use crate::ring::Marks;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a slot: five cache lines.
 pub const SLOT_SIZE: usize = 320;
@@ -146,15 +146,6 @@ pub struct WalRecord {
     pub payload: Vec<u8>,
 }
 
-/// State that writer and tail share.
-#[derive(Debug, Default)]
-struct Shared {
-    /// Last sequence number that is whole in memory.
-    published: AtomicU64,
-    /// Last sequence number the tail no longer needs.
-    released: AtomicU64,
-}
-
 struct Segment {
     map: FileMap,
     /// Last sequence number stored here; 0 = never used.
@@ -170,7 +161,7 @@ pub struct WalWriter {
     seq_next: u64,
     generation: u64,
     recycle: Recycle,
-    shared: Arc<Shared>,
+    marks: Arc<Marks>,
     /// Held as long as the writer lives.
     _lock: File,
 }
@@ -182,7 +173,7 @@ pub struct WalTail {
     seq_first: u64,
     seq_next: u64,
     lost: u64,
-    shared: Arc<Shared>,
+    marks: Arc<Marks>,
 }
 
 /// What earlier runs left behind.
@@ -276,9 +267,7 @@ pub fn open(config: &WalConfig) -> Result<(WalWriter, WalTail, Recovered), WalOp
             }
         }
     }
-    let shared = Arc::new(Shared::default());
-    shared.published.store(seq_first - 1, Ordering::Release);
-    shared.released.store(seq_first - 1, Ordering::Release);
+    let marks = Arc::new(Marks::new(seq_first - 1));
     let mut writer = WalWriter {
         segments,
         current: 0,
@@ -287,12 +276,12 @@ pub fn open(config: &WalConfig) -> Result<(WalWriter, WalTail, Recovered), WalOp
         seq_next: seq_first,
         generation,
         recycle: config.recycle,
-        shared: shared.clone(),
+        marks: marks.clone(),
         _lock: lock,
     };
     writer.write_header();
     let slots = config.segment_slots;
-    let tail = WalTail { files, slots, seq_first, seq_next: seq_first, lost: 0, shared };
+    let tail = WalTail { files, slots, seq_first, seq_next: seq_first, lost: 0, marks };
     Ok((writer, tail, recovered))
 }
 
@@ -318,8 +307,7 @@ impl WalWriter {
         segment.last_seq = seq;
         self.slot_next += 1;
         self.seq_next = seq + 1;
-        // Release: whoever reads this number finds the slot's bytes in place.
-        self.shared.published.store(seq, Ordering::Release);
+        self.marks.publish(seq);
         // Slots are used one after another and none comes back soon: the next one is asked for now,
         // so that the next order does not wait for memory.
         let next = start + SLOT_SIZE;
@@ -335,7 +323,7 @@ impl WalWriter {
         if self.recycle == Recycle::Oldest {
             return u64::MAX;
         }
-        let released = self.shared.released.load(Ordering::Acquire);
+        let released = self.marks.released();
         let usable = (1..self.segments.len())
             .map(|step| &self.segments[(self.current + step) % self.segments.len()])
             .take_while(|segment| segment.last_seq <= released)
@@ -351,7 +339,7 @@ impl WalWriter {
     fn rotate(&mut self) -> Result<(), WalError> {
         let next = (self.current + 1) % self.segments.len();
         if self.recycle == Recycle::WhenReleased
-            && self.segments[next].last_seq > self.shared.released.load(Ordering::Acquire)
+            && self.segments[next].last_seq > self.marks.released()
         {
             return Err(WalError::Full);
         }
@@ -379,7 +367,7 @@ impl WalTail {
     /// # Errors
     /// Reading the segment file failed; the same records come again next time.
     pub fn poll(&mut self, count_max: u32, mut take: impl FnMut(&WalRecord)) -> io::Result<u32> {
-        let published = self.shared.published.load(Ordering::Acquire);
+        let published = self.marks.published();
         let mut count = 0;
         let mut slot = [0u8; SLOT_SIZE];
         while self.seq_next <= published && count < count_max {
@@ -401,7 +389,7 @@ impl WalTail {
     }
     /// Everything handed over so far is safe elsewhere: its segments may be written over.
     pub fn release(&self) {
-        self.shared.released.store(self.seq_next - 1, Ordering::Release);
+        self.marks.release(self.seq_next - 1);
     }
     /// Records that were written over before the tail read them.
     pub fn lost(&self) -> u64 {
@@ -409,7 +397,7 @@ impl WalTail {
     }
     /// Records appended and not handed over yet.
     pub fn behind(&self) -> u64 {
-        (self.shared.published.load(Ordering::Acquire) + 1).saturating_sub(self.seq_next)
+        (self.marks.published() + 1).saturating_sub(self.seq_next)
     }
 }
 

@@ -6,9 +6,10 @@
 //! prices that give way step by step, and the venue is asked until it is flat or the rounds are used
 //! up. Orders of others are reported, not touched.
 
+use super::kill_rules as rules;
 use crate::base::ids::{Cid, OrderId, SymbolId};
 use crate::base::time::{DAY_NS, MonoNs, SpanNs, WallNs};
-use crate::base::units::{Px, Qty, Quote, Side};
+use crate::base::units::{Px, Qty, Quote};
 use crate::model::{
     Body, Fill, Instrument, NewOrder, OrderFlags, OrderKind, OrderUpdate, PositionUpdate, Rank,
     Ticker, WalletKind, WalletUpdate,
@@ -24,15 +25,12 @@ const ROUND_EVERY: SpanNs = SpanNs::from_ms(250);
 /// A venue that has not answered for so long is told as one that cannot be asked; whoever watches
 /// the kill tries again later.
 const UNHEARD_MAX: SpanNs = SpanNs::from_s(20);
-/// How much a close gives way with each round, and at most, basis points.
-const STEP_BPS: i64 = 20;
-const GIVE_BPS_MAX: i64 = 1_000;
+/// After a kill that the line has ended, the venue's word is asked for again and again for so long:
+/// one that refuses for the rate does so for a minute.
+const WORD_ASKED_FOR: SpanNs = SpanNs::from_s(90);
+const WORD_EVERY: SpanNs = SpanNs::from_s(1);
 /// Orders of one cancel.
 const CANCELS_MAX: usize = 16;
-/// An engine that does not follow the switch for so long counts as hanging.
-const HANGS_AFTER: SpanNs = SpanNs::from_s(2);
-/// A line that has not ended a kill after so long is helped: the venue may hear another voice.
-const HELPED_AFTER: SpanNs = SpanNs::from_s(15);
 
 /// What to do about a kill that was pulled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +54,11 @@ pub fn kill_step(
     if rank == Some(Rank::Halted) {
         return KillStep::Ended;
     }
-    // A line that has told nothing yet hears nothing either.
-    let is_deaf = rank.is_none_or(|rank| rank < Rank::ReduceOnly);
     let since = now - helped_at.unwrap_or(pulled_at);
-    let is_due = match helped_at {
-        None => is_deaf && since > HANGS_AFTER || since > HELPED_AFTER,
-        Some(_) => since > HELPED_AFTER,
-    };
-    if is_due { KillStep::Direct } else { KillStep::Wait }
+    match rules::is_help_due(rank, since.0, helped_at.is_some()) {
+        true => KillStep::Direct,
+        false => KillStep::Wait,
+    }
 }
 
 /// Something that a kill could not end.
@@ -280,11 +275,11 @@ impl Desk {
                         _ => self.step = Step::LeftPositions,
                     }
                 }
-                Err(words) => self.cannot_be_asked(words),
+                Err(words) => self.cannot_be_asked(words, now),
             },
             Step::LeftPositions => match answer {
                 Ok(account) => self.list(&account.positions),
-                Err(words) => self.cannot_be_asked(words),
+                Err(words) => self.cannot_be_asked(words, now),
             },
             Step::LeftBalances => self.on_balances(answer),
             Step::Slippage => {
@@ -321,7 +316,7 @@ impl Desk {
             self.orders.iter().filter(|order| order.gid == gid).map(|order| order.id).collect();
         let closable = |row: &&PositionUpdate| {
             let instrument = self.table.try_get(row.symbol);
-            instrument.is_some_and(|row_of| !row.qty.is_zero() && row.qty.abs() >= row_of.qty_min)
+            instrument.is_some_and(|of| !row.qty.is_zero() && rules::is_closable(row.qty, of))
         };
         self.positions = account.positions.iter().rev().filter(closable).copied().collect();
         if self.own.is_empty() && self.positions.is_empty() {
@@ -368,15 +363,8 @@ impl Desk {
         let symbol = position.symbol;
         let instrument = self.table.try_get(symbol).ok_or("a symbol that is not known")?;
         let ticker = account.ticker.ok_or("the ticker has no price")?;
-        let mid = Px::from_raw(i64::midpoint(ticker.bid.raw(), ticker.ask.raw()));
-        self.middles[symbol.index()].get_or_insert(mid);
-        let give = (STEP_BPS * i64::from(self.round + 1)).min(GIVE_BPS_MAX);
-        let side = Side::of(position.qty).opposite();
-        let qty = position.qty.abs().min(instrument.qty_max);
-        let (px, qty) = match side {
-            Side::Buy => (ticker.ask.offset_bps(give).ceil_to_tick(), qty),
-            Side::Sell => (ticker.bid.offset_bps(-give).floor_to_tick(), -qty),
-        };
+        self.middles[symbol.index()].get_or_insert(rules::middle(&ticker));
+        let (qty, px) = rules::close_of(position.qty, &ticker, instrument, self.round);
         self.cid += 1;
         Ok(NewOrder {
             cid: Cid(self.cid),
@@ -396,7 +384,12 @@ impl Desk {
     fn name(&self, symbol: SymbolId) -> String {
         self.table.try_get(symbol).map_or("?", |row| row.name.as_str()).to_owned()
     }
-    fn cannot_be_asked(&mut self, words: String) {
+    fn cannot_be_asked(&mut self, words: String, now: MonoNs) {
+        if !self.acts && now - self.begun < WORD_ASKED_FOR {
+            self.step = Step::LeftOrders;
+            self.not_before = now + WORD_EVERY;
+            return;
+        }
         self.record.troubles.push(format!("the venue could not be asked: {words}"));
         self.unknown("position", words);
         self.step = if self.acts { Step::Slippage } else { Step::Done };
@@ -423,7 +416,7 @@ impl Desk {
         for position in positions.iter().filter(|row| !row.qty.is_zero()) {
             let reason = match self.table.try_get(position.symbol) {
                 None => "not of this run's symbols".to_owned(),
-                Some(row) if position.qty.abs() < row.qty_min => {
+                Some(row) if !rules::is_closable(position.qty, row) => {
                     format!("below the venue's smallest order, {}", row.qty_min)
                 }
                 Some(_) => self.why.clone(),
@@ -480,14 +473,7 @@ impl Desk {
     /// Paid against the middles at the beginning, by own trades of these client ids.
     fn paid(&self, fills: &[Fill]) -> Quote {
         let own = self.cid_first..self.cid + 1;
-        let mut paid = 0i128;
-        for fill in fills.iter().filter(|fill| own.contains(&fill.cid.0)) {
-            if let Some(Some(mid)) = self.middles.get(fill.symbol.index()) {
-                let worse = i128::from(fill.px.raw()) - i128::from(mid.raw());
-                paid += worse * i128::from(fill.qty.raw());
-            }
-        }
-        Quote::from_raw((paid / 100_000_000) as i64)
+        Quote::from_raw(rules::paid(fills, &own, &self.middles))
     }
 }
 
@@ -546,6 +532,40 @@ mod tests {
         let record = desk.into_record();
         assert!(!record.flat && record.leftovers[0].qty == "unknown", "{record:?}");
         assert_eq!(record.slippage, Some(Err("silence".to_owned())));
+    }
+
+    #[test]
+    fn the_last_word_is_asked_for_again_while_the_venue_refuses() {
+        let config = desk(1).config;
+        let mut desk = Desk::leftovers(config, "used up", at(0), WallNs(0));
+        let (mut now, mut calls) = (at(0), 0);
+        loop {
+            match desk.next(now) {
+                Next::Call(_) => {
+                    calls += 1;
+                    let answer =
+                        if calls <= 5 { Err("429".to_owned()) } else { Ok(Account::default()) };
+                    desk.on_answer(answer, now, WallNs(0));
+                }
+                Next::Until(then) => now = then,
+                Next::Done => break,
+            }
+        }
+        assert_eq!((now, calls), (at(5), 7));
+        assert!(desk.into_record().flat);
+        // For ever is not asked.
+        let config = self::desk(1).config;
+        let mut desk = Desk::leftovers(config, "used up", at(0), WallNs(0));
+        let mut now = at(0);
+        loop {
+            match desk.next(now) {
+                Next::Call(_) => desk.on_answer(Err("429".to_owned()), now, WallNs(0)),
+                Next::Until(then) => now = then,
+                Next::Done => break,
+            }
+        }
+        assert_eq!(now, at(90));
+        assert_eq!(desk.into_record().leftovers[0].reason, "429");
     }
 
     #[test]

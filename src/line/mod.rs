@@ -10,6 +10,7 @@
 pub mod chain;
 pub mod connect;
 pub mod desk;
+pub mod kill_rules;
 pub mod nonce;
 pub mod parse;
 pub mod permissions;

@@ -476,6 +476,12 @@ pub struct OperatorCommand {
     pub symbol: Option<SymbolId>,
     pub reason: Text<48>,
 }
+impl OperatorCommand {
+    /// A reset. One without a reason is none.
+    pub fn is_reset(&self) -> bool {
+        self.verb == OperatorVerb::Reset && !self.reason.is_empty()
+    }
+}
 
 /// Marks a symbol that is not in this run's table.
 pub const SYMBOL_FOREIGN: SymbolId = SymbolId(u16::MAX);

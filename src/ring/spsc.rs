@@ -116,4 +116,44 @@ mod tests {
         drop(tx);
         assert!(rx.is_closed());
     }
+
+    /// Goal: every item arrives once, whole and in order, by each way of taking it. Method: a short
+    /// ring between two threads. Few items where each instruction is interpreted.
+    #[test]
+    fn two_threads_hand_over_every_item_in_order() {
+        const COUNT: u64 = if cfg!(miri) { 300 } else { 200_000 };
+        let (mut tx, mut rx) = channel::<[u64; 4]>(8);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for number in 0..COUNT {
+                    while tx.free() == 0 {
+                        std::thread::yield_now();
+                    }
+                    assert_eq!(tx.push([number; 4]), Ok(()));
+                }
+                assert!(tx.used_max() <= 8);
+            });
+            let mut next = 0;
+            loop {
+                let is_closed = rx.is_closed();
+                let taken = match next % 3 {
+                    0 => rx.pop(),
+                    1 => rx.take_with(|item| *item),
+                    _ => rx.peek().copied().inspect(|_| {
+                        rx.pop();
+                    }),
+                };
+                match taken {
+                    Some(item) => assert_eq!(item, [next; 4]),
+                    None if is_closed => break,
+                    None => {
+                        std::thread::yield_now();
+                        continue;
+                    }
+                }
+                next += 1;
+            }
+            assert_eq!(next, COUNT);
+        });
+    }
 }

@@ -5,10 +5,10 @@
     reason = "the edge: deadlines and clocks of real sockets and disks"
 )]
 
+use crate::ring::Parking;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -64,25 +64,20 @@ pub const PARK_MAX: Duration = Duration::from_millis(1);
 pub struct Waker(Arc<WakerState>);
 #[derive(Debug, Default)]
 struct WakerState {
-    parked: AtomicBool,
+    parking: Parking,
     thread: OnceLock<Thread>,
 }
 impl Waker {
     /// Call after the item is in the ring.
     #[inline]
     pub fn wake(&self) {
-        // Pairs with the fence in `Waiter::idle`: either we see `parked`, or the other side sees
-        // the item.
-        fence(Ordering::SeqCst);
-        if self.0.parked.load(Ordering::Relaxed) {
-            self.wake_slow();
+        if self.0.parking.must_wake() {
+            self.unpark();
         }
     }
     #[cold]
-    fn wake_slow(&self) {
-        if self.0.parked.swap(false, Ordering::AcqRel)
-            && let Some(thread) = self.0.thread.get()
-        {
+    fn unpark(&self) {
+        if let Some(thread) = self.0.thread.get() {
             thread.unpark();
         }
     }
@@ -122,7 +117,7 @@ impl Waiter {
     fn reset_slow(&mut self) {
         self.rounds = 0;
         self.sleep = BACKOFF_SLEEP_MIN;
-        self.waker.0.parked.store(false, Ordering::Relaxed);
+        self.waker.0.parking.withdraw();
     }
     /// There was none. `poll_wait` is asked before a sleep: a duty that can wait for its sockets
     /// itself (for at most the span given) answers true, and the sleep is left out.
@@ -156,17 +151,16 @@ impl Waiter {
     /// First says that it will sleep, then lets the duties look once more, and sleeps the round
     /// after.
     fn park(&mut self, poll_wait: impl FnOnce(Duration) -> bool) {
-        let state = &self.waker.0;
-        if !state.parked.load(Ordering::Relaxed) && self.rounds == 1 {
-            state.thread.get_or_init(thread::current);
-            state.parked.store(true, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
+        let WakerState { parking, thread } = &*self.waker.0;
+        if !parking.is_announced() && self.rounds == 1 {
+            thread.get_or_init(thread::current);
+            parking.announce();
             return;
         }
-        if state.parked.load(Ordering::Acquire) && !poll_wait(PARK_MAX) {
+        if parking.is_announced() && !poll_wait(PARK_MAX) {
             thread::park_timeout(PARK_MAX);
         }
-        state.parked.store(false, Ordering::Relaxed);
+        parking.withdraw();
         self.rounds = 0;
     }
 }

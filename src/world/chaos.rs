@@ -73,6 +73,8 @@ pub struct Chaos {
     foreign_orders: u64,
     /// How every REST call is refused, and until when.
     rest_storm: Option<(Refused, u64)>,
+    /// Words that nobody has heard yet.
+    words_waiting: u32,
     /// What the venue has asked of REST holds for so long into the calm.
     held_ns: u64,
 }
@@ -106,6 +108,7 @@ impl Chaos {
             cancel_only: false,
             foreign_orders: 0,
             rest_storm: None,
+            words_waiting: 0,
             held_ns: 0,
         }
     }
@@ -400,6 +403,7 @@ impl World {
         let Some(engine) = self.engine.as_mut() else {
             // Nobody hears it: said again when the engine is back.
             if matches!(verb, OperatorVerb::Reset | OperatorVerb::Resume) {
+                self.chaos.words_waiting += 1;
                 self.after(SECOND, Ev::Undo(Undo::SayAgain(verb)));
             }
             return;
@@ -412,6 +416,9 @@ impl World {
         let command = OperatorCommand { verb, symbol: None, reason };
         self.log.add(self.now_ns, 500 + verb as u64, &[]);
         self.log.line(self.now_ns, || format!("operator: {verb:?}"));
+        if command.is_reset() {
+            engine.latch.order_reset();
+        }
         engine.line.on_operator(command, now, &mut engine.ring, &mut engine.tap);
         self.turn();
     }
@@ -445,7 +452,11 @@ impl World {
             }
             // In the calm the only words are its own: a reset of before would undo its kill.
             Undo::Operator(_) if self.chaos.is_calm() => {}
-            Undo::Operator(verb) | Undo::SayAgain(verb) => self.say(verb),
+            Undo::Operator(verb) => self.say(verb),
+            Undo::SayAgain(verb) => {
+                self.chaos.words_waiting -= 1;
+                self.say(verb);
+            }
         }
     }
 
@@ -492,6 +503,8 @@ impl World {
         let span = self.now_ns - since;
         let unsettled = match &self.engine {
             None => Some("the engine is not up".to_owned()),
+            // It would undo what is said next.
+            Some(_) if self.chaos.words_waiting > 0 => Some("a word is not heard yet".to_owned()),
             Some(engine) => settle::unsettled(engine, self.foreign_now),
         };
         let Some(words) = unsettled else {

@@ -15,9 +15,7 @@ use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
 use crate::line::reconcile::ReconcileTimer;
 use crate::line::{Now, Probe};
-use crate::model::{
-    Body, BookView, ChannelKind, Command, Event, Fill, LinkState, OperatorVerb, Rank, Signal,
-};
+use crate::model::{Body, BookView, ChannelKind, Command, Event, Fill, LinkState, Rank, Signal};
 use crate::ring::Latch;
 use crate::venue::event::code;
 use std::collections::VecDeque;
@@ -195,7 +193,7 @@ impl Engine {
             let decided_from = commands.len();
             chain.decide(
                 &event,
-                |signal, _| {
+                |signal, risk| {
                     let Signal::Event(event) = signal else { return };
                     reconcile.look_at(event, now_ns);
                     if let Body::Link(link) = event.body
@@ -206,9 +204,9 @@ impl Engine {
                         nonces.step_past();
                     }
                     if let Body::Operator(command) = event.body
-                        && command.verb == OperatorVerb::Reset
+                        && command.is_reset()
                     {
-                        latch.clear_raised();
+                        latch.reset(risk.rank() as u8);
                     }
                 },
                 |command| commands.push_back(command),

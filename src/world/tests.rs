@@ -66,19 +66,29 @@ fn seeds_that_found_something_stay_good() {
 /// seen to be enough; `simulate --canary all` looks for itself.
 #[test]
 fn canaries_are_noticed() {
-    for canary in [
-        Canary::CidReused,
-        Canary::ChecksumIgnored,
-        Canary::ResentOnTimeout,
-        Canary::LatchNotPersisted,
-        Canary::RecordSkipped,
-        Canary::ControlLost,
-        Canary::ReconcileSkipped,
-        Canary::FillTwice,
-        Canary::LimitIgnored,
-        Canary::TripForgotten,
-    ] {
-        let plan = Plan { canary, ..plan(1, 20, Faults::swarm(1)) };
+    let seeds = [
+        (Canary::CidReused, 1),
+        (Canary::ChecksumIgnored, 1),
+        (Canary::ResentOnTimeout, 2),
+        (Canary::LatchIgnored, 3),
+        (Canary::LatchNotPersisted, 1),
+        (Canary::RecordSkipped, 1),
+        (Canary::ControlLost, 1),
+        (Canary::AgeIgnored, 2),
+        (Canary::StaleIgnored, 7),
+        (Canary::ReconcileSkipped, 1),
+        (Canary::FillTwice, 1),
+        // After a restart with the clock back.
+        (Canary::NonceForgotten, 10),
+        (Canary::LimitIgnored, 1),
+        (Canary::KillWithoutCancel, 2),
+        (Canary::LossIgnored, 8),
+        (Canary::TripForgotten, 1),
+        (Canary::RetryAfterIgnored, 1),
+    ];
+    assert_eq!(seeds.len(), Canary::ALL.len());
+    for (canary, seed) in seeds {
+        let plan = Plan { canary, ..plan(seed, 20, Faults::swarm(seed)) };
         assert!(run(plan).violation.is_some(), "{canary:?}");
     }
 }

@@ -21,6 +21,9 @@ struct Remote {
 }
 impl Remote {
     fn start(dir: &Path) -> Remote {
+        Remote::start_with(dir, &[])
+    }
+    fn start_with(dir: &Path, more: &[&str]) -> Remote {
         let ca = dir.join("ca.pem");
         let balances = ["USD=1000000", "BTC=50", "TESTUSD=1000000", "TESTBTC=50"];
         let mut options = vec![
@@ -32,12 +35,11 @@ impl Remote {
             "tTESTBTC:TESTUSD",
         ];
         balances.iter().for_each(|balance| options.extend(["--balance", balance]));
+        options.extend_from_slice(more);
         let state = dir.join("venue.state");
         let venue = VenueProcess::start_with("127.0.0.1:0", &state, &options);
         let (ws, rest, _) = venue.places();
-        let key = dir.join("key");
-        std::fs::write(&key, "embedded-key\nembedded-secret\n").unwrap();
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let key_file = key_file(dir, "key", "embedded-key\nembedded-secret\n");
         let places = [
             "environment=\"bitfinex\"".to_owned(),
             format!("venue.public_ws_url=\"{ws}\""),
@@ -47,7 +49,7 @@ impl Remote {
             format!("venue.ca_file={ca:?}"),
             "report.line_interval_s=1".to_owned(),
         ];
-        Remote { venue, places: places.into(), key_file: key.to_str().unwrap().to_owned() }
+        Remote { venue, places: places.into(), key_file }
     }
     /// Newest id that the venue has given to an order of the account.
     fn newest(&self) -> u64 {
@@ -59,6 +61,13 @@ impl Remote {
         all.extend(read(&self.venue, "auth/r/orders"));
         all
     }
+}
+
+fn key_file(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 /// Everything that must be written for live trading.
@@ -261,4 +270,103 @@ fn a_live_engine_that_died_is_killed_from_a_second_process() {
     let record: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
     assert_eq!((code, &record["flat"]), (0, &true.into()), "{record}");
     assert!(!held() && read(&remote.venue, "auth/r/orders").is_empty(), "{record}");
+}
+
+/// The calls of a run or of a kill, by their file.
+fn calls(dir: &Dir, file: &str) -> Vec<Value> {
+    let run = std::fs::read_to_string(dir.path().join("latest")).unwrap();
+    let text = std::fs::read_to_string(dir.path().join(run).join(file)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A key for each role: what each may do is told apart, each signs its own calls from a nonce file
+/// of its own, and a kill without the engine needs none but its own.
+#[test]
+fn each_role_signs_with_its_own_key_and_a_kill_needs_no_other() {
+    let dir = Dir::new("roles");
+    let further = ["--key", "rest-key:rest-secret:read", "--key", "kill-key:kill-secret"];
+    let remote = Remote::start_with(dir.path(), &further);
+    let rest_file = key_file(dir.path(), "key-rest", "rest-key\nrest-secret\n");
+    let kill_file = key_file(dir.path(), "key-kill", "kill-key\nkill-secret\n");
+    let mut set = remote.places.clone();
+    set.extend([
+        "symbols=[\"tBTCUSD\"]".to_owned(),
+        "strategy=[{kind=\"probe\",symbols=[\"tBTCUSD\"],qty=\"0.01\",style=\"take\",\
+         every_changes=5}]"
+            .to_owned(),
+        "trading.mode=\"live\"".to_owned(),
+        "trading.account=\"desk\"".to_owned(),
+        "rest.keep_warm_s=1".to_owned(),
+        format!("venue.key_file={:?}", remote.key_file),
+        format!("venue.rest_key_file={rest_file:?}"),
+        format!("venue.kill_key_file={kill_file:?}"),
+    ]);
+    set.extend(LIMITS.iter().map(|&one| one.to_owned()));
+    let check = |more: &[&str]| {
+        let mut args = vec!["keys", "check", "--dir", dir.text()];
+        set.iter().map(String::as_str).chain(more.iter().copied()).for_each(|one| {
+            args.extend(["--set", one]);
+        });
+        output(&args)
+    };
+    let (code, out, err) = check(&[]);
+    assert_eq!(code, 0, "{out}{err}");
+    for words in ["trade key, from ", "rest key, from ", "kill key, from ", "key-rest", "key-kill"]
+    {
+        assert!(out.contains(words), "{words} in {out}");
+    }
+    assert!(!out.contains("warn:"), "{out}");
+    // A key that may only read is none to kill with; and one for two roles is told.
+    let (code, out, _) = check(&[&format!("venue.kill_key_file={rest_file:?}")]);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("give the key the right to write `orders`"), "{out}");
+    assert!(out.contains("warn: one API key serves several roles (rest, kill)"), "{out}");
+
+    let mut args = vec!["run", "--plain", "--arm", "desk", "--dir", dir.text()];
+    set.iter().for_each(|one| args.extend(["--set", one.as_str()]));
+    let said = dir.path().join("said.txt");
+    let mut engine = genesis(&args)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let held = || {
+        let rows = read(&remote.venue, "auth/r/positions");
+        rows.iter().any(|row| row[2].as_f64().is_some_and(|qty| qty != 0.0))
+    };
+    while !held() {
+        assert!(Instant::now() < deadline, "no position came about");
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    // The kill lane's connection is kept beside all that.
+    while !calls(&dir, "rest.jsonl").iter().any(|call| call["reason"] == "keep-warm") {
+        assert!(Instant::now() < deadline, "the kill lane was not kept warm");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    engine.kill().unwrap();
+    engine.wait().unwrap();
+    let words = std::fs::read_to_string(&said).unwrap();
+    assert!(!words.contains("serves several roles"), "{words}");
+    let of_run = calls(&dir, "rest.jsonl");
+    let reads = of_run.iter().filter(|call| call["reason"] == "start");
+    assert!(reads.clone().count() > 0 && reads.clone().all(|call| call["role"] == "rest"));
+    // One file of nonces for each key.
+    let files = std::fs::read_dir(dir.path().join("nonces")).unwrap().flatten();
+    assert_eq!(files.filter(|file| file.path().extension().is_none()).count(), 3);
+
+    // The other keys are gone.
+    std::fs::remove_file(&remote.key_file).unwrap();
+    std::fs::remove_file(&rest_file).unwrap();
+    let (code, out, err) =
+        output(&["kill", "--direct", "--reason", "engine is dead", "--dir", dir.text()]);
+    let record: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    assert_eq!((code, &record["flat"]), (0, &true.into()), "{record}");
+    assert!(!held() && read(&remote.venue, "auth/r/orders").is_empty(), "{record}");
+    let of_kill = calls(&dir, "kill-rest.jsonl");
+    let signed: Vec<&Value> = of_kill.iter().filter(|call| call["side"] == "private").collect();
+    assert!(signed.len() >= 2, "{of_kill:?}");
+    assert!(signed.iter().all(|call| call["role"] == "kill"), "{of_kill:?}");
+    let pooled = signed.iter().filter(|call| call["pooled"] == true).count();
+    assert!(pooled > 0, "one connection for all of it: {of_kill:?}");
 }

@@ -104,6 +104,44 @@ fn a_file_that_is_no_config_says_where_it_breaks() {
     refused(&["run", "--config", "."], &["directory"]);
 }
 
+/// Whoever writes a secret into a config finds it refused, and not repeated in a log.
+#[test]
+fn a_secret_in_a_config_is_refused_and_not_repeated() {
+    let scratch = Scratch::new();
+    let texts = [
+        "[venue]\napi_secret = \"CANARY-1\"\n",
+        "[venue]\nkey = \"CANARY-2\"\n",
+        "[venue]\nsecret = CANARY-3\n",
+        "[venue]\nsecret_env = \"CANARY-4\"\n",
+        "[venue]\nkey_env = [\"CANARY-5\"]\n",
+        "[alerts]\nwebhook = \"CANARY-6\"\n",
+        "[alerts]\nwebhook_url_file = \"https://127.0.0.1/hook/CANARY-7\"\n",
+        "api_token = \"CANARY-8\"\n",
+        "[venue]\nsecret = \"CANARY-9\n",
+    ];
+    for text in texts {
+        let path = scratch.file("bad.toml", text);
+        let path = path.to_str().unwrap();
+        for args in [&["run", "--config", path, "--for", "1s"][..], &["config", "check", path]] {
+            let output = genesis(&scratch.0.join("state"), args);
+            let said = [output.stdout.as_slice(), &output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(!said.contains("CANARY"), "{args:?}: {said}");
+            // A file of alerts is not opened by a look at the config.
+            if !text.contains("webhook_url_file") || args[0] == "run" {
+                assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+            }
+        }
+    }
+    for set in ["venue.secret=\"CANARY-10\"", "venue.secret_env=\"CANARY-11", "venue.key=CANARY-12"]
+    {
+        let output = genesis(&scratch.0.join("state"), &["run", "--for", "1s", "--set", set]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{set}: {said}");
+        assert!(!said.contains("CANARY"), "{set}: {said}");
+    }
+}
+
 #[test]
 fn a_missing_recording_and_wrong_markets_are_told() {
     refused(

@@ -11,6 +11,9 @@ use crate::engine::positions::Positions;
 use crate::model::*;
 use proptest::prelude::*;
 
+mod claim_tests;
+mod read_tests;
+
 const WALL: WallNs = WallNs::from_ms(1_700_000_000_000);
 const SYMBOL: SymbolId = SymbolId(0);
 

@@ -325,7 +325,7 @@ impl Account {
             let symbol = &mut self.symbols[index];
             if moved > most {
                 let until = wall + SpanNs::from_s(i64::from(self.limits.volatility_pause_s));
-                self.trips[Guard::Volatility as usize] += u32::from(symbol.volatile_until < wall);
+                self.trips[Guard::Volatility as usize] += u32::from(symbol.volatile_until <= wall);
                 // Written once a second at most: it moves on with each mark.
                 if (until - symbol.volatile_until).0 >= 1_000_000_000 {
                     symbol.volatile_until = until;

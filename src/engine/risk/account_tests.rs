@@ -13,6 +13,8 @@ use crate::engine::stage::Stage;
 use crate::model::*;
 use std::sync::{Arc, Mutex};
 
+mod claim_tests;
+
 const S: SymbolId = SymbolId(0);
 
 fn with(change: impl FnOnce(&mut RiskConfig)) -> Bench {

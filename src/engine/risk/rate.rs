@@ -132,6 +132,8 @@ mod tests {
         let (mut now, mut sent) = (MonoNs(0), Vec::new());
         for _ in 0..10_000 {
             now = now + SpanNs(rng.below(40) as i64);
+            let used = sent.iter().rev().take_while(|at| now - **at < SpanNs(100)).count();
+            assert_eq!(rate.used(now), used);
             if rate.allows(now) {
                 rate.note(now);
                 sent.push(now);

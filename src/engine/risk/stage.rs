@@ -416,8 +416,7 @@ impl RiskStage {
                 self.flatten(None);
             }
             OperatorVerb::Reset => {
-                // A reset without a reason is none.
-                if !command.reason.is_empty() {
+                if command.is_reset() {
                     self.counters.resets += 1;
                     (self.killed, self.halted, self.paused) = (false, false, false);
                     for goal in &mut self.goals {

@@ -6,6 +6,9 @@
 
 use crate::base::time::{MonoNs, SpanNs};
 
+/// Parts of a window in which starts are counted, beside the tokens.
+const PARTS: usize = 8;
+
 /// How a bucket behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketConfig {
@@ -36,6 +39,9 @@ pub struct Bucket {
     lessons: u32,
     /// Since when the limit grows back.
     grows_from: MonoNs,
+    /// Starts by part of a window; the newest part is `part`, and has the index `part % len`.
+    recent: [u16; PARTS + 1],
+    part: u64,
 }
 
 /// What people see of a bucket.
@@ -65,6 +71,8 @@ impl Bucket {
             taught_at: None,
             lessons: 0,
             grows_from: MonoNs(0),
+            recent: [0; PARTS + 1],
+            part: 0,
         };
         bucket.set_limit(Self::safe_limit(&config));
         bucket
@@ -102,9 +110,46 @@ impl Bucket {
     pub fn take(&mut self, now: MonoNs) {
         self.grow(now);
         self.full_at = self.full_at.max(now) + self.interval;
+        self.turn(now);
+        let newest = &mut self.recent[self.part as usize % (PARTS + 1)];
+        *newest = newest.saturating_add(1);
+    }
+    /// Lets the parts go that are older than a window.
+    fn turn(&mut self, now: MonoNs) {
+        let part = now.0 / (self.config.window.0 as u64 / PARTS as u64).max(1);
+        let gone = part.saturating_sub(self.part).min(PARTS as u64 + 1);
+        for step in 1..=gone {
+            self.recent[(self.part + step) as usize % (PARTS + 1)] = 0;
+        }
+        // Behind a long pause every part is empty, wherever the newest one lies.
+        self.part = self.part.max(part);
+    }
+    /// Starts in the newest `parts` parts.
+    fn used(&self, parts: usize) -> u32 {
+        let index = |back: usize| (self.part as usize + 2 * (PARTS + 1) - back) % (PARTS + 1);
+        (0..parts).map(|back| u32::from(self.recent[index(back)])).sum()
+    }
+    /// Behind a lesson: tokens that may go at once, or parts of a window to wait for the first one,
+    /// such that no window from now on sees more starts than the limit, those before counted.
+    fn left(&self) -> (u32, usize) {
+        let refills = u64::from(self.learned - self.burst);
+        // Of the limit, what is free at the end of part `k` from now, refills since `from` counted.
+        let free = |from: usize, k: usize| {
+            let refilled = (refills * (k as u64 + 1 - from as u64)).div_ceil(PARTS as u64);
+            let taken = u64::from(self.used(PARTS + 1 - k)) + refilled.min(refills);
+            i64::from(self.learned) - taken as i64
+        };
+        let least = |from: usize| (from..=PARTS).map(|k| free(from, k)).min().unwrap_or(0);
+        let from = (0..=PARTS).find(|from| least(*from) >= 0).unwrap_or(PARTS + 1);
+        let tokens = if from == 0 { least(0).min(i64::from(self.burst)) } else { 0 };
+        (tokens as u32, from)
     }
     pub fn blocked_until(&self) -> MonoNs {
         self.blocked_until
+    }
+    /// It was seen that nothing stands in the way.
+    pub fn unblock(&mut self) {
+        self.blocked_until = MonoNs(0);
     }
     /// No call before `until`; a longer block stays.
     pub fn block(&mut self, until: MonoNs) {
@@ -121,6 +166,8 @@ impl Bucket {
         self.taught_at = Some(now);
         self.lessons += 1;
         self.lower(self.learned / 2, now);
+        // Whatever is believed to be left, the venue has just said that nothing is.
+        self.full_at = self.full_at.max(now + SpanNs(self.interval.0 * i64::from(self.burst)));
         true
     }
     /// Another bucket of the same host learned that `num` of `den` parts of the published limit are
@@ -135,8 +182,13 @@ impl Bucket {
     }
     fn lower(&mut self, window_calls: u32, now: MonoNs) {
         self.set_limit(window_calls);
-        // Empty: what was sent already counts at the venue, too.
-        self.full_at = self.full_at.max(now + SpanNs(self.interval.0 * self.burst as i64));
+        // What was sent already counts at the venue, too; a bucket that was hardly used keeps its
+        // tokens.
+        self.turn(now);
+        let (tokens, parts) = self.left();
+        let wait = self.config.window.0 / PARTS as i64 * parts as i64;
+        let missing = self.interval.0 * i64::from(self.burst - tokens);
+        self.full_at = self.full_at.max(now + SpanNs(wait + missing));
     }
     fn grow(&mut self, now: MonoNs) {
         let target = Self::safe_limit(&self.config);
@@ -202,6 +254,34 @@ mod tests {
     }
 
     proptest! {
+        /// A lesson counts what went before it: no window that ends behind it sees more starts than
+        /// the new limit.
+        #[test]
+        fn a_lesson_counts_what_was_sent(
+            window_calls in 4u32..300,
+            pauses in proptest::collection::vec(0u64..3_000_000_000, 0..200),
+            taught_after in 0usize..200,
+        ) {
+            let mut bucket = bucket(window_calls, 100);
+            let (mut now, mut starts, mut taught_at) = (MonoNs(0), Vec::new(), None);
+            for (index, pause) in pauses.iter().enumerate() {
+                now = now + SpanNs(*pause as i64);
+                if index == taught_after {
+                    bucket.follow(1, 2, now);
+                    taught_at = Some(now);
+                }
+                if bucket.free_at(0, now) == now {
+                    bucket.take(now);
+                    starts.push(now);
+                }
+            }
+            let Some(taught_at) = taught_at else { return Ok(()) };
+            let limit = bucket.view(now).window_calls as usize;
+            for (index, last) in starts.iter().enumerate().filter(|(_, at)| **at >= taught_at) {
+                let within = starts[..=index].iter().filter(|at| *last - **at < WINDOW);
+                prop_assert!(within.count() <= limit, "at {last:?} of {limit}");
+            }
+        }
         /// The promise of the head, for a caller that always wants and for one that pauses.
         #[test]
         fn no_stretch_of_a_window_sees_more_than_the_limit(
@@ -274,7 +354,8 @@ mod tests {
     fn a_neighbours_lesson_is_taken_where_it_is_stricter() {
         let mut bucket = bucket(90, 100);
         bucket.follow(40, 80, MonoNs(1));
-        assert_eq!((bucket.view(MonoNs(1)).window_calls, bucket.view(MonoNs(1)).tokens), (45, 0));
+        // Nothing was sent yet: what the new limit allows at once is there.
+        assert_eq!((bucket.view(MonoNs(1)).window_calls, bucket.view(MonoNs(1)).tokens), (45, 14));
         bucket.follow(60, 80, MonoNs(2));
         assert_eq!(bucket.view(MonoNs(2)).window_calls, 45);
     }

@@ -42,6 +42,8 @@ pub struct Counters {
     /// Times a breaker opened.
     pub circuit_open_count: u64,
     pub nonce_refused: u64,
+    /// Hosts left alone for a refusal that turned out to be of one endpoint.
+    pub blocks_lifted: u64,
     /// Cancels that went past a breaker or a block.
     pub cancel_probes: u64,
     /// Events lost because nobody fetched them.

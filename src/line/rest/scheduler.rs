@@ -61,7 +61,8 @@ pub struct SchedulerConfig<T> {
     pub block: SpanNs,
     /// Cancels past an open breaker, at most one in so long.
     pub probe_interval: SpanNs,
-    /// Cancels to a host that refuses for the rate, at most one in so long.
+    /// Cancels to a host or an endpoint that is known to refuse for the rate, at most one in so
+    /// long. A kill past an empty bucket, too.
     pub probe_blocked_interval: SpanNs,
     /// By `Upstream`.
     pub breakers: [BreakerConfig; Upstream::ALL.len()],
@@ -117,15 +118,21 @@ const EVENTS_MAX: usize = 64;
 /// Longest life of a breaker's own probe before it starts.
 const PROBE_FRESH_FOR: SpanNs = SpanNs::from_s(10);
 
+/// A call in flight.
+#[derive(Clone, Copy, Debug)]
+struct Flying {
+    started_at: MonoNs,
+    epoch: Epoch,
+    /// When it counts as a failure though it has not ended; `None` once it did.
+    slow_at: Option<MonoNs>,
+    /// It went past a block.
+    past_block: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Waiting,
-    /// `slow_at` = when it counts as a failure though it has not ended; `None` once it did.
-    InFlight {
-        started_at: MonoNs,
-        epoch: Epoch,
-        slow_at: Option<MonoNs>,
-    },
+    InFlight(Flying),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -146,12 +153,19 @@ struct Job<T> {
     last: Option<Outcome>,
 }
 
+/// Past what a job starts by a budget of its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    breaker: bool,
+    /// A block of its endpoint or its host.
+    block: bool,
+    /// A bucket that is empty.
+    bucket: bool,
+}
+
 /// Whether a job may start.
 enum Gate {
-    Go {
-        by_breaker_probe: bool,
-        by_block_probe: bool,
-    },
+    Go(Past),
     At(MonoNs),
     /// A call in flight must end first.
     AfterReply,
@@ -174,7 +188,13 @@ pub struct Scheduler<T> {
     kills_in_flight: usize,
     budget: RetryBudget,
     breaker_probe_at: MonoNs,
-    block_probe_at: MonoNs,
+    /// When the next cancel may try a blocked endpoint, and a host that is left alone.
+    endpoint_probe_at: Box<[MonoNs]>,
+    host_probe_at: [MonoNs; Side::ALL.len()],
+    /// When a host last refused for the rate. The refusal was of one endpoint: whether the host
+    /// refuses all of them shows with the first call that is tried behind it.
+    host_blocked_at: [MonoNs; Side::ALL.len()],
+    bucket_probe_at: MonoNs,
     events: VecDeque<RestEvent>,
     counters: Counters,
     rng: Rng,
@@ -201,11 +221,13 @@ impl<T: Copy> Scheduler<T> {
                 recover: config.recover,
             })
         };
-        let endpoints = config.table.rows().iter().map(|row| bucket(row.window_calls)).collect();
+        let endpoints: Box<[Bucket]> =
+            config.table.rows().iter().map(|row| bucket(row.window_calls)).collect();
         // Everything that waits, is in flight, or is a breaker's own probe.
         let slots =
             Priority::COUNT * config.queue_max + config.in_flight_max + 1 + 2 * Upstream::ALL.len();
         Self {
+            endpoint_probe_at: vec![MonoNs(0); endpoints.len()].into_boxed_slice(),
             endpoints,
             hosts: [bucket(config.host_window_calls.max(1)); Side::ALL.len()],
             breakers: config.breakers.map(Breaker::new),
@@ -219,7 +241,9 @@ impl<T: Copy> Scheduler<T> {
             kills_in_flight: 0,
             budget: RetryBudget::new(config.retry_burst, config.retry_percent),
             breaker_probe_at: MonoNs(0),
-            block_probe_at: MonoNs(0),
+            host_probe_at: [MonoNs(0); Side::ALL.len()],
+            host_blocked_at: [MonoNs(0); Side::ALL.len()],
+            bucket_probe_at: MonoNs(0),
             events: VecDeque::with_capacity(EVENTS_MAX),
             counters: Counters::default(),
             rng: Rng::new(config.seed),
@@ -316,20 +340,22 @@ impl<T: Copy> Scheduler<T> {
             return Action::Drop(dropped);
         }
         loop {
-            let mut best: Option<(Priority, u64, usize, bool, bool)> = None;
+            let mut best: Option<((Priority, bool, u64), usize, Past)> = None;
             let mut next: Option<MonoNs> = None;
             let mut earlier = |at: MonoNs| next = Some(next.map_or(at, |next| next.min(at)));
             for (slot, job) in self.jobs.iter().enumerate() {
                 let Some(job) = job else { continue };
-                if let Place::InFlight { slow_at, .. } = job.place {
-                    slow_at.into_iter().for_each(&mut earlier);
+                if let Place::InFlight(flying) = job.place {
+                    flying.slow_at.into_iter().for_each(&mut earlier);
                     continue;
                 }
                 match self.gate(job, now) {
-                    Gate::Go { by_breaker_probe, by_block_probe } => {
-                        let rank = (job.request.priority, job.seq);
-                        if best.is_none_or(|best| rank < (best.0, best.1)) {
-                            best = Some((rank.0, rank.1, slot, by_breaker_probe, by_block_probe));
+                    Gate::Go(past) => {
+                        // A kill before everyday cancels.
+                        let is_other = job.request.role != Some(KeyRole::Kill);
+                        let rank = (job.request.priority, is_other, job.seq);
+                        if best.is_none_or(|best| rank < best.0) {
+                            best = Some((rank, slot, past));
                         }
                     }
                     Gate::At(at) => earlier(at),
@@ -337,8 +363,8 @@ impl<T: Copy> Scheduler<T> {
                 }
                 earlier(job.request.deadline);
             }
-            if let Some((_, _, slot, by_breaker_probe, by_block_probe)) = best
-                && let Some(start) = self.start(slot, now, by_breaker_probe, by_block_probe)
+            if let Some((_, slot, past)) = best
+                && let Some(start) = self.start(slot, now, past)
             {
                 return Action::Start(start);
             }
@@ -364,12 +390,10 @@ impl<T: Copy> Scheduler<T> {
     fn tick_slow(&mut self, now: MonoNs) {
         for slot in 0..self.jobs.len() {
             let Some(job) = self.jobs[slot].as_mut() else { continue };
-            let Place::InFlight { started_at, epoch, slow_at: Some(at) } = job.place else {
-                continue;
-            };
-            if at <= now {
-                job.place = Place::InFlight { started_at, epoch, slow_at: None };
-                let upstream = job.upstream;
+            let Place::InFlight(flying) = &mut job.place else { continue };
+            if flying.slow_at.is_some_and(|at| at <= now) {
+                flying.slow_at = None;
+                let (upstream, epoch) = (job.upstream, flying.epoch);
                 let breaker = &mut self.breakers[upstream.index()];
                 let change = breaker.on_slow(epoch, now, &mut self.rng);
                 self.tell_change(upstream, change, now);
@@ -469,37 +493,45 @@ impl<T: Copy> Scheduler<T> {
                 return Gate::At(goes_at);
             }
         }
+        let side = request.side().index();
         let endpoint = &self.endpoints[request.endpoint.index()];
-        let host = &self.hosts[request.side().index()];
-        let blocked_until = endpoint.blocked_until().max(host.blocked_until());
-        let (endpoint_reserve, host_reserve) = match is_cancel && blocked_until > now {
-            true => (0, 0), // its probe budget is what spaces it
-            false => self.reserves(request, now),
-        };
-        let mut at = endpoint.ready_at(endpoint_reserve, now).max(host.ready_at(host_reserve, now));
+        let host = &self.hosts[side];
+        let mut past = Past::default();
         // What stands in the way of others lets a cancel through now and then.
-        let mut probe = |blocked_until: MonoNs, probe_at: MonoNs| {
-            let by_probe = is_cancel && blocked_until > now && probe_at < blocked_until;
-            at = at.max(if by_probe { probe_at } else { blocked_until });
-            by_probe
+        let probe = |blocked_until: MonoNs, probe_at: MonoNs| {
+            let is_let_through = is_cancel && blocked_until > now && probe_at < blocked_until;
+            (if is_let_through { probe_at } else { blocked_until }, is_let_through)
         };
-        let by_block_probe = probe(blocked_until, self.block_probe_at);
-        let by_breaker_probe = match self.breakers[job.upstream.index()].admit() {
-            Admit::Yes => false,
-            Admit::At(until) => probe(until, self.breaker_probe_at),
-            Admit::AfterReply if is_cancel => probe(MonoNs(u64::MAX), self.breaker_probe_at),
-            Admit::AfterReply => return Gate::AfterReply,
-        };
-        if at > now { Gate::At(at) } else { Gate::Go { by_breaker_probe, by_block_probe } }
+        let (at_endpoint, past_endpoint) =
+            probe(endpoint.blocked_until(), self.endpoint_probe_at[request.endpoint.index()]);
+        let (at_host, past_host) = probe(host.blocked_until(), self.host_probe_at[side]);
+        past.block = past_endpoint || past_host;
+        let mut at = at_endpoint.max(at_host);
+        // A blocked endpoint's tokens say nothing: the probe budget is what spaces its cancels.
+        if !past_endpoint {
+            let (of_endpoint, of_host) = match past.block {
+                true => (0, 0),
+                false => self.reserves(request, now),
+            };
+            let ready_at = endpoint.ready_at(of_endpoint, now).max(host.ready_at(of_host, now));
+            // Tokens are our own guess. An order left alive is dearer than a refusal.
+            past.bucket = is_kill && ready_at > now && self.bucket_probe_at < ready_at;
+            at = at.max(if past.bucket { self.bucket_probe_at } else { ready_at });
+        }
+        match self.breakers[job.upstream.index()].admit() {
+            Admit::Yes => {}
+            Admit::AfterReply if !is_cancel => return Gate::AfterReply,
+            closed => {
+                let until = if let Admit::At(until) = closed { until } else { MonoNs(u64::MAX) };
+                let (at_breaker, past_breaker) = probe(until, self.breaker_probe_at);
+                past.breaker = past_breaker;
+                at = at.max(at_breaker);
+            }
+        }
+        if at > now { Gate::At(at) } else { Gate::Go(past) }
     }
 
-    fn start(
-        &mut self,
-        slot: usize,
-        now: MonoNs,
-        by_breaker_probe: bool,
-        by_block_probe: bool,
-    ) -> Option<Start<T>> {
+    fn start(&mut self, slot: usize, now: MonoNs, past: Past) -> Option<Start<T>> {
         let id = self.id_of(slot);
         let job = self.jobs[slot].as_mut()?;
         let request = job.request;
@@ -508,7 +540,8 @@ impl<T: Copy> Scheduler<T> {
         let attempt = job.attempts;
         let breaker = &mut self.breakers[job.upstream.index()];
         let slow_at = Some(now + breaker.slow_after());
-        job.place = Place::InFlight { started_at: now, epoch: breaker.on_start(), slow_at };
+        let (epoch, past_block) = (breaker.on_start(), past.block);
+        job.place = Place::InFlight(Flying { started_at: now, epoch, slow_at, past_block });
         self.endpoints[request.endpoint.index()].take(now);
         self.hosts[request.side().index()].take(now);
         self.waiting[request.priority.index()] -= 1;
@@ -520,13 +553,18 @@ impl<T: Copy> Scheduler<T> {
             self.key_in_flight[key] += 1;
             self.key_cancels[key] += usize::from(request.priority == Priority::Cancel);
         }
-        if by_breaker_probe {
+        if past.breaker {
             self.breaker_probe_at = now + self.config.probe_interval;
         }
-        if by_block_probe {
-            self.block_probe_at = now + self.config.probe_blocked_interval;
+        let next = now + self.config.probe_blocked_interval;
+        if past.block {
+            self.endpoint_probe_at[request.endpoint.index()] = next;
+            self.host_probe_at[request.side().index()] = next;
         }
-        let by_probe_budget = by_breaker_probe || by_block_probe;
+        if past.bucket {
+            self.bucket_probe_at = next;
+        }
+        let by_probe_budget = past.breaker || past.block || past.bucket;
         self.counters.started += 1;
         self.counters.cancel_probes += u64::from(by_probe_budget);
         self.counters.retry_count += u64::from(attempt > 1);
@@ -564,9 +602,7 @@ impl<T: Copy> Scheduler<T> {
             return Ended::Unknown;
         }
         let Some(mut job) = self.jobs[slot] else { return Ended::Unknown };
-        let Place::InFlight { started_at, epoch, slow_at } = job.place else {
-            return Ended::Unknown;
-        };
+        let Place::InFlight(flying) = job.place else { return Ended::Unknown };
         let request = job.request;
         self.in_flight -= 1;
         self.kills_in_flight -= usize::from(request.role == Some(KeyRole::Kill));
@@ -576,7 +612,7 @@ impl<T: Copy> Scheduler<T> {
             self.key_in_flight[key] -= 1;
             self.key_cancels[key] -= usize::from(request.priority == Priority::Cancel);
         }
-        self.judge(&job, started_at, (epoch, slow_at.is_none()), outcome, now);
+        self.judge(&job, flying, outcome, now);
         job.last = Some(outcome);
         if let Some(at) = self.again_at(&mut job, outcome, now) {
             job.place = Place::Waiting;
@@ -594,21 +630,15 @@ impl<T: Copy> Scheduler<T> {
     }
 
     /// What the end of a call says about the upstream and about the limits.
-    fn judge(
-        &mut self,
-        job: &Job<T>,
-        started_at: MonoNs,
-        (epoch, was_slow): (Epoch, bool),
-        outcome: Outcome,
-        now: Now,
-    ) {
+    fn judge(&mut self, job: &Job<T>, flying: Flying, outcome: Outcome, now: Now) {
         let (request, upstream) = (&job.request, job.upstream);
+        let Flying { started_at, epoch, .. } = flying;
         let breaker = &mut self.breakers[upstream.index()];
         let in_time = now.mono - started_at <= breaker.slow_after();
         let good = match outcome {
             Outcome::RateLimited { .. } => None,
             // Told already, when it was still in flight.
-            _ if was_slow => None,
+            _ if flying.slow_at.is_none() => None,
             Outcome::Answered | Outcome::NonceSmall => Some(in_time),
             Outcome::Unavailable { .. } | Outcome::NoAnswer { .. } => Some(false),
         };
@@ -620,9 +650,17 @@ impl<T: Copy> Scheduler<T> {
             }
         };
         self.tell_change(upstream, change, now.mono);
+        let side = request.side().index();
+        let is_served = matches!(outcome, Outcome::Answered | Outcome::NonceSmall);
+        if is_served && started_at >= self.host_blocked_at[side] {
+            // It was asked behind the refusal and it answers: one endpoint refuses, not the host.
+            self.counters.blocks_lifted += u64::from(self.hosts[side].blocked_until() > now.mono);
+            self.hosts[side].unblock();
+            self.host_probe_at[side] = now.mono;
+        }
         match outcome {
             Outcome::RateLimited { retry_after } => {
-                self.on_rate_limited(request, started_at, retry_after, now);
+                self.on_rate_limited(request, flying, retry_after, now);
             }
             Outcome::Unavailable { retry_after: Some(retry_after) } => {
                 // Asked for by the server, so it holds for everybody who wants this endpoint.
@@ -636,7 +674,7 @@ impl<T: Copy> Scheduler<T> {
     fn on_rate_limited(
         &mut self,
         request: &Request<T>,
-        started_at: MonoNs,
+        flying: Flying,
         retry_after: Option<RetryAfter>,
         now: Now,
     ) {
@@ -645,12 +683,26 @@ impl<T: Copy> Scheduler<T> {
         let until = now.mono + wait;
         let side = request.side();
         let bucket = &mut self.endpoints[request.endpoint.index()];
-        bucket.block(until);
-        let learned = bucket.teach(started_at, now.mono);
+        // One that went past a block was refused for the block: nothing is learned of the limit.
+        let mut learned = false;
+        if !flying.past_block {
+            bucket.block(until);
+            learned = bucket.teach(flying.started_at, now.mono);
+        }
         let (window_calls, published) = (bucket.view(now.mono).window_calls, bucket.published());
+        let next = now.mono + self.config.probe_blocked_interval;
+        self.endpoint_probe_at[request.endpoint.index()] = next;
         let host = &mut self.hosts[side.index()];
-        let is_new_block = host.blocked_until() < until;
+        let is_new_block = host.blocked_until() <= now.mono;
+        let is_longer = host.blocked_until() < until;
         host.block(until);
+        // Of another endpoint the next cancel shows at once whether it is the whole host.
+        self.host_probe_at[side.index()] = match (is_new_block, flying.past_block) {
+            (true, _) => now.mono,
+            (false, true) => next,
+            (false, false) => self.host_probe_at[side.index()],
+        };
+        self.host_blocked_at[side.index()] = now.mono;
         if learned {
             let endpoint = request.endpoint;
             for (row, bucket) in self.config.table.rows().iter().zip(&mut self.endpoints) {
@@ -660,11 +712,8 @@ impl<T: Copy> Scheduler<T> {
             }
             self.tell(RestEvent::Learned { endpoint, window_calls, at: now.mono });
         }
-        if is_new_block {
+        if is_longer {
             self.tell(RestEvent::Blocked { side, until });
-            // The refusal was an answer to the probe, if it was one: the next has to wait again.
-            let next = now.mono + self.config.probe_blocked_interval;
-            self.block_probe_at = self.block_probe_at.max(next);
         }
     }
 

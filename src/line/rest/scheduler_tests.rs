@@ -426,35 +426,97 @@ fn retry_after_is_a_floor_in_both_forms() {
     }
 }
 
-#[test]
-fn a_refusal_for_the_rate_stops_the_host_but_not_the_other_one_and_not_every_cancel() {
+/// A scheduler whose read of wallets was refused for the rate at 100 ms; three cancels wait.
+fn refused_with_cancels_waiting() -> (Scheduler<u32>, Now) {
     let (mut scheduler, id) = started(request("auth/r/wallets", Priority::Account, LATE));
-    let limited = Outcome::RateLimited { retry_after: None };
-    let mut now = now_at(MonoNs(100 * MS));
-    scheduler.handle_end(id, limited, now);
+    let now = now_at(MonoNs(100 * MS));
+    scheduler.handle_end(id, Outcome::RateLimited { retry_after: None }, now);
     assert_eq!(scheduler.counters().rate_limit_hits, 1);
     scheduler.handle_request(request("auth/r/positions", Priority::Account, LATE), now).unwrap();
     assert!(matches!(scheduler.poll(now), Action::Wait(Some(_))));
     scheduler.handle_request(request("platform/status", Priority::Metadata, LATE), now).unwrap();
     let Action::Start(start) = scheduler.poll(now) else { panic!("the other host is free") };
     assert_eq!(start.request.side(), Side::Public);
+    scheduler.handle_end(start.id, Outcome::Answered, now);
     for _ in 0..3 {
         let cancel = request("auth/w/order/cancel", Priority::Cancel, LATE);
         scheduler.handle_request(cancel, now).unwrap();
     }
+    (scheduler, now)
+}
+
+#[test]
+fn a_refusal_of_one_endpoint_does_not_hold_a_cancel_and_its_answer_frees_the_host() {
+    let (mut scheduler, now) = refused_with_cancels_waiting();
+    let mut started = Vec::new();
+    while let Action::Start(start) = scheduler.poll(now) {
+        started.push((start.request.priority, start.by_probe_budget));
+        scheduler.handle_end(start.id, Outcome::Answered, now);
+    }
+    // The first is the test; behind its answer everything goes but what the venue refused.
+    let cancel = |by_probe| (Priority::Cancel, by_probe);
+    let read = (Priority::Account, false);
+    assert_eq!(started, [cancel(true), cancel(false), cancel(false), read]);
+    assert_eq!(scheduler.counters().blocks_lifted, 1);
+    scheduler.handle_request(request("auth/r/wallets", Priority::Account, LATE), now).unwrap();
+    let Action::Wait(Some(at)) = scheduler.poll(now) else { panic!("that endpoint is blocked") };
+    assert!((at - now.mono).as_ms() >= 60_000, "{at:?}");
+}
+
+#[test]
+fn a_host_that_refuses_everything_is_tried_now_and_then_and_teaches_nothing_more() {
+    let (mut scheduler, mut now) = refused_with_cancels_waiting();
+    let calls = |scheduler: &Scheduler<u32>, path: &str, now: Now| {
+        scheduler.tokens(now.mono).nth(table().find(path).index()).unwrap().1.window_calls
+    };
+    let learned = calls(&scheduler, "auth/w/order/cancel", now);
+    let until = now.mono + SpanNs::from_s(60);
     let mut tried_at = Vec::new();
-    while tried_at.len() < 3 {
+    while tried_at.len() < 4 {
         match scheduler.poll(now) {
             Action::Start(start) => {
                 assert!(start.by_probe_budget);
+                assert_eq!(start.request.priority, Priority::Cancel);
                 tried_at.push(now.mono.0 / MS);
-                scheduler.handle_end(start.id, Outcome::Answered, now);
+                let left = (until - now.mono).as_ms().unsigned_abs() / 1_000;
+                let retry_after = Some(RetryAfter::Seconds(left));
+                scheduler.handle_end(start.id, Outcome::RateLimited { retry_after }, now);
             }
             Action::Wait(at) => now = now_at(at.unwrap()),
             Action::Drop(_) => panic!("nothing is late"),
         }
     }
-    assert_eq!(tried_at, [5_100, 10_100, 15_100]);
+    assert_eq!(tried_at, [100, 5_100, 10_100, 15_100]);
+    assert_eq!(calls(&scheduler, "auth/w/order/cancel", now), learned);
+    assert_eq!(scheduler.counters().blocks_lifted, 0);
+}
+
+#[test]
+fn a_kill_goes_past_an_empty_bucket_and_before_everyday_cancels() {
+    let mut scheduler = Scheduler::new(config(1));
+    let now = now_at(MonoNs(1));
+    let kill = |scheduler: &mut Scheduler<u32>, now| {
+        let mut kill = request("auth/w/order/cancel/multi", Priority::Cancel, LATE);
+        kill.role = Some(KeyRole::Kill);
+        scheduler.handle_request(kill, now).unwrap();
+    };
+    // Kills until there is no token left, then one more by its own budget, then none.
+    let (mut sent, mut by_budget) = (0, 0);
+    loop {
+        kill(&mut scheduler, now);
+        let Action::Start(start) = scheduler.poll(now) else { break };
+        scheduler.handle_end(start.id, Outcome::Answered, now);
+        sent += 1;
+        by_budget += usize::from(start.by_probe_budget);
+    }
+    assert!(sent > 20);
+    assert_eq!(by_budget, 1);
+    let cancel = request("auth/w/order/cancel", Priority::Cancel, LATE);
+    let mut scheduler = Scheduler::new(config(1));
+    scheduler.handle_request(cancel, now).unwrap();
+    kill(&mut scheduler, now);
+    let Action::Start(start) = scheduler.poll(now) else { panic!("it may start") };
+    assert_eq!(start.request.role, Some(KeyRole::Kill));
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl Channels {
             if path.is_empty() {
                 return Ok(None);
             }
+            if path.contains("://") {
+                // The address is the secret: it is not repeated here.
+                return Err(format!("alerts.{key}: write the file that holds the address"));
+            }
             let text = std::fs::read_to_string(path)
                 .map_err(|error| format!("alerts.{key}: `{path}` cannot be read: {error}"))?;
             let line = text.lines().next().unwrap_or_default().trim();
@@ -111,9 +115,13 @@ fn post(agent: &ureq::Agent, channels: &Channels, run: &str, finding: &Finding) 
             }
             match agent.post(url).content_type("application/json").send(&body[..]) {
                 Ok(_) => return,
-                // An address may hold a secret and stands in none of our words.
+                // An address may hold a secret: the library's own words may quote it.
                 Err(ureq::Error::StatusCode(code)) => last = format!("HTTP {code}"),
-                Err(error) => last = error.to_string().replace(url, "…"),
+                Err(ureq::Error::Io(error)) => last = error.to_string(),
+                Err(ureq::Error::Timeout(_)) => "no answer in time".clone_into(&mut last),
+                Err(ureq::Error::HostNotFound) => "the host is not known".clone_into(&mut last),
+                Err(ureq::Error::BadUri(_)) => "the address is none".clone_into(&mut last),
+                Err(_) => "no connection, or no HTTP".clone_into(&mut last),
             }
         }
         failures.push(format!("{name}: {last}"));

@@ -249,7 +249,11 @@ fn tell(event: &RestEvent) {
             log::warn!("REST: the venue allows less than believed: {window_calls} calls a minute");
         }
         RestEvent::Blocked { side, .. } => {
-            log::warn!("REST: the {} host refuses for the rate; it is left alone", side.name());
+            log::warn!(
+                "REST: the {} host refused a call for the rate; it is left alone until a cancel \
+                 gets through or its time is over",
+                side.name()
+            );
         }
     }
 }

@@ -244,6 +244,9 @@ impl<T: ParseTap + TapTurn + Send + 'static> Duty for ParseDuty<T> {
             handled += 1;
         }
         while let Some(command) = self.operator.pop() {
+            if command.is_reset() {
+                self.latch.order_reset();
+            }
             self.line.on_operator(command, now, &mut self.out, &mut self.tap);
             handled += 1;
         }

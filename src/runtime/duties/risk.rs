@@ -7,7 +7,7 @@ use crate::engine::risk::RiskStage;
 use crate::engine::stage::{Direct, Stage};
 use crate::io::clock::Clock;
 use crate::line::reconcile::ReconcileTimer;
-use crate::model::{Body, Command, Event, OperatorVerb, Signal};
+use crate::model::{Body, Command, Event, Signal};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Halt, RestWant};
@@ -64,9 +64,10 @@ impl RiskDuty {
     fn look_at(&mut self, event: &Event) {
         self.reconcile.look_at(event, self.clock.tsc().0);
         if let Body::Operator(command) = event.body
-            && command.verb == OperatorVerb::Reset
+            && command.is_reset()
         {
-            self.latch.clear_raised();
+            // What was raised since it was ordered stays, for a person to see.
+            self.latch.reset(self.stage.rank() as u8);
         }
     }
 

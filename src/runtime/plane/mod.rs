@@ -7,6 +7,10 @@
 mod call;
 mod keys;
 #[cfg(test)]
+mod outage_tests;
+#[cfg(test)]
+mod storm_tests;
+#[cfg(test)]
 mod tests;
 mod work;
 

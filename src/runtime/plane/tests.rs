@@ -2,7 +2,9 @@
 //! misbehave.
 
 use super::*;
-use crate::exchange::{AccountSpec, Exchange, ExchangeConfig, Synthetic, SyntheticConfig};
+use crate::exchange::{
+    AccountSpec, Exchange, ExchangeConfig, Synthetic, SyntheticConfig, VenueLimits,
+};
 use crate::io::files::TestDir;
 use crate::io::http::RestFault;
 use crate::io::nonce::{NonceStore, nonce_path};
@@ -16,10 +18,14 @@ use crate::venue::symbols::SymbolTable;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 
-const SHORT: Duration = Duration::from_secs(5);
+pub(super) const SHORT: Duration = Duration::from_secs(5);
 
 fn venue() -> ServerHandle<Exchange> {
+    venue_with(VenueLimits::default())
+}
+pub(super) fn venue_with(limits: VenueLimits) -> ServerHandle<Exchange> {
     let config = ExchangeConfig {
+        limits,
         accounts: vec![AccountSpec::funded("key-a", "secret-a"), AccountSpec::funded("key-b", "b")],
         ..ExchangeConfig::default()
     };
@@ -34,7 +40,7 @@ fn key(id: &str, secret: &str) -> Option<PlaneKey> {
     let key = ApiKey::new(id, secret.as_bytes()).unwrap();
     Some(PlaneKey { key, nonces: NonceSource::Memory(NonceAllocator::new(0)) })
 }
-fn config(url: &str) -> PlaneConfig {
+pub(super) fn config(url: &str) -> PlaneConfig {
     PlaneConfig {
         public_url: url.to_owned(),
         private_url: url.to_owned(),
@@ -48,19 +54,19 @@ fn config(url: &str) -> PlaneConfig {
 
 /// Records in a list that the test can look at.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<CallRecord>>>);
+pub(super) struct Kept(pub(super) Arc<Mutex<Vec<CallRecord>>>);
 impl RecordSink for Kept {
     fn record(&mut self, record: &CallRecord) {
         self.0.lock().push(record.clone());
     }
 }
-fn start(config: PlaneConfig) -> (RestPlane, PlaneThreads, Kept) {
+pub(super) fn start(config: PlaneConfig) -> (RestPlane, PlaneThreads, Kept) {
     let kept = Kept::default();
     let (plane, threads) =
         RestPlane::start(config, Box::new(kept.clone()), Clock::start_unchecked(), &[]).unwrap();
     (plane, threads, kept)
 }
-fn of(call: RestCall, reason: Reason) -> PlaneCall {
+pub(super) fn of(call: RestCall, reason: Reason) -> PlaneCall {
     PlaneCall::of(&call, reason, &SymbolTable::new(&[]), SHORT).unwrap()
 }
 
@@ -323,107 +329,4 @@ fn fifty_callers_wait_without_harming_each_other() {
     assert!(done >= 30, "{done} done, {not} not in time; a call takes {median_ms} ms");
     assert_eq!(kept.0.lock().iter().filter(|record| record.status == 429).count(), 0);
     assert_eq!(plane.counters().rate_limit_hits, 0);
-}
-
-/// Resident memory of this process, kB.
-fn memory_kb() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// 50 callers ask 2,000 calls in 60 s. `assumed_percent`: what is believed of the venue's limits.
-/// Returns the time of each refusal for the rate, in s, and the waits of cancels and look-ups.
-fn storm(assumed_percent: u32, minutes: u64) -> (Vec<i64>, [Vec<i64>; 2]) {
-    use crate::base::rng::Rng;
-    use crate::line::rest::LimitOverride;
-    let venue = venue();
-    let mut config = config(venue.rest_url());
-    config.lanes = 6;
-    let rows = LimitTable::default();
-    let changes: Vec<LimitOverride> = rows
-        .rows()
-        .iter()
-        .filter(|row| !row.name.is_empty())
-        .map(|row| LimitOverride {
-            pattern: row.name.to_owned(),
-            window_calls: row.window_calls * assumed_percent / 100,
-        })
-        .collect();
-    config.scheduler.table = LimitTable::with_overrides(&changes).unwrap();
-    let (plane, threads, kept) = start(config);
-    let before_kb = memory_kb();
-    let from = Clock::start_unchecked().wall();
-    std::thread::scope(|scope| {
-        for caller in 0..50u64 {
-            let plane = plane.clone();
-            scope.spawn(move || {
-                let table = SymbolTable::new(&[]);
-                let mut rng = Rng::new(caller);
-                for _ in 0..40 * minutes {
-                    let (call, reason, fresh_ms) = match rng.below(40) {
-                        0 => (RestCall::CancelAll, Reason::Cancel, 10_000),
-                        1 => (RestCall::Orders, Reason::UnknownOrder, 20_000),
-                        // One of them: our exchange counts all account reads together.
-                        2..22 => (RestCall::Wallets, Reason::Confirm, 1_000),
-                        22..28 => (RestCall::ConfInfo { futures: false }, Reason::Registry, 1_000),
-                        _ => (RestCall::PlatformStatus, Reason::PlatformStatus, 1_000),
-                    };
-                    let fresh = Duration::from_millis(fresh_ms);
-                    let call = PlaneCall::of(&call, reason, &table, fresh).unwrap();
-                    let _ = plane.call(call);
-                    std::thread::sleep(Duration::from_millis(rng.below(2_000)));
-                }
-            });
-        }
-    });
-    let counters = plane.counters();
-    let grown_kb = memory_kb().saturating_sub(before_kb);
-    threads.stop(SHORT);
-    let records = kept.0.lock();
-    let hits: Vec<i64> = records
-        .iter()
-        .filter(|record| record.status == 429)
-        .map(|record| (record.at - from).as_ms() / 1_000)
-        .collect();
-    let waits = [Priority::Cancel, Priority::LookUp].map(|priority| {
-        let of = records.iter().filter(|record| record.priority == priority);
-        let mut waits: Vec<i64> = of.map(|record| record.wait.as_ms()).collect();
-        waits.sort_unstable();
-        waits
-    });
-    let p99 = |waits: &[i64]| waits.get(waits.len() * 99 / 100).copied().unwrap_or(0);
-    println!(
-        "assumed {assumed_percent} %: asked {}, started {}, stale {}, refused {}, 429 {} at {hits:?} \
-         s; cancels {} p99 {} ms, look-ups {} p99 {} ms; memory +{grown_kb} kB with {} records",
-        counters.asked,
-        counters.started,
-        counters.dropped_stale,
-        counters.refused,
-        hits.len(),
-        waits[0].len(),
-        p99(&waits[0]),
-        waits[1].len(),
-        p99(&waits[1]),
-        records.len()
-    );
-    (hits, waits)
-}
-
-#[test]
-#[ignore = "takes a minute"]
-fn a_storm_over_sockets_meets_no_limit_and_cancels_do_not_wait() {
-    let (hits, waits) = storm(100, 1);
-    assert!(hits.is_empty(), "{hits:?}");
-    for waits in waits {
-        assert!(waits[waits.len() * 99 / 100] < 1_000, "{waits:?}");
-    }
-}
-
-#[test]
-#[ignore = "takes four minutes"]
-fn a_storm_at_half_the_assumed_limits_calms_down_within_two_windows() {
-    let (hits, _) = storm(200, 4);
-    assert!(!hits.is_empty(), "the storm is no storm");
-    assert!(hits.iter().all(|at_s| *at_s <= 120), "{hits:?}");
 }

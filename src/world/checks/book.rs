@@ -82,6 +82,8 @@ impl Books {
             }
             Body::Sync(sync) => {
                 let Some(row) = self.rows.get_mut(sync.symbol.index()) else { return };
+                // Known to be out of step, or begun anew: whatever was wrong before is over.
+                row.wrong_since = None;
                 if sync.state != SyncState::Synced {
                     row.synced = false;
                     row.differs_since = None;
