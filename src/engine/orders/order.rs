@@ -435,7 +435,10 @@ impl Order {
     fn finish_same_px_amend(&mut self) {
         if let (Some(amend), Some(view)) = (self.amend, self.view) {
             let newer = view.updated_at > amend.base_at;
-            if amend.px == amend.base_px && newer && (amend.acked || view.remaining == amend.qty) {
+            // Asked for before any array was here: the first one may be of the order as it was.
+            let acked = amend.acked && amend.base_at != NO_ARRAY;
+            let is_new_size = view.remaining == amend.qty || view.original == amend.qty;
+            if amend.px == amend.base_px && newer && (acked || is_new_size) {
                 self.take_amend(&view);
             }
         }
@@ -443,7 +446,7 @@ impl Order {
     pub(super) fn start_amend(&mut self, px: Px, qty: Qty, at: MonoNs) {
         assert!(self.amend.is_none(), "one change at a time");
         self.last_amend_px = px;
-        let base_at = self.view.map_or(WallNs(i64::MIN), |view| view.updated_at);
+        let base_at = self.view.map_or(NO_ARRAY, |view| view.updated_at);
         self.amend =
             Some(Amend { px, qty: qty.abs(), at, base_px: self.px(), base_at, acked: false });
     }
@@ -481,6 +484,9 @@ impl Order {
         self.unseen_rounds = 0;
     }
 }
+
+/// Time of an array that is not there: before all others.
+const NO_ARRAY: WallNs = WallNs(i64::MIN);
 
 /// Ends are absorbing; of two, the later one has the say, so that the order of arrival does not.
 fn key_of_end(view: &View) -> (WallNs, u8, std::cmp::Reverse<Qty>) {

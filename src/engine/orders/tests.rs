@@ -636,6 +636,26 @@ fn while_a_change_is_on_its_way_both_sizes_count() {
     assert_eq!(b.ledger.order(slot).px(), Px::from_whole(101));
 }
 
+/// A size changed right after the acknowledgement: the array of the order as it was comes next, and
+/// is not the answer.
+#[test]
+fn a_change_before_the_first_array_ends_with_its_own() {
+    let mut b = Bench::new();
+    let slot = b.open(2, 100);
+    let mut v = Venue::of(&b, slot);
+    v.ack(AckOf::New, true);
+    b.feed(v.out.remove(0));
+    b.ledger.start_amend(slot, Px::from_whole(100), Qty::from_whole(3), b.now);
+    v.say(Source::New, OrderStatus::Active);
+    v.amend(Px::from_whole(100).raw(), Qty::from_whole(3).raw());
+    for message in v.out.drain(..) {
+        b.feed(message);
+    }
+    assert_eq!(b.state(slot), OrderState::Working);
+    assert_eq!(b.ledger.order(slot).remaining(), Qty::from_whole(3));
+    assert_eq!(b.ledger.symbol(SYMBOL).buy_reserve, Qty::from_whole(3));
+}
+
 #[test]
 fn a_refused_change_leaves_the_order_as_it_was_even_when_the_refusal_is_empty() {
     let mut b = Bench::new();

@@ -2,6 +2,7 @@
 //! than a checksum takes to tell. The truth is the exchange's own best prices.
 
 use crate::base::time::{MonoNs, SpanNs};
+use crate::engine::orders::{Ledger, Order};
 use crate::model::{Action, Body, Command, Event, OrderFlags, OrderKind, SyncState};
 use crate::world::setup::{STALE_AFTER_MS, SYMBOLS};
 use std::collections::VecDeque;
@@ -101,16 +102,27 @@ impl Books {
     pub fn look(&mut self, now_ns: u64) {
         self.rows.iter_mut().for_each(|row| row.look(now_ns));
     }
-    pub fn decided(&mut self, command: &Command, event: &Event, now_ns: u64) -> Result<(), String> {
+    pub fn decided(
+        &mut self,
+        command: &Command,
+        event: &Event,
+        ledger: &Ledger,
+        now_ns: u64,
+    ) -> Result<(), String> {
         if matches!(command.action, Action::Cancel { .. } | Action::CancelMulti { .. }) {
             return Ok(());
         }
         // What protects a position stands where its entry has put it, whatever the book says now:
         // it is not decided on the book, and must not wait for one.
-        if let Action::New(new) = command.action
-            && new.flags.has(OrderFlags::REDUCE_ONLY)
-            && matches!(new.kind, OrderKind::Stop | OrderKind::Limit)
-        {
+        let protects = match command.action {
+            Action::New(new) => {
+                let rests = matches!(new.kind, OrderKind::Stop | OrderKind::Limit);
+                rests && new.flags.has(OrderFlags::REDUCE_ONLY)
+            }
+            Action::Amend { cid, .. } => ledger.find(cid).is_some_and(Order::is_protective),
+            _ => false,
+        };
+        if protects {
             return Ok(());
         }
         let Some(row) = self.rows.get_mut(command.symbol.index()) else { return Ok(()) };

@@ -5,7 +5,7 @@
 use crate::base::ids::SymbolId;
 use crate::base::units::Side;
 use crate::engine::risk::RiskStage;
-use crate::exchange::Audit;
+use crate::exchange::{Audit, SymbolSpec};
 use crate::model::{Class, Rank};
 use crate::world::faults::Kind;
 use crate::world::run::World;
@@ -48,9 +48,12 @@ impl Protected {
                 .filter(|order| order.is_stop && order.is_reduce_only && order.side == closes)
                 .map(|order| order.left)
                 .sum();
+            // What no order can close no order can protect.
+            let is_dust = held.abs() < SymbolSpec::named(name).qty_min;
             // A flatten, stuck or not, tells its own story; so does a rank that lets nothing leave.
             let may = risk.is_ready() && risk.rank().allows(Class::Close);
             let excused = foreign
+                || is_dust
                 || row.flattening
                 || row.flatten_stuck
                 || !may
