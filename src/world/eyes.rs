@@ -83,6 +83,7 @@ impl Watch for Eyes<'_> {
         if matches!(command.action, Action::Cancel { .. } | Action::CancelMulti { .. }) {
             return;
         }
+        self.checks.loss.day(chain.risk.memory().account.day);
         let audit = self.exchange.audit(KEY).unwrap_or_default();
         let mid = chain.risk.symbol_snapshot(command.symbol).mark;
         let foreign = self.foreign.map(|rows| rows.get(index).copied().unwrap_or(0));

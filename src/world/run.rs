@@ -186,7 +186,6 @@ pub(super) struct World {
     /// When the first read of the last good reconcile left.
     pub reconciled_from: u64,
     day: i64,
-    engine_day: i64,
     /// A loss limit has tripped and was not reset.
     has_breach: bool,
     compare_at: u64,
@@ -288,7 +287,6 @@ impl World {
             lossy: false,
             reconciled_from: 0,
             day: start.utc_day(),
-            engine_day: i64::MIN,
             has_breach: false,
             compare_at: 0,
             resent: Vec::new(),
@@ -830,10 +828,7 @@ impl World {
         let Some(engine) = &self.engine else { return };
         let account = engine.chain.risk.memory().account;
         self.has_breach = account.tripped & Guard::DailyLoss.bit() != 0;
-        if account.day != self.engine_day {
-            self.engine_day = account.day;
-            self.checks.loss.begin();
-        }
+        self.checks.loss.day(account.day);
         let limit = self.plan.faults.loss_limit;
         if limit == 0 {
             return;

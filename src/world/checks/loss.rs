@@ -20,6 +20,8 @@ pub struct Loss {
     /// Trades of others since.
     foreign: u32,
     beyond_since: Option<u64>,
+    /// The engine's day, as it was last seen.
+    day: Option<i64>,
     /// Largest loss beyond the limit, 1e-8 quote.
     pub over_max: i128,
     /// Times that the limit was passed.
@@ -30,6 +32,12 @@ impl Loss {
     /// The engine's day begins anew: a day, or a reset by a person.
     pub fn begin(&mut self) {
         (self.base, self.foreign, self.beyond_since) = (None, 0, None);
+    }
+    /// The engine's day, looked at before each of its decisions, too: its midnight need not be ours.
+    pub fn day(&mut self, day: i64) {
+        if self.day.replace(day) != Some(day) {
+            self.begin();
+        }
     }
     pub fn foreign_trade(&mut self) {
         self.foreign += 1;
