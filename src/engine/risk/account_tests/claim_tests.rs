@@ -915,3 +915,26 @@ fn a_position_told_by_itself_is_worked_out_at_once() {
     let held = b.stage.positions().qty(SymbolId(1));
     assert_eq!(used(&b, Guard::DailyLoss).is_none(), !held.is_zero());
 }
+
+#[test]
+fn what_was_open_is_remembered_until_it_has_a_price_again() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(1_000);
+    });
+    let kept = Kept::default();
+    b.stage.keep_in(Box::new(kept.clone()));
+    holding(&mut b);
+    b.mark_of(S, "109", "111");
+    b.wait(SpanNs::from_s(61));
+    assert_eq!(kept.0.lock().unwrap().account.open, e16(10));
+    // On another day: it begins with what was open, as it was seen last.
+    b.now = b.now + SpanNs(DAY_NS);
+    reborn(&mut b, &kept, "1", "100", "10000");
+    b.say(OperatorVerb::Pause, "written down before there is a price");
+    assert_eq!(kept.0.lock().unwrap().account.open, e16(10));
+    b.mark_of(S, "109", "111");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(0));
+    b.mark_of(S, "107", "109");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(units(2)));
+}
