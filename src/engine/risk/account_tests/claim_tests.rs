@@ -656,6 +656,7 @@ fn equity_is_what_lies_in_the_wallets_of_its_kind_and_currency() {
     let (margin, exchange) = (Some(WalletKind::Margin), Some(WalletKind::Exchange));
     for kind in [WalletKind::Margin, WalletKind::Derivatives] {
         let mut b = Bench::cold(RiskConfig { wallet: kind, ..wide() });
+        b.mark_of(S, "99", "101");
         wallet(&mut b, exchange, "USD", 7);
         wallet(&mut b, margin, "BTC", 7);
         wallet(&mut b, None, "USD", 7);
@@ -937,4 +938,20 @@ fn what_was_open_is_remembered_until_it_has_a_price_again() {
     assert_eq!(used(&b, Guard::DailyLoss), Some(0));
     b.mark_of(S, "107", "109");
     assert_eq!(used(&b, Guard::DailyLoss), Some(units(2)));
+}
+
+#[test]
+fn a_loss_is_judged_when_all_that_is_held_has_a_price() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(2);
+    });
+    b.own();
+    b.done();
+    other_trade(&mut b, 50, "1", "100");
+    b.trade(1, "1", "100", Some("0"));
+    b.mark_of(S, "95", "97");
+    assert_eq!((level(&b, Guard::DailyLoss).trips, b.stage.rank()), (0, Rank::Running));
+    other_mark(&mut b, "99", "101");
+    assert_eq!((level(&b, Guard::DailyLoss).trips, b.stage.rank()), (1, Rank::EntriesBlocked));
 }
