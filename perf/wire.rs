@@ -9,6 +9,7 @@ use crate::report::{Report, Spans};
 use crate::rig::{RigConfig, public_config, risk_stage, signal_stage, subscriptions};
 use crate::stub::{Inbox, Signed, Stub, Wire};
 use genesis::base::time::{SpanNs, Tsc};
+use genesis::engine::risk::RestFallback;
 use genesis::engine::send::{Gate, GateConfig};
 use genesis::engine::sequencer::ClockPolicy;
 use genesis::io::clock::Clock;
@@ -148,6 +149,7 @@ pub fn start(
             cancel_only_when_down: true,
             listing: None,
         },
+        rest_fallback: RestFallback::default(),
         connect: ConnectConfig::default(),
     };
     let threads = vec![ThreadSpec {

@@ -50,6 +50,8 @@ pub const STRATEGIES_MAX: usize = 16;
 pub const QUOTE_SIDES: usize = 2;
 /// Rows of the table of REST limits.
 pub const REST_ENDPOINTS_MAX: usize = 64;
+/// Records of REST calls that wait for whoever keeps them: some ten minutes of all a host allows.
+pub const REST_RECORDS_MAX: usize = 4_096;
 /// REST calls that wait, of one priority: at 90 a minute the last of them waits 43 s, longer than
 /// anything stays fresh.
 pub const REST_QUEUE_MAX: usize = 64;

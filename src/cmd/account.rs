@@ -167,6 +167,8 @@ fn order_counts(facts: &Facts) -> OrderCounts {
     let snapshot = facts.stopped.risk.stage.snapshot();
     let ledger = &snapshot.orders;
     let tally = &facts.watch.tracker.tally;
+    let protecting = facts.stopped.risk.stage.protecting();
+    let others = snapshot.orders_alive.saturating_sub(snapshot.orders_unknown + protecting);
     OrderCounts {
         sent: ledger.opened - ledger.in_state(OrderState::NotSent),
         acked: ledger.acked,
@@ -176,7 +178,8 @@ fn order_counts(facts: &Facts) -> OrderCounts {
         unknown: snapshot.orders_unknown as u64,
         partly_filled: tally.partly,
         resting: tally.rested,
-        open: (snapshot.orders_alive - snapshot.orders_unknown.min(snapshot.orders_alive)) as u64,
+        open: others as u64,
+        protecting: protecting as u64,
     }
 }
 

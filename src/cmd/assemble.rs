@@ -7,14 +7,14 @@ use crate::base::units::{Qty, Quote, UNIT_SCALE};
 use crate::config::{
     Classic as ClassicSection, Config, Environment, GuardMode as Mode, Maker as MakerSection,
     MarketSource, OnFull as FullSection, OnLoss as OnLossSection, Probe as ProbeSection,
-    ProbeStyle as StyleSection, Speed, StrategyKind, StrategySection, TradingMode,
-    WaitKind as WaitSection,
+    ProbeStyle as StyleSection, RestFallback as FallbackSection, Speed, StrategyKind,
+    StrategySection, TradingMode, WaitKind as WaitSection,
 };
 use crate::engine::indicator::IndicatorConfig;
 use crate::engine::orders::OrdersConfig;
 use crate::engine::risk::{
-    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, RiskConfig, RiskMemory,
-    RiskStage,
+    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, RestFallback, RiskConfig,
+    RiskMemory, RiskStage,
 };
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::ClockPolicy;
@@ -296,8 +296,18 @@ fn risk(config: &Config, instruments: &[Instrument]) -> RiskConfig {
             naked_close_after_s: clamp_u32(config.orders.naked_close_after_s),
             retry_ms: clamp_u32(config.orders.protect_retry_ms),
         },
+        rest_fallback: rest_fallback(config),
         account: account_limits(config, instruments),
         ..risk
+    }
+}
+
+/// What goes by REST while the private socket is down.
+pub(super) fn rest_fallback(config: &Config) -> RestFallback {
+    match config.orders.rest_fallback {
+        FallbackSection::Off => RestFallback::Off,
+        FallbackSection::Cancels => RestFallback::Cancels,
+        FallbackSection::On => RestFallback::On,
     }
 }
 

@@ -543,6 +543,7 @@ mod tests {
         };
         let order = |cid, kind, qty: &str, px: &str| RestCall::Submit {
             symbol: SymbolId(0),
+            gid: None,
             order: NewOrder {
                 cid: Cid(cid),
                 cid_day: wall,

@@ -216,6 +216,7 @@ pub(super) fn run(mut config: Config, request: RunRequest) -> Result<Report, Run
             cancel_only_when_down: config.rest.cancel_only_when_down,
             listing: Some(Listing::new(list, Some(saved), &instruments, config.trading.wallet)),
         },
+        rest_fallback: assemble::rest_fallback(&config),
         connect: outside::connect(&config, true),
     };
     let plan = EnginePlan {

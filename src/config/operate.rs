@@ -161,7 +161,8 @@ pub(super) fn read_alerts(root: &mut Scope<'_, '_>) -> AlertConfig {
     );
     let roundtrip = ms(
         "order_roundtrip_p99_ms",
-        "Bound of the p99 of order round trips in the last minute.",
+        "Bound of the p99 of order round trips in the last minute; with fewer than 100 orders, of the \
+         p95.",
         plain.order_roundtrip_p99_max,
         1..=600_000,
     );

@@ -189,6 +189,15 @@ pub struct OrdersSection {
     pub naked_alarm_after_s: u64,
     pub naked_close_after_s: u64,
     pub protect_retry_ms: u64,
+    pub rest_fallback: RestFallback,
+}
+
+/// What goes by REST while the private socket is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestFallback {
+    Off,
+    Cancels,
+    On,
 }
 
 /// Keys that must be written by the operator before real orders may leave: a default is not a
@@ -879,6 +888,23 @@ pub(super) fn read_orders(root: &mut Scope<'_, '_>) -> OrdersSection {
             1_000,
             100..=60_000,
         ) as u64,
+        rest_fallback: s.choice(
+            key(
+                "rest_fallback",
+                "",
+                "What goes by REST while the private socket is down, under the same client ids and \
+                 records. cancels: those that are wanted (a pause, cancel, kill or stop); said \
+                 twice they do no harm. on: and the closes of a flatten or a kill, once the \
+                 account has been read by REST. off: everything waits for the socket. Entries \
+                 never go by REST: their fills could not be heard.",
+            ),
+            RestFallback::Cancels,
+            &[
+                ("off", RestFallback::Off),
+                ("cancels", RestFallback::Cancels),
+                ("on", RestFallback::On),
+            ],
+        ),
     };
     if section.naked_close_after_s < section.naked_alarm_after_s {
         s.refuse(

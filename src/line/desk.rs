@@ -239,7 +239,7 @@ impl Desk {
                 None => return Next::Done,
             },
             Step::Submit(order) => match self.positions.last() {
-                Some(position) => RestCall::Submit { symbol: position.symbol, order },
+                Some(position) => RestCall::Submit { symbol: position.symbol, order, gid: None },
                 None => return Next::Done,
             },
             Step::LeftBalances => RestCall::Wallets,

@@ -130,6 +130,28 @@ impl SendLine {
     }
 }
 
+impl SendLine {
+    /// The same for a command that leaves by REST because there is no socket: the gate is asked and
+    /// the record made; whoever makes the call writes its text. `door.ready` is not asked.
+    ///
+    /// # Errors
+    /// Why nothing may leave.
+    pub fn on_command_by_rest(
+        &mut self,
+        command: &Command,
+        door: Door,
+        wal: &mut impl WriteAhead,
+    ) -> Result<(), SendOutcome> {
+        self.hash.update(command);
+        self.gate.check(command, door.rank, door.age_ns)?;
+        if !wal.keep(&wal_record(command)) && command.class != Class::Cancel {
+            return Err(SendOutcome::JournalFull);
+        }
+        self.sent += 1;
+        Ok(())
+    }
+}
+
 /// Little-endian writer over the fixed record.
 struct Put<'a> {
     bytes: &'a mut [u8; WAL_RECORD_SIZE],

@@ -66,8 +66,10 @@ pub struct OrderCounts {
     pub partly_filled: u64,
     /// Orders that rested in the book at any time.
     pub resting: u64,
-    /// Own orders still at the venue at the end.
+    /// Own orders still at the venue at the end, without those below.
     pub open: u64,
+    /// Those left there on purpose: they protect the positions that were kept.
+    pub protecting: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -283,7 +285,7 @@ impl Report {
             "orders",
             format!(
                 "{} sent, {} acked, {} rested, {} partly filled, {} filled, {} cancelled, {} \
-                 rejected, {} unknown, {} open",
+                 rejected, {} unknown, {} open{}",
                 o.sent,
                 o.acked,
                 o.resting,
@@ -292,7 +294,11 @@ impl Report {
                 o.cancelled,
                 o.rejected,
                 o.unknown,
-                o.open
+                o.open,
+                match o.protecting {
+                    0 => String::new(),
+                    count => format!(", {count} left to protect what is held"),
+                }
             ),
         );
         let refused: u64 = self.refusals.values().sum();

@@ -3,6 +3,7 @@
 //! is data.
 
 use super::cold::dial::{DialRoute, DialStats, Dialler};
+use super::cold::orders::RestOrders;
 use super::cold::rest::{RestPlan, RestStats, RestThread};
 use super::cold::{self, ColdThread};
 use super::duties::parse::{Delivery, ParseDuty, SocketSide};
@@ -23,7 +24,7 @@ use crate::base::limits::{CHUNK_SIZE, SOCKETS_MAX};
 use crate::base::time::MonoNs;
 use crate::engine::bars::{BarBuilder, BarsConfig};
 use crate::engine::mouth::{Mouth, MouthConfig};
-use crate::engine::risk::RiskStage;
+use crate::engine::risk::{RestFallback, RiskStage};
 use crate::engine::send::Gate;
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
 use crate::engine::signal::SignalStage;
@@ -61,6 +62,8 @@ pub struct TradingPlan {
     /// Shared with every other user of this key.
     pub nonces: NonceSource,
     pub rest: RestPlan,
+    /// What may go by REST while the socket is down; the risk stage is told the same.
+    pub rest_fallback: RestFallback,
     pub connect: ConnectConfig,
 }
 
@@ -173,6 +176,7 @@ impl EnginePlan {
         let (operator_tx, operator_rx) = channel::<OperatorCommand>(depth(LinkKind::OpsParse));
         let (rest_parse_tx, rest_parse_rx) = channel::<Body>(depth(LinkKind::RestParse));
         let (risk_rest_tx, risk_rest_rx) = channel::<RestWant>(CONTROL_DEPTH);
+        let (send_rest_tx, send_rest_rx) = channel::<Command>(CONTROL_DEPTH);
         let (sent_tx, sent_rx) = channel::<OrderSent>(TAP_DEPTH);
         let (seen_tx, seen_rx) = channel::<PrivateSeen>(TAP_DEPTH);
         let (parse_row_tx, parse_row_rx) = channel::<ParseRow>(TAP_DEPTH);
@@ -286,6 +290,8 @@ impl EnginePlan {
             free: chunks(1),
             tap: sent_tx,
             tap_dropped: 0,
+            rest: send_rest_tx,
+            rest_fallback: trading.rest_fallback,
             is_stopping: false,
             clock: clock.clone(),
         };
@@ -308,6 +314,7 @@ impl EnginePlan {
             plan: trading.rest,
             table,
             wants: risk_rest_rx,
+            orders: RestOrders::new(send_rest_rx, self.gid),
             answers: rest_parse_tx,
             warm_up: self.warm_up,
             clock: clock.clone(),

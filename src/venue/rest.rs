@@ -73,6 +73,8 @@ pub enum RestCall {
     Submit {
         symbol: SymbolId,
         order: NewOrder,
+        /// Group of this engine's orders.
+        gid: Option<u64>,
     },
     Cancel {
         id: OrderId,
@@ -176,8 +178,8 @@ impl RestCall {
         match self {
             RestCall::OrdersHist { start, limit } => write_hist(&mut out, *start, *limit, false),
             RestCall::TradesHist { start, limit } => write_hist(&mut out, *start, *limit, true),
-            RestCall::Submit { symbol, order } => {
-                new_order(&mut out, order, *symbol, table, None)?;
+            RestCall::Submit { symbol, order, gid } => {
+                new_order(&mut out, order, *symbol, table, *gid)?;
             }
             RestCall::Cancel { id, cid, cid_day } => cancel(&mut out, *id, *cid, *cid_day)?,
             RestCall::CancelMulti { ids } => cancel_ids(&mut out, ids)?,

@@ -108,7 +108,12 @@ fn calls_are_written_as_the_venue_wants_them() {
         leverage: 0,
     };
     check_call(
-        RestCall::Submit { symbol: BTC, order },
+        RestCall::Submit { symbol: BTC, order, gid: Some(7) },
+        "auth/w/order/submit",
+        r#"{"gid":7,"cid":12345,"type":"EXCHANGE LIMIT","symbol":"tBTCUSD","amount":"0.1","price":"10000"}"#,
+    );
+    check_call(
+        RestCall::Submit { symbol: BTC, order, gid: None },
         "auth/w/order/submit",
         r#"{"cid":12345,"type":"EXCHANGE LIMIT","symbol":"tBTCUSD","amount":"0.1","price":"10000"}"#,
     );

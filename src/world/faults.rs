@@ -88,7 +88,6 @@ pub enum Kind {
     BreakerOpened,
     EntryBreakerOpen,
     LimitLearned,
-    RestOverLimit,
     NonceSteppedPast,
     CrashUnanswered,
     CrashInReconcile,
@@ -97,7 +96,7 @@ pub enum Kind {
 }
 
 /// Names in the order of `Kind`.
-pub const NAMES: [&str; 85] = [
+pub const NAMES: [&str; 84] = [
     "delay spike",
     "split segment",
     "disconnect",
@@ -177,7 +176,6 @@ pub const NAMES: [&str; 85] = [
     "REST breaker opened",
     "cancel-only: the breaker of order entry open",
     "lower REST limit learned",
-    "exchange's own REST limit met",
     "nonce stepped past another program's",
     "crash with an order unanswered",
     "crash in a reconcile",

@@ -1,6 +1,7 @@
 //! What the venue's REST side answers: the exchange's word, or a refusal, with `Retry-After` in
 //! seconds, as a date, or not at all; one call at a time, or all of them for a while.
 
+use super::checks;
 use super::faults::Kind;
 use super::plane::{End, Reply, RestAsk};
 use super::run::{Ev, SECOND, World};
@@ -121,7 +122,8 @@ impl World {
         };
         let (retry_after, date) = (header("retry-after"), http_date(self.true_wall()));
         if reply.status == 429 {
-            self.coverage.hit(Kind::RestOverLimit);
+            let words = "the exchange's own limit was met".to_owned();
+            self.checks.say(self.now_ns, checks::rest::NAME, Err(words));
         }
         Reply { status: reply.status, retry_after, date, body: reply.body }
     }

@@ -84,6 +84,7 @@ fn canaries_are_noticed() {
         (Canary::KillWithoutCancel, 2),
         (Canary::LossIgnored, 8),
         (Canary::TripForgotten, 1),
+        (Canary::StopsLost, 40),
         (Canary::RetryAfterIgnored, 1),
     ];
     assert_eq!(seeds.len(), Canary::ALL.len());

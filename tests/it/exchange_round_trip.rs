@@ -394,7 +394,7 @@ fn every_rest_call_of_the_engine_is_answered() {
     for (cid, qty, px) in [(1, ONE, 90), (2, ONE, 101), (3, ONE, 91)] {
         let command = new_order(cid, OrderKind::Limit, qty, px * ONE, WalletKind::Exchange);
         let Action::New(order) = command.action else { unreachable!() };
-        ask(&mut exchange, RestCall::Submit { symbol: BTC, order }, &mut told);
+        ask(&mut exchange, RestCall::Submit { symbol: BTC, order, gid: None }, &mut told);
     }
     let id = OrderId(0);
     ask(&mut exchange, RestCall::Cancel { id, cid: Cid(3), cid_day: START }, &mut told);

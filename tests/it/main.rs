@@ -31,6 +31,8 @@ mod nonces_of_many;
 #[cfg(feature = "net")]
 mod record_round_trip;
 #[cfg(feature = "net")]
+mod rest_fallback;
+#[cfg(feature = "net")]
 mod run_attached;
 #[cfg(feature = "net")]
 mod run_bad_input;

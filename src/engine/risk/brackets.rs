@@ -1,11 +1,11 @@
 //! Protective orders: what an entry fills is closed by a limit order at its target or by a stop,
 //! both reduce-only and each exactly as large as the position.
 //!
-//! The two are plain orders that know nothing of each other; this file is the link between them. The
-//! venue's own pair (flag 16384) is not used: what becomes of it when one leg fills in part, when a
-//! leg is changed or cancelled is documented nowhere, and where it is known to us a partial fill
-//! takes the other leg away and leaves the rest of the position without a stop. Two reduce-only
-//! orders cannot turn a position round, whichever of them fills.
+//! The two are plain orders that know nothing of each other; this file is the link between them.
+//! The venue's own pair (flag 16384) is not used: what becomes of it when one leg fills in part, is
+//! changed or is cancelled is documented nowhere, and where it is known to us a partial fill takes
+//! the other leg away and leaves the rest of the position without a stop. Two reduce-only orders
+//! cannot turn a position round, whichever of them fills.
 //!
 //! Nothing here happens on the way of a quote: a row is looked at after a private event of its
 //! symbol, or when its own time has come. One look asks what should rest (`wanted`), compares it
@@ -200,6 +200,11 @@ impl RiskStage {
     pub(super) fn only_protection_rests(&self) -> bool {
         let rests = |order: &Order| order.is_settled_working() && self.is_protecting(order);
         self.brackets.busy == 0 && self.ledger.listed().all(|(_, order)| rests(order))
+    }
+    /// Orders that rest to protect what is held.
+    pub fn protecting(&self) -> usize {
+        let rests = |order: &Order| order.is_settled_working() && self.is_protecting(order);
+        self.ledger.listed().filter(|(_, order)| rests(order)).count()
     }
     /// For how long the symbol's position has been unprotected.
     pub(super) fn naked_for(&self, row: usize) -> Option<SpanNs> {

@@ -51,7 +51,10 @@ impl RiskStage {
         let sums = self.ledger.symbol(symbol);
         // Not in the venue's table any more.
         guards.ask(Guard::Instrument, entry && self.delisted[index])?;
-        guards.ask(Guard::NotReady, !ready)?;
+        if !ready {
+            self.check_unready(draft)?;
+        }
+        let guards = &mut self.guards;
         if !rank.allows(draft.class) {
             return self.refuse_by_rank();
         }
@@ -101,8 +104,15 @@ impl RiskStage {
         self.check_limits(draft, mid)
     }
 
-    /// A close while an order of the symbol is in doubt. What protects can only close, as this does:
-    /// the doubt about it holds up no flatten, and no doubt about an entry holds up protection.
+    /// No account stream: a flatten may have another way.
+    #[cold]
+    fn check_unready(&mut self, draft: &Draft) -> Result<(), Guard> {
+        let may = draft.lane == Lane::Flatten && self.closes_by_rest();
+        self.guards.ask(Guard::NotReady, !may)
+    }
+    /// A close while an order of the symbol is in doubt. What protects can only close, as this
+    /// does: the doubt about it holds up no flatten, and no doubt about an entry holds up
+    /// protection.
     #[cold]
     fn check_frozen(&mut self, draft: &Draft) -> Result<(), Guard> {
         let sums = self.ledger.symbol(draft.symbol);

@@ -123,6 +123,18 @@ impl Default for BracketConfig {
     }
 }
 
+/// What may go by REST while the private socket is down. Entries never do: their fills could not be
+/// heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RestFallback {
+    #[default]
+    Off,
+    /// Cancels that are wanted. Said twice they do no harm.
+    Cancels,
+    /// And the closes of a flatten or a kill, once the account has been read by REST.
+    On,
+}
+
 /// Everything the risk stage is told.
 #[derive(Clone, Debug)]
 pub struct RiskConfig {
@@ -171,6 +183,7 @@ pub struct RiskConfig {
     /// Between two of them, ms.
     pub flatten_retry_ms: u32,
     pub brackets: BracketConfig,
+    pub rest_fallback: RestFallback,
     /// Of the guards that remember.
     pub account: AccountLimits,
     /// By `Guard as usize`. Guards that are not `is_switchable` are on whatever stands here.
@@ -219,6 +232,7 @@ impl Default for RiskConfig {
             flatten_attempts_max: 20,
             flatten_retry_ms: 1_000,
             brackets: BracketConfig::default(),
+            rest_fallback: RestFallback::default(),
             account: AccountLimits::default(),
             guards,
         }

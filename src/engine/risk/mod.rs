@@ -20,6 +20,7 @@ mod decide;
 mod drill;
 #[cfg(test)]
 mod edge_tests;
+mod fallback;
 mod guards;
 mod levels;
 mod memory;
@@ -31,7 +32,7 @@ mod stage;
 mod tests;
 mod work;
 
-pub use config::{AccountLimits, BracketConfig, Limits, OnLoss, Requote, RiskConfig};
+pub use config::{AccountLimits, BracketConfig, Limits, OnLoss, Requote, RestFallback, RiskConfig};
 pub use guards::{Guard, GuardCount, GuardMode};
 pub use levels::{GuardLevel, LevelUnit};
 pub use memory::{

@@ -120,10 +120,15 @@ impl RiskStage {
                     matches!(update.status, OrderStatus::Insufficient | OrderStatus::Refused);
                 let live = matches!(update.source, Source::New | Source::Update | Source::Closed);
                 // The venue ends what protects when the position is gone: no refusal of ours.
-                let protects = update.flags.has(OrderFlags::REDUCE_ONLY)
-                    && update.status == OrderStatus::Refused;
-                if refused && update.source == Source::Closed && !protects {
-                    self.account.on_reject(self.wall);
+                let protects = refused
+                    && self
+                        .ledger
+                        .find_by_id(update.id)
+                        .is_some_and(crate::engine::orders::Order::is_protective);
+                if refused && update.source == Source::Closed {
+                    if !protects {
+                        self.account.on_reject(self.wall);
+                    }
                 } else if live {
                     self.account.on_accept();
                 }

@@ -110,6 +110,10 @@ pub struct RiskStage {
     pub(super) repeats: Repeats,
     pub(super) wallets: [Option<WalletUpdate>; WALLETS_MAX],
     pub(super) link_up: bool,
+    /// The trading link has been up in this run.
+    pub(super) was_up: bool,
+    /// The account was read whole by REST since the link fell.
+    pub(super) read_by_rest: bool,
     listed: bool,
     reconciled: bool,
     /// A position that differs is a reason for the next reconcile from then on.
@@ -176,6 +180,8 @@ impl RiskStage {
             repeats: Repeats::new(),
             wallets: [None; WALLETS_MAX],
             link_up: false,
+            was_up: false,
+            read_by_rest: false,
             listed: false,
             reconciled: false,
             differs_next: MonoNs(0),
@@ -232,7 +238,10 @@ impl RiskStage {
         let grace = SpanNs::from_ms(i64::from(self.config.mismatch_grace_ms));
         let differs =
             || self.now >= self.differs_next && self.positions.any_differs(self.now, grace);
-        self.link_up && (!self.reconciled || self.ledger.wants_reconcile() || differs())
+        if !self.link_up {
+            return self.needs_reading();
+        }
+        !self.reconciled || self.ledger.wants_reconcile() || differs()
     }
     /// Orders by REST do not get through: nothing new is opened meanwhile.
     pub fn is_order_entry_down(&self) -> bool {
@@ -330,14 +339,17 @@ impl RiskStage {
         match link.state {
             LinkState::Down | LinkState::AuthFailed if link.trading => {
                 (self.link_up, self.listed, self.reconciled) = (false, false, false);
+                self.read_by_rest = false;
             }
             LinkState::Authenticated if link.trading => {
                 (self.link_up, self.listed, self.reconciled) = (true, false, false);
+                (self.was_up, self.read_by_rest) = (true, false);
                 self.maintenance = false;
             }
             // An answer to a question asked before this log-in is none.
             LinkState::Reconciled => {
                 self.reconciled |= self.link_up && full_round;
+                self.read_by_rest |= !self.link_up && full_round;
                 self.differs_next = self.now + DIFFERS_EVERY;
             }
             LinkState::MaintenanceStarted => self.maintenance = true,

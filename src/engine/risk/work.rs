@@ -77,7 +77,7 @@ impl RiskStage {
     #[inline]
     pub(super) fn work(&mut self, stamp: Stamp, trace: Trace, out: &mut impl Outbox<Command>) {
         let from = Origin { stamp, trace };
-        if self.resuming && self.is_ready() {
+        if self.resuming && (self.is_ready() || self.closes_by_rest()) {
             self.resume_closing();
         }
         if self.brackets.next_at() <= self.now {
@@ -103,7 +103,7 @@ impl RiskStage {
 
     #[cold]
     fn sweep_cancels(&mut self, from: Origin, out: &mut impl Outbox<Command>) {
-        if !self.link_up {
+        if !self.link_up && !self.cancels_by_rest() {
             return;
         }
         let now = self.now;

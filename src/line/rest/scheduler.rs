@@ -656,6 +656,9 @@ impl<T: Copy> Scheduler<T> {
             // It was asked behind the refusal and it answers: one endpoint refuses, not the host.
             self.counters.blocks_lifted += u64::from(self.hosts[side].blocked_until() > now.mono);
             self.hosts[side].unblock();
+            if flying.past_block {
+                self.endpoints[request.endpoint.index()].unblock();
+            }
             self.host_probe_at[side] = now.mono;
         }
         match outcome {

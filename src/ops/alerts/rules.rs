@@ -10,8 +10,10 @@ const RECONNECT_SPAN_MS: i64 = 300_000;
 const MOMENT_MS: i64 = 30_000;
 /// How long nothing counts after the start, ms: books and account are still being fetched.
 const START_MS: i64 = 10_000;
-/// Orders that must have been answered before a p99 is believed.
+/// Orders that must have been answered before a percentile is believed.
 const ROUNDTRIPS_MIN: u64 = 20;
+/// Of fewer orders the p99 is the slowest one; a single one is no trend, so the p95 is asked then.
+const ROUNDTRIPS_OF_P99: u64 = 100;
 const DAY_MS: i64 = 86_400_000;
 
 /// Raised or cleared.
@@ -173,11 +175,13 @@ impl Rules {
         }
         let roundtrip = &status.order_roundtrip_ms.ack.window;
         let bound = ms(self.config.order_roundtrip_p99_max) as f64;
-        if let Some(p99) = roundtrip.p99
-            && p99 > bound
-            && roundtrip.count >= ROUNDTRIPS_MIN
-        {
-            say(AlertKind::SlowOrders, "", format!("p99 {p99:.0} ms, bound {bound:.0} ms"));
+        let (name, slow) = match roundtrip.count {
+            0..ROUNDTRIPS_MIN => ("", None),
+            ROUNDTRIPS_MIN..ROUNDTRIPS_OF_P99 => ("p95", roundtrip.p95),
+            _ => ("p99", roundtrip.p99),
+        };
+        if let Some(slow) = slow.filter(|slow| *slow > bound) {
+            say(AlertKind::SlowOrders, "", format!("{name} {slow:.0} ms, bound {bound:.0} ms"));
         }
         if status.rest.circuit_open {
             let text = "REST is not asked until it answers again".to_owned();

@@ -50,6 +50,18 @@ fn check(kind: AlertKind, after_s_max: i64, fault: impl Fn(&mut Status, i64)) {
     assert!(hits[0].1 <= after_s_max, "{kind:?} after {} s", hits[0].1);
 }
 
+/// One slow order among few is no trend.
+#[test]
+fn a_single_slow_order_is_no_alert() {
+    for count in [1, 19, 99] {
+        let got = raised(AlertConfig::default(), |status, _| {
+            let window = &mut status.order_roundtrip_ms.ack.window;
+            (window.count, window.p95, window.p99) = (count, Some(1.5), Some(900.0));
+        });
+        assert_eq!(got, [], "{count} orders");
+    }
+}
+
 #[test]
 fn each_fault_raises_its_alert_in_time_and_once() {
     check(AlertKind::Killed, 0, |status, _| status.state.rank_level = 4);
@@ -59,6 +71,10 @@ fn each_fault_raises_its_alert_in_time_and_once() {
     check(AlertKind::ReconnectLoop, 5, |status, s| status.counts.reconnects = s as u64);
     check(AlertKind::SlowOrders, 0, |status, _| {
         status.order_roundtrip_ms.ack.window.p99 = Some(900.0);
+        status.order_roundtrip_ms.ack.window.count = 100;
+    });
+    check(AlertKind::SlowOrders, 0, |status, _| {
+        status.order_roundtrip_ms.ack.window.p95 = Some(900.0);
         status.order_roundtrip_ms.ack.window.count = 50;
     });
     check(AlertKind::BookNotTradable, 3, |status, _| status.symbols[0].book = "stale".to_owned());

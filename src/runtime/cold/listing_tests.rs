@@ -9,6 +9,7 @@ use crate::line::registry::KeeperConfig;
 use crate::line::rest::{KeyPlan, LimitTable, NoRecords, SchedulerConfig};
 use crate::model::Body;
 use crate::ring::{Rx, channel};
+use crate::runtime::cold::orders::RestOrders;
 use crate::runtime::cold::rest::{RestPlan, RestStats, RestThread};
 use crate::runtime::listing::{load_saved, refresh};
 use crate::runtime::plane::PlaneConfig;
@@ -122,6 +123,7 @@ fn what_the_venue_changes_at_run_time_reaches_the_line_once() {
         },
         table: SymbolTable::new(&instruments),
         wants,
+        orders: RestOrders::new(channel(16).1, None),
         answers,
         warm_up: Vec::new(),
         clock: clock.clone(),

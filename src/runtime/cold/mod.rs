@@ -4,6 +4,7 @@ pub mod dial;
 pub mod history;
 pub mod journal;
 pub mod listing;
+pub mod orders;
 pub mod rest;
 
 use crate::io::syscall;

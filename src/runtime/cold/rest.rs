@@ -3,6 +3,7 @@
 //! the plane. Orders and prices never come from here.
 
 use super::listing::{Listing, ListingFacts};
+use super::orders::RestOrders;
 use crate::base::time::{MonoNs, SpanNs, WallNs};
 use crate::io::clock::Clock;
 use crate::line::Now;
@@ -51,6 +52,8 @@ pub struct RestThread {
     pub plan: RestPlan,
     pub table: SymbolTable,
     pub wants: Rx<RestWant>,
+    /// What goes by REST because the private socket is down.
+    pub orders: RestOrders,
     pub answers: Tx<Body>,
     /// History read before the start; told first.
     pub warm_up: Vec<Body>,
@@ -209,6 +212,9 @@ impl RestThread {
 
     /// What goes on beside a reconcile, too: the plane's news, and the list of pairs.
     fn beside(&mut self, state: &mut State) {
+        let mut told = Vec::new();
+        self.orders.round(&self.plan.plane, &self.table, |body| told.push(body));
+        told.into_iter().for_each(|body| self.answer(body));
         while let Some(event) = self.plan.plane.poll_event() {
             tell(&event);
         }

@@ -3,10 +3,11 @@
 
 use crate::base::ids::ConnId;
 use crate::base::limits::BATCH_MAX;
+use crate::engine::risk::RestFallback;
 use crate::io::clock::Clock;
 use crate::io::syscall::SocketSet;
 use crate::line::send::{Door, ORDER_FRAME_MAX, SendLine, WriteAhead};
-use crate::model::{Command, OrderSent, SendOutcome, SendReport};
+use crate::model::{Action, Class, Command, OrderSent, SendOutcome, SendReport};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, ToSocket};
@@ -27,6 +28,9 @@ pub struct SendDuty<W> {
     /// Orders written, for waterfalls; full = dropped and counted, never waited for.
     pub tap: Tx<OrderSent>,
     pub tap_dropped: u64,
+    /// The other way out, while the socket is down.
+    pub rest: Tx<Command>,
+    pub rest_fallback: RestFallback,
     /// Nothing more is read; commands still leave.
     pub is_stopping: bool,
     pub clock: Clock,
@@ -58,7 +62,12 @@ impl<W: WriteAhead> SendDuty<W> {
         let age_ns = self.clock.span_ns(command.trace.recv, self.clock.tsc()).unwrap_or(0);
         let door =
             Door { rank: self.latch.rank(), ready: self.ready && self.socket.is_open(), age_ns };
-        let outcome = match self.line.on_command(command, door, &mut self.wal, &mut frame) {
+        let sent = if !door.ready && self.goes_by_rest(command) {
+            return self.send_by_rest(command, door);
+        } else {
+            self.line.on_command(command, door, &mut self.wal, &mut frame)
+        };
+        let outcome = match sent {
             Ok(len) => {
                 let encoded = self.clock.tsc();
                 let outcome = if self.socket.write(&frame[..len]) {
@@ -75,6 +84,40 @@ impl<W: WriteAhead> SendDuty<W> {
             }
             Err(outcome) => outcome,
         };
+        self.report(command, outcome);
+    }
+    /// Whether the command has another way while there is no socket. Each takes one way only: what
+    /// is handed over here is never written to a socket afterwards.
+    #[cold]
+    fn goes_by_rest(&mut self, command: &Command) -> bool {
+        let may = match (command.class, command.action) {
+            (Class::Cancel, _) => self.rest_fallback >= RestFallback::Cancels,
+            (Class::Close, Action::New(_)) => self.rest_fallback == RestFallback::On,
+            _ => false,
+        };
+        may && self.rest.free() > 0
+    }
+    /// The gate is asked and the record made as for bytes; then the REST thread has it.
+    #[cold]
+    fn send_by_rest(&mut self, command: &Command, door: Door) {
+        let outcome = match self.line.on_command_by_rest(command, door, &mut self.wal) {
+            Ok(()) => {
+                let encoded = self.clock.tsc();
+                let pushed = self.rest.push(*command);
+                assert!(pushed.is_ok(), "room was checked");
+                let written = self.clock.tsc();
+                let sent = OrderSent { command: *command, trace: command.trace, encoded, written };
+                if self.tap.push(sent).is_err() {
+                    self.tap_dropped += 1;
+                }
+                SendOutcome::Written
+            }
+            Err(outcome) => outcome,
+        };
+        self.report(command, outcome);
+    }
+    #[inline]
+    fn report(&mut self, command: &Command, outcome: SendOutcome) {
         let report = SendReport {
             outcome,
             of: command.ack_of(),

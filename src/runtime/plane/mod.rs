@@ -24,8 +24,8 @@ use crate::io::nonce::NonceError;
 use crate::line::Now;
 use crate::line::rest::bucket::BucketView;
 use crate::line::rest::{
-    BreakerState, Counters, JobId, KeyRole, Priority, RecordSink, Request, RestEvent, Scheduler,
-    SchedulerConfig, Side, Start, Upstream, probes,
+    BreakerState, CallRecord, Counters, JobId, KeyRole, Priority, RecordSink, Request, RestEvent,
+    Scheduler, SchedulerConfig, Side, Start, Upstream, probes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
@@ -107,6 +107,8 @@ struct Shared {
     private_url: String,
     keys: [Option<PlaneKey>; KeyRole::ALL.len()],
     records: Mutex<Box<dyn RecordSink>>,
+    /// Records that wait for their keeper.
+    fresh_records: Mutex<Vec<CallRecord>>,
     /// Mirrors the breaker of order entry, to be read without the lock.
     entry_allowed: AtomicBool,
     keep_warm: Option<Duration>,
@@ -161,6 +163,7 @@ impl RestPlane {
             private_url: config.private_url,
             keys: config.keys,
             records: Mutex::new(records),
+            fresh_records: Mutex::default(),
             entry_allowed: AtomicBool::new(true),
             keep_warm: config.keep_warm,
         });

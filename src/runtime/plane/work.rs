@@ -2,6 +2,7 @@
 
 use super::keys::Gates;
 use super::{Lane, PlaneCall, PlaneError, PlaneReply, RestPlane, State, Ticket};
+use crate::base::limits::REST_RECORDS_MAX;
 use crate::base::retry::RetryAfter;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::io::http::{Method, RestError, RestFault, RestReply, RestRequest, Sent, Transport};
@@ -43,7 +44,25 @@ impl Worker {
             let mut tried = self.make(&start, &call);
             used_at = self.plane.shared.clock.mono();
             tried.record.again = self.tell(&start, tried.outcome, tried.result);
-            self.plane.shared.records.lock().record(&tried.record);
+            self.keep(tried.record);
+        }
+    }
+
+    /// Hands a record on. Who keeps them may write to a disk: no lane waits for another one's.
+    fn keep(&self, record: CallRecord) {
+        let shared = &self.plane.shared;
+        {
+            let mut fresh = shared.fresh_records.lock();
+            match fresh.len() < REST_RECORDS_MAX {
+                true => fresh.push(record),
+                false => log::warn!("a REST call's record is lost: whoever keeps them hangs"),
+            }
+        }
+        // Whoever holds the sink takes what came meanwhile; looked at once more when it is free.
+        while !shared.fresh_records.lock().is_empty() {
+            let Some(mut sink) = shared.records.try_lock() else { return };
+            let some = std::mem::take(&mut *shared.fresh_records.lock());
+            some.iter().for_each(|record| sink.record(record));
         }
     }
 

@@ -2,7 +2,7 @@
 //! than a checksum takes to tell. The truth is the exchange's own best prices.
 
 use crate::base::time::{MonoNs, SpanNs};
-use crate::model::{Action, Body, Command, Event, SyncState};
+use crate::model::{Action, Body, Command, Event, OrderFlags, OrderKind, SyncState};
 use crate::world::setup::{STALE_AFTER_MS, SYMBOLS};
 use std::collections::VecDeque;
 
@@ -103,6 +103,14 @@ impl Books {
     }
     pub fn decided(&mut self, command: &Command, event: &Event, now_ns: u64) -> Result<(), String> {
         if matches!(command.action, Action::Cancel { .. } | Action::CancelMulti { .. }) {
+            return Ok(());
+        }
+        // What protects a position stands where its entry has put it, whatever the book says now:
+        // it is not decided on the book, and must not wait for one.
+        if let Action::New(new) = command.action
+            && new.flags.has(OrderFlags::REDUCE_ONLY)
+            && matches!(new.kind, OrderKind::Stop | OrderKind::Limit)
+        {
             return Ok(());
         }
         let Some(row) = self.rows.get_mut(command.symbol.index()) else { return Ok(()) };

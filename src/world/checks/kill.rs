@@ -2,8 +2,9 @@
 //! is reported as stuck.
 
 use crate::base::ids::SymbolId;
+use crate::base::units::Side;
 use crate::engine::risk::RiskStage;
-use crate::exchange::Audit;
+use crate::exchange::{Audit, AuditOrder};
 use crate::world::setup::{GID, SYMBOLS};
 
 pub const NAME: &str = "kill ends flat or lists";
@@ -38,11 +39,20 @@ pub fn ended(risk: &RiskStage, audit: &Audit, foreign: bool) -> Result<(), Strin
     Ok(())
 }
 
-/// Own orders were cancelled and nothing new may come.
+/// Own orders were cancelled and nothing new may come; what protects a position stays with it.
 pub fn cancelled(risk: &RiskStage, audit: &Audit) -> Result<(), String> {
-    let alive = audit.orders.iter().filter(|order| order.gid == Some(GID)).count();
-    if alive > 0 || risk.ledger().alive() > 0 {
-        let known = risk.ledger().alive();
+    let protects = |order: &&AuditOrder| {
+        let held = audit.positions.iter().find(|row| row.0 == order.symbol).map_or(0, |row| row.1);
+        let closes = match order.side {
+            Side::Buy => held < 0,
+            Side::Sell => held > 0,
+        };
+        order.is_reduce_only && closes
+    };
+    let own = || audit.orders.iter().filter(|order| order.gid == Some(GID));
+    let protecting = own().filter(protects).count();
+    let (alive, known) = (own().count() - protecting, risk.ledger().alive());
+    if alive > 0 || known > protecting {
         return Err(format!(
             "after cancelling all, {alive} own orders are alive at the exchange, {known} here"
         ));

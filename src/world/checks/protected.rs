@@ -13,8 +13,8 @@ use crate::world::setup::{GID, KEY, NAKED_CLOSE_AFTER_S, SYMBOLS};
 
 pub const NAME: &str = "what is filled is protected";
 
-/// How long a position may stand without a stop of its size: until it is closed for it, and the time
-/// that a close with lost answers takes.
+/// How long a position may stand without a stop of its size: until it is closed for it, and the
+/// time that a close with lost answers takes.
 const BARE_FOR_S: u64 = NAKED_CLOSE_AFTER_S as u64 + 50;
 
 #[derive(Debug, Default)]

@@ -39,6 +39,7 @@ pub struct FaultCounters {
     pub restarted: u64,
     pub hung_up: u64,
     pub connect_refused: u64,
+    pub account_gone: u64,
 }
 
 /// A fault of the script with what it did so far.
@@ -73,6 +74,8 @@ struct Socket {
     held: VecDeque<(WallNs, Option<Vec<u8>>)>,
     /// So many more messages are lost to a gap.
     losing: u32,
+    /// It has signed in, or tried to.
+    is_account: bool,
 }
 
 /// An exchange with a script of faults before it.
@@ -144,8 +147,10 @@ impl<E: ExchangePort> Faulty<E> {
         let mut next = held.map(|(at, _)| *at).min();
         let Some(start) = self.start else { return next };
         for one in &self.script {
-            let acts =
-                matches!(one.fault.kind, Kind::CancelOnly | Kind::Maintenance | Kind::HangUp);
+            let acts = matches!(
+                one.fault.kind,
+                Kind::CancelOnly | Kind::Maintenance | Kind::HangUp | Kind::AccountGone
+            );
             let at = match (acts, one.is_begun, one.fault.until) {
                 (true, false, _) if one.done == 0 => Some(start + one.fault.from),
                 (true, true, Some(until)) => Some(start + until),
@@ -177,6 +182,14 @@ impl<E: ExchangePort> Faulty<E> {
                     acts += 1;
                     continue;
                 }
+                Kind::AccountGone if begins => {
+                    self.script[at].done = 1;
+                    let signed = self.sockets.iter().filter(|(_, socket)| socket.is_account);
+                    let signed: Vec<u64> = signed.map(|(conn, _)| *conn).collect();
+                    signed.into_iter().for_each(|conn| self.end_account(conn));
+                    acts += 1;
+                    continue;
+                }
                 _ => continue,
             };
             self.script[at].is_begun = begins;
@@ -187,6 +200,19 @@ impl<E: ExchangePort> Faulty<E> {
             acts += 1;
         }
         acts
+    }
+    /// Closes a socket of an account.
+    fn end_account(&mut self, conn: u64) {
+        if self.sockets.remove(&conn).is_some() {
+            self.counters.account_gone += 1;
+            self.own.push((conn, None));
+            self.inner.disconnect(conn, self.now);
+        }
+    }
+    fn is_account_gone(&self) -> bool {
+        let Some(start) = self.start else { return false };
+        let gone = |one: &&Running| one.fault.kind == Kind::AccountGone;
+        self.script.iter().filter(gone).any(|one| one.fault.is_on(start, self.now))
     }
     /// Closes every socket, with a last word to each.
     fn end_sockets(&mut self, word: Option<&[u8]>) {
@@ -248,6 +274,12 @@ impl<E: ExchangePort> ExchangePort for Faulty<E> {
                 self.own.push((conn, Some(refusal.to_vec())));
                 return;
             }
+            Request::Auth if self.is_account_gone() => return self.end_account(conn),
+            Request::Auth => {
+                if let Some(socket) = self.sockets.get_mut(&conn) {
+                    socket.is_account = true;
+                }
+            }
             Request::Order => {
                 let struck = self.struck(|kind| matches!(kind, Kind::Restart { .. }));
                 if let Some(Kind::Restart { is_applied }) = struck {
@@ -261,7 +293,7 @@ impl<E: ExchangePort> ExchangePort for Faulty<E> {
                     return;
                 }
             }
-            Request::Auth | Request::Other => {}
+            Request::Other => {}
         }
         self.inner.on_text(conn, text, now);
     }

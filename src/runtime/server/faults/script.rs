@@ -83,6 +83,9 @@ pub enum Kind {
     HangUp,
     /// New websockets are refused with this status.
     RefuseConnect { status: u16 },
+    /// Signed-in websockets are closed, and so is every one that signs in; market data and REST go
+    /// on.
+    AccountGone,
 }
 
 /// One entry of a script.
@@ -152,7 +155,7 @@ struct Entry {
 }
 
 /// Kinds with the keys they take beside `from_s`, `for_s`.
-pub(super) const KINDS: [(&str, &[&str]); 15] = [
+pub(super) const KINDS: [(&str, &[&str]); 16] = [
     ("drop", &["frames", "every", "times"]),
     ("delay", &["frames", "every", "times", "delay_ms"]),
     ("duplicate", &["frames", "every", "times"]),
@@ -168,6 +171,7 @@ pub(super) const KINDS: [(&str, &[&str]); 15] = [
     ("restart", &["times", "every", "applied"]),
     ("hang_up", &[]),
     ("refuse_connect", &["every", "times", "status"]),
+    ("account_gone", &[]),
 ];
 
 impl Entry {
@@ -230,6 +234,7 @@ impl Entry {
             "maintenance" => Kind::Maintenance,
             "restart" => Kind::Restart { is_applied: self.applied.unwrap_or(false) },
             "hang_up" => Kind::HangUp,
+            "account_gone" => Kind::AccountGone,
             _ => Kind::RefuseConnect { status: status(429)? },
         })
     }
