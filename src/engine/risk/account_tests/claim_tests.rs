@@ -955,3 +955,23 @@ fn a_loss_is_judged_when_all_that_is_held_has_a_price() {
     other_mark(&mut b, "99", "101");
     assert_eq!((level(&b, Guard::DailyLoss).trips, b.stage.rank()), (1, Rank::EntriesBlocked));
 }
+
+#[test]
+fn a_loss_of_an_earlier_run_is_judged_once_the_venue_has_told_the_wallet() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(2);
+    });
+    let mut memory = b.stage.memory();
+    memory.account.realised = e16(-5);
+    b.restart(OrdersConfig::default());
+    b.stage.recall(&memory);
+    b.link(LinkState::Authenticated);
+    for (bid, ask) in [("99", "101"), ("98", "100"), ("100", "102")] {
+        b.mark_of(S, bid, ask);
+        b.stage.look_at(0);
+    }
+    assert_eq!(level(&b, Guard::DailyLoss).trips, 0, "not known yet");
+    b.wallet("10000");
+    assert_eq!(level(&b, Guard::DailyLoss).trips, 1);
+}
