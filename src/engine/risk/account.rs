@@ -274,7 +274,6 @@ impl Account {
     pub(super) fn pause_left_s(&self, guard: Guard, index: Option<usize>, wall: WallNs) -> i64 {
         let until = match (guard, index) {
             (Guard::Cooldown, Some(index)) => self.symbols[index].cooldown_until,
-            (Guard::Volatility, Some(index)) => self.symbols[index].volatile_until,
             _ => {
                 let pause = Pause::ALL.into_iter().find(|pause| pause.guard() == guard);
                 pause.map_or(WallNs(0), |pause| self.memory.until[pause as usize])

@@ -175,6 +175,28 @@ fn each_trade_counts_once_and_more_than_asked_is_an_overfill() {
 }
 
 #[test]
+fn a_trade_older_than_all_that_are_remembered_is_counted_as_too_old_and_not_as_a_trade() {
+    use crate::base::limits::TRADE_IDS_MAX;
+    let mut b = Bench::new();
+    let (_, v) = working(&mut b, 2);
+    let trade = |id: u64| Venue { trade: id, ..v.clone() }.fill_message(1, true);
+    for id in 1_000..1_000 + TRADE_IDS_MAX as u64 {
+        b.feed(trade(id));
+    }
+    b.feed(trade(999));
+    assert_eq!(b.ledger.counters().fills_too_old, 0, "all are remembered still");
+    for id in [500_000, 500_001] {
+        b.feed(trade(id));
+    }
+    let fills = b.ledger.counters().fills;
+    // The first three gave way, the highest of them is 1,000.
+    for id in [998, 1_000] {
+        b.feed(trade(id));
+    }
+    assert_eq!((b.ledger.counters().fills_too_old, b.ledger.counters().fills), (2, fills));
+}
+
+#[test]
 fn fills_that_nobody_claims_wait_and_the_oldest_gives_way() {
     let cid_used = Cid(1_000);
     let mut b = Bench::with(OrdersConfig { gid: 7, cid_used, ..OrdersConfig::default() });
@@ -626,23 +648,27 @@ fn a_list_shows_no_more_than_it_says() {
 
 #[test]
 fn a_change_in_doubt_counts_until_a_list_shows_exactly_it() {
-    let two = Qty::from_whole(2);
-    let run = |px: i64, qty: i64| {
+    // Two rest at 100; the price and size of the change, whether the list shows exactly that, and
+    // what may still fill.
+    for (px, qty, shown, most) in
+        [(100, 2, true, 2), (100, 3, false, 5), (101, 2, false, 4), (101, 3, false, 5)]
+    {
         let mut b = Bench::new();
         let (slot, mut v) = working(&mut b, 2);
-        b.ledger.start_amend(slot, Px::from_whole(101), Qty::from_whole(3), b.now);
-        b.pass(5_000);
+        b.ledger.start_amend(slot, Px::from_whole(px), Qty::from_whole(qty), b.now);
+        b.feed(link(LinkState::Down));
+        b.feed(link(LinkState::Authenticated));
         assert_eq!(b.state(slot), OrderState::Unknown);
-        v.px = Px::from_whole(px).raw();
-        (v.remaining, v.original) = (Qty::from_whole(qty).raw(), Qty::from_whole(qty).raw());
+        // As it was when the change left: no news of the change by itself.
+        v.at -= 1;
         let array = v.array(Source::Snapshot, OrderStatus::Active);
-        // Not a change that is noticed by its price: the array is older than what was changed.
-        b.feed(with(array, |update| update.updated_at = WALL));
+        b.feed(array);
+        assert_eq!(b.state(slot), OrderState::Working, "{px} {qty}");
+        let order = b.ledger.order(slot);
+        assert_eq!(order.cancel_wanted, !shown, "{px} {qty}");
+        assert_eq!(order.reserve(), Qty::from_whole(most), "{px} {qty}");
         b.check_sums();
-        (b.state(slot), b.ledger.order(slot).cancel_wanted, b.ledger.order(slot).reserve())
-    };
-    let (state, _, reserve) = run(100, 2);
-    assert_eq!((state, reserve), (OrderState::Working, two.saturating_add(Qty::from_whole(3))));
+    }
 }
 
 // ---- changes ----

@@ -656,6 +656,7 @@ fn equity_is_what_lies_in_the_wallets_of_its_kind_and_currency() {
     let (margin, exchange) = (Some(WalletKind::Margin), Some(WalletKind::Exchange));
     for kind in [WalletKind::Margin, WalletKind::Derivatives] {
         let mut b = Bench::cold(RiskConfig { wallet: kind, ..wide() });
+        b.mark_of(S, "99", "101");
         wallet(&mut b, exchange, "USD", 7);
         wallet(&mut b, margin, "BTC", 7);
         wallet(&mut b, None, "USD", 7);
@@ -914,4 +915,63 @@ fn a_position_told_by_itself_is_worked_out_at_once() {
     }));
     let held = b.stage.positions().qty(SymbolId(1));
     assert_eq!(used(&b, Guard::DailyLoss).is_none(), !held.is_zero());
+}
+
+#[test]
+fn what_was_open_is_remembered_until_it_has_a_price_again() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(1_000);
+    });
+    let kept = Kept::default();
+    b.stage.keep_in(Box::new(kept.clone()));
+    holding(&mut b);
+    b.mark_of(S, "109", "111");
+    b.wait(SpanNs::from_s(61));
+    assert_eq!(kept.0.lock().unwrap().account.open, e16(10));
+    // On another day: it begins with what was open, as it was seen last.
+    b.now = b.now + SpanNs(DAY_NS);
+    reborn(&mut b, &kept, "1", "100", "10000");
+    b.say(OperatorVerb::Pause, "written down before there is a price");
+    assert_eq!(kept.0.lock().unwrap().account.open, e16(10));
+    b.mark_of(S, "109", "111");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(0));
+    b.mark_of(S, "107", "109");
+    assert_eq!(used(&b, Guard::DailyLoss), Some(units(2)));
+}
+
+#[test]
+fn a_loss_is_judged_when_all_that_is_held_has_a_price() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(2);
+    });
+    b.own();
+    b.done();
+    other_trade(&mut b, 50, "1", "100");
+    b.trade(1, "1", "100", Some("0"));
+    b.mark_of(S, "95", "97");
+    assert_eq!((level(&b, Guard::DailyLoss).trips, b.stage.rank()), (0, Rank::Running));
+    other_mark(&mut b, "99", "101");
+    assert_eq!((level(&b, Guard::DailyLoss).trips, b.stage.rank()), (1, Rank::EntriesBlocked));
+}
+
+#[test]
+fn a_loss_of_an_earlier_run_is_judged_once_the_venue_has_told_the_wallet() {
+    let mut b = with(|c| {
+        on(c, &[Guard::DailyLoss]);
+        c.account.daily_loss_max = Quote::from_whole(2);
+    });
+    let mut memory = b.stage.memory();
+    memory.account.realised = e16(-5);
+    b.restart(OrdersConfig::default());
+    b.stage.recall(&memory);
+    b.link(LinkState::Authenticated);
+    for (bid, ask) in [("99", "101"), ("98", "100"), ("100", "102")] {
+        b.mark_of(S, bid, ask);
+        b.stage.look_at(0);
+    }
+    assert_eq!(level(&b, Guard::DailyLoss).trips, 0, "not known yet");
+    b.wallet("10000");
+    assert_eq!(level(&b, Guard::DailyLoss).trips, 1);
 }

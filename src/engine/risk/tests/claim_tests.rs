@@ -792,3 +792,19 @@ fn orders_without_an_id_do_not_make_a_bundle() {
     assert!(out.iter().all(|command| matches!(command.action, Action::Cancel { .. })));
     assert_eq!(out.len(), 4);
 }
+
+#[test]
+fn more_cancels_than_one_input_may_cause_leave_with_the_next() {
+    let limits = Limits { open_orders_max: 64, ..Limits::default() };
+    let mut b = Bench::with(RiskConfig { limits, rate_burst_max: 900, ..wide() });
+    for _ in 0..45 {
+        only(&b.once("0.1", "90"));
+    }
+    // None has an id yet: each is a message of its own.
+    let first = cancelled(&b.operator(OperatorVerb::CancelAll));
+    assert!((30..45).contains(&first), "{first}");
+    b.out.clear();
+    b.mark("99", "101");
+    assert_eq!(cancelled(&b.out), 45 - first);
+    assert_eq!(b.counters().cancels, 45);
+}
