@@ -554,6 +554,8 @@ impl RiskStage {
             if mode == GuardMode::On {
                 self.counters.naked_closes += 1;
                 self.flatten(Some(symbol));
+                // Before the close leaves that follows from it, in this same input.
+                self.keep();
             } else {
                 self.guards.counts[Guard::NakedPosition as usize].shadowed += 1;
             }

@@ -106,10 +106,14 @@ impl Bucket {
         self.ready_at(reserve, now).max(self.blocked_until)
     }
     /// Takes a token. Asked only where `ready_at` said so, or for a probe that goes all the same:
-    /// the debt is then paid back by waiting.
+    /// the debt is then paid back by waiting, a window at most: behind a window without a call the
+    /// venue has forgotten them all.
     pub fn take(&mut self, now: MonoNs) {
         self.grow(now);
-        self.full_at = self.full_at.max(now) + self.interval;
+        let empty = self.interval.0 * i64::from(self.burst);
+        let owed_max = SpanNs(empty.max(self.config.window.0));
+        let full_at = (self.full_at.max(now) + self.interval).min(now + owed_max);
+        self.full_at = self.full_at.max(full_at);
         self.turn(now);
         let newest = &mut self.recent[self.part as usize % (PARTS + 1)];
         *newest = newest.saturating_add(1);
@@ -251,6 +255,20 @@ mod tests {
             .map(|from| starts[from..].iter().take_while(|at| **at - starts[from] < WINDOW).count())
             .max()
             .unwrap_or(0)
+    }
+
+    /// Calls that go without a token, as probes do, are paid for; not for ever.
+    #[test]
+    fn a_debt_is_a_window_at_most() {
+        let mut bucket = bucket(3, 100);
+        let mut now = MonoNs(0);
+        for _ in 0..20 {
+            bucket.take(now);
+            now = now + SpanNs::from_s(5);
+        }
+        let last = now + SpanNs::from_s(-5);
+        assert!(bucket.free_at(0, now) > last + SpanNs::from_s(20), "it is paid for");
+        assert!(bucket.free_at(0, now) <= last + WINDOW);
     }
 
     proptest! {
