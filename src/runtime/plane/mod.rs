@@ -24,8 +24,8 @@ use crate::io::nonce::NonceError;
 use crate::line::Now;
 use crate::line::rest::bucket::BucketView;
 use crate::line::rest::{
-    BreakerState, CallRecord, Counters, JobId, KeyRole, Priority, RecordSink, Request, RestEvent, Scheduler,
-    SchedulerConfig, Side, Start, Upstream, probes,
+    BreakerState, CallRecord, Counters, JobId, KeyRole, Priority, RecordSink, Request, RestEvent,
+    Scheduler, SchedulerConfig, Side, Start, Upstream, probes,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Condvar, Mutex};
