@@ -13,7 +13,7 @@ use crate::base::units::Quote;
 use crate::config::{Config, TradingMode};
 use crate::engine::risk::RiskSnapshot;
 use crate::io::clock::Clock;
-use crate::line::desk::{self, Account, DeskConfig, DeskRecord, KillStep, Leftover, Next};
+use crate::line::desk::{self, Account, DeskConfig, DeskRecord, Failed, KillStep, Leftover, Next};
 use crate::line::kill_rules::{Ended, ended};
 use crate::line::rest::Reason;
 use crate::model::{Instrument, Rank, WalletKind};
@@ -143,7 +143,7 @@ impl Desk {
             let now = self.clock.mono();
             match work.next(now) {
                 Next::Call(call) => {
-                    let answer = self.call(work.table(), &call);
+                    let answer = self.call(work.table(), &call).map_err(Failed);
                     work.on_answer(answer, self.clock.mono(), self.clock.wall());
                 }
                 Next::Until(at) => {
@@ -170,7 +170,7 @@ impl KillRecord {
             slippage: match desk.slippage {
                 None => self.slippage,
                 Some(Ok(paid)) => paid.to_string(),
-                Some(Err(words)) => format!("not known: {words}"),
+                Some(Err(Failed(words))) => format!("not known: {words}"),
             },
             leftovers: desk.leftovers,
             foreign_orders: desk.foreign_orders,

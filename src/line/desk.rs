@@ -1,10 +1,10 @@
-//! The second way to the venue for the day the line hangs, is dead or is not heard: what is asked by
-//! REST, in what order, and what follows from the answers. No thread and no transport: `cmd` makes
+//! The second way to the venue for the day the line hangs, is dead or is not heard: what is asked
+//! by REST, in what order, and what follows from the answers. No thread and no transport: `cmd` makes
 //! the calls on a thread of its own, the world makes them in virtual time.
 //!
 //! Own orders (those with the engine's group id) are cancelled, positions closed reduce-only at
-//! prices that give way step by step, and the venue is asked until it is flat or the rounds are used
-//! up. Orders of others are reported, not touched.
+//! prices that give way step by step, and the venue is asked until it is flat or the rounds are
+//! used up. Orders of others are reported, not touched.
 
 use super::kill_rules as rules;
 use crate::base::ids::{Cid, OrderId, SymbolId};
@@ -86,7 +86,16 @@ pub struct DeskRecord {
     /// What went wrong on the way.
     pub troubles: Vec<String>,
     /// Paid against the middles at the beginning; negative = gained. Words where it is not known.
-    pub slippage: Option<Result<Quote, String>>,
+    pub slippage: Option<Result<Quote, Failed>>,
+}
+
+/// A call that brought nothing, or a close that could not be made, in the words of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed(pub String);
+impl From<&str> for Failed {
+    fn from(words: &str) -> Self {
+        Failed(words.to_owned())
+    }
 }
 
 /// What a reply says of an account.
@@ -253,18 +262,18 @@ impl Desk {
     }
 
     /// What the call of `next` has brought.
-    pub fn on_answer(&mut self, answer: Result<Account, String>, now: MonoNs, wall: WallNs) {
+    pub fn on_answer(&mut self, answer: Result<Account, Failed>, now: MonoNs, wall: WallNs) {
         match self.step {
             Step::Orders | Step::Positions => self.on_account(answer, now),
             Step::Cancel => {
-                if let Err(words) = answer {
+                if let Err(Failed(words)) = answer {
                     self.record.troubles.push(words);
                 }
                 self.go_on(now);
             }
             Step::Ticker => match answer.and_then(|account| self.price(&account, wall)) {
                 Ok(order) => self.step = Step::Submit(order),
-                Err(words) => self.closed(Err(words), now),
+                Err(failed) => self.closed(Err(failed), now),
             },
             Step::Submit(_) => self.closed(answer.map(drop), now),
             Step::LeftOrders => match answer {
@@ -275,11 +284,11 @@ impl Desk {
                         _ => self.step = Step::LeftPositions,
                     }
                 }
-                Err(words) => self.cannot_be_asked(words, now),
+                Err(Failed(words)) => self.cannot_be_asked(words, now),
             },
             Step::LeftPositions => match answer {
                 Ok(account) => self.list(&account.positions),
-                Err(words) => self.cannot_be_asked(words, now),
+                Err(Failed(words)) => self.cannot_be_asked(words, now),
             },
             Step::LeftBalances => self.on_balances(answer),
             Step::Slippage => {
@@ -290,10 +299,10 @@ impl Desk {
         }
     }
 
-    fn on_account(&mut self, answer: Result<Account, String>, now: MonoNs) {
+    fn on_account(&mut self, answer: Result<Account, Failed>, now: MonoNs) {
         let account = match answer {
             Ok(account) => account,
-            Err(words) => {
+            Err(Failed(words)) => {
                 self.why.clone_from(&words);
                 self.record.troubles.push(words);
                 match now - self.heard_at > UNHEARD_MAX {
@@ -346,11 +355,11 @@ impl Desk {
         }
     }
     /// A close was sent, or could not be.
-    fn closed(&mut self, result: Result<(), String>, now: MonoNs) {
+    fn closed(&mut self, result: Result<(), Failed>, now: MonoNs) {
         self.positions.pop();
         match result {
             Ok(()) => self.record.closes += 1,
-            Err(words) => {
+            Err(Failed(words)) => {
                 self.why.clone_from(&words);
                 self.record.troubles.push(words);
             }
@@ -358,7 +367,7 @@ impl Desk {
         self.go_on(now);
     }
     /// The order that closes the position which is next.
-    fn price(&mut self, account: &Account, wall: WallNs) -> Result<NewOrder, String> {
+    fn price(&mut self, account: &Account, wall: WallNs) -> Result<NewOrder, Failed> {
         let position = self.positions.last().copied().ok_or("no position")?;
         let symbol = position.symbol;
         let instrument = self.table.try_get(symbol).ok_or("a symbol that is not known")?;
@@ -439,7 +448,7 @@ impl Desk {
     }
     /// In a spot wallet a position is a balance, and what of it the engine has bought only the
     /// engine knows. Without it nothing is sold, which might be somebody's own; it is written down.
-    fn on_balances(&mut self, answer: Result<Account, String>) {
+    fn on_balances(&mut self, answer: Result<Account, Failed>) {
         match answer {
             Ok(account) => {
                 for row in &self.config.instruments {
@@ -462,7 +471,7 @@ impl Desk {
                     }
                 }
             }
-            Err(words) => {
+            Err(Failed(words)) => {
                 self.record.troubles.push(words.clone());
                 self.unknown("balance", words);
             }
@@ -521,7 +530,7 @@ mod tests {
             match desk.next(now) {
                 Next::Call(call) => {
                     calls.push(call.endpoint());
-                    desk.on_answer(Err("silence".to_owned()), now, WallNs(0));
+                    desk.on_answer(Err("silence".into()), now, WallNs(0));
                 }
                 Next::Until(then) => now = then,
                 Next::Done => break,
@@ -531,7 +540,7 @@ mod tests {
         assert_eq!(calls, [orders, orders, orders, orders, "auth/r/trades/hist"]);
         let record = desk.into_record();
         assert!(!record.flat && record.leftovers[0].qty == "unknown", "{record:?}");
-        assert_eq!(record.slippage, Some(Err("silence".to_owned())));
+        assert_eq!(record.slippage, Some(Err("silence".into())));
     }
 
     #[test]
@@ -544,7 +553,7 @@ mod tests {
                 Next::Call(_) => {
                     calls += 1;
                     let answer =
-                        if calls <= 5 { Err("429".to_owned()) } else { Ok(Account::default()) };
+                        if calls <= 5 { Err("429".into()) } else { Ok(Account::default()) };
                     desk.on_answer(answer, now, WallNs(0));
                 }
                 Next::Until(then) => now = then,
@@ -559,7 +568,7 @@ mod tests {
         let mut now = at(0);
         loop {
             match desk.next(now) {
-                Next::Call(_) => desk.on_answer(Err("429".to_owned()), now, WallNs(0)),
+                Next::Call(_) => desk.on_answer(Err("429".into()), now, WallNs(0)),
                 Next::Until(then) => now = then,
                 Next::Done => break,
             }

@@ -12,7 +12,7 @@ use super::run::{Ev, Plan, SECOND, World};
 use super::setup::{self, GID, KEY, SYMBOLS};
 use crate::base::rng::Rng;
 use crate::base::time::MonoNs;
-use crate::line::desk::{self, Account, Desk, DeskConfig, DeskRecord, KillStep, Next};
+use crate::line::desk::{self, Account, Desk, DeskConfig, DeskRecord, Failed, KillStep, Next};
 use crate::line::rest::Reason;
 use crate::model::{OperatorVerb, Rank, WalletKind};
 use crate::venue::rest::{RestCall, parse_reply};
@@ -275,7 +275,7 @@ impl World {
     fn desk_answer(&mut self, answer: Result<Account, String>) {
         let (now, wall) = (self.now().mono, self.true_wall());
         if let Some(desk) = self.killing.as_mut().and_then(|killing| killing.desk.as_mut()) {
-            desk.on_answer(answer, now, wall);
+            desk.on_answer(answer.map_err(Failed), now, wall);
         }
         self.after(0, Ev::Desk);
     }

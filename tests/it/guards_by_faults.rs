@@ -1,6 +1,6 @@
-//! Guards that no limit trips but an event: a person's word, an answer that is lost, a position that
-//! cannot be closed. Goal: each objects in the running program, holds orders, and lets go when its
-//! cause is over. Method: an engine attached to an exchange with a script of faults.
+//! Guards that no limit trips but an event: a person's word, an answer that is lost, a position
+//! that cannot be closed. Goal: each objects in the running program, holds orders, and lets go when
+//! its cause is over. Method: an engine attached to an exchange with a script of faults.
 
 #![allow(clippy::disallowed_methods, reason = "deadlines of real processes")]
 

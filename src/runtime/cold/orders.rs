@@ -96,7 +96,7 @@ impl RestOrders {
         {
             match self.ask(&command, plane, table) {
                 Ok(pending) => self.pending.push(pending),
-                Err(body) => tell(body),
+                Err(body) => tell(*body),
             }
         }
         let mut place = 0;
@@ -118,8 +118,8 @@ impl RestOrders {
         command: &Command,
         plane: &RestPlane,
         table: &SymbolTable,
-    ) -> Result<Pending, Body> {
-        let nothing = || report(command, SendOutcome::LinkDown);
+    ) -> Result<Pending, Box<Body>> {
+        let nothing = || Box::new(report(command, SendOutcome::LinkDown));
         let call = call_of(command, self.gid).ok_or_else(nothing)?;
         let reason =
             if matches!(call, RestCall::Submit { .. }) { Reason::Entry } else { Reason::Cancel };
@@ -133,7 +133,7 @@ impl RestOrders {
             }
             Err(error) => {
                 log::warn!("by REST: {} {}: {error}", call.endpoint(), command.cid().0);
-                Err(failure(command, &error))
+                Err(Box::new(failure(command, &error)))
             }
         }
     }

@@ -33,7 +33,8 @@ impl Loss {
     pub fn begin(&mut self) {
         (self.base, self.foreign, self.beyond_since) = (None, 0, None);
     }
-    /// The engine's day, looked at before each of its decisions, too: its midnight need not be ours.
+    /// The engine's day, looked at before each of its decisions, too: its midnight need not be
+    /// ours.
     pub fn day(&mut self, day: i64) {
         if self.day.replace(day) != Some(day) {
             self.begin();

@@ -1,5 +1,5 @@
-//! The REST plane keeps its own rules, seen from the wire: no call to an endpoint before the venue's
-//! `Retry-After` is over, none to a host that refused for the rate; writes made again only where
+//! The REST plane keeps its own rules, seen from the wire: no call to an endpoint before the
+//! venue's `Retry-After` is over, none to a host that refused for the rate; writes made again only where
 //! nothing happened; one signed call at a time but for cancels; repeats within their budget; the
 //! exchange's own limits never met.
 
