@@ -7,7 +7,7 @@ use super::stage::RiskStage;
 use crate::base::bounded::Text;
 use crate::base::ids::SymbolId;
 use crate::base::units::{Px, UNIT_SCALE};
-use crate::model::{AckOf, Body, Class, LinkState, OrderFlags, OrderStatus, Source, WalletKind};
+use crate::model::{AckOf, Body, Class, LinkState, OrderStatus, Source, WalletKind};
 
 /// Counts of the ledger before an event, to see what it changed.
 #[derive(Clone, Copy)]
