@@ -282,8 +282,8 @@ impl Order {
     pub fn is_alive(&self) -> bool {
         !self.state().is_end()
     }
-    /// A leg of a bracket, of this run or, by its looks, of an earlier one. It can only close, so it
-    /// reserves nothing.
+    /// A leg of a bracket, of this run or, by its looks, of an earlier one. It can only close, so
+    /// it reserves nothing.
     #[inline]
     pub fn is_protective(&self) -> bool {
         match self.lane {
