@@ -2,7 +2,7 @@
 //! than a checksum takes to tell. The truth is the exchange's own best prices.
 
 use crate::base::time::{MonoNs, SpanNs};
-use crate::model::{Action, Body, Command, Event, SyncState};
+use crate::model::{Action, Body, Class, Command, Event, OrderKind, Reason, SyncState};
 use crate::world::setup::{STALE_AFTER_MS, SYMBOLS};
 use std::collections::VecDeque;
 
@@ -103,6 +103,15 @@ impl Books {
     }
     pub fn decided(&mut self, command: &Command, event: &Event, now_ns: u64) -> Result<(), String> {
         if matches!(command.action, Action::Cancel { .. } | Action::CancelMulti { .. }) {
+            return Ok(());
+        }
+        // What protects waits for a price of its own; it is wanted most where no book is to be had.
+        let rests = match command.action {
+            Action::New(new) => new.kind != OrderKind::Ioc,
+            _ => true,
+        };
+        let protects = matches!(command.reason, Reason::StopLoss | Reason::TakeProfit);
+        if command.class == Class::Close && protects && rests {
             return Ok(());
         }
         let Some(row) = self.rows.get_mut(command.symbol.index()) else { return Ok(()) };

@@ -40,9 +40,12 @@ pub fn ended(risk: &RiskStage, audit: &Audit, foreign: bool) -> Result<(), Strin
 
 /// Own orders were cancelled and nothing new may come.
 pub fn cancelled(risk: &RiskStage, audit: &Audit) -> Result<(), String> {
-    let alive = audit.orders.iter().filter(|order| order.gid == Some(GID)).count();
-    if alive > 0 || risk.ledger().alive() > 0 {
-        let known = risk.ledger().alive();
+    // What protects a position stays: only a kill or a flatten takes it.
+    let ours = audit.orders.iter().filter(|order| order.gid == Some(GID));
+    let alive = ours.filter(|order| !order.is_reduce_only).count();
+    let known = risk.ledger().listed().filter(|(_, it)| it.is_alive() && !it.is_protective());
+    let known = known.count();
+    if alive > 0 || known > 0 {
         return Err(format!(
             "after cancelling all, {alive} own orders are alive at the exchange, {known} here"
         ));
