@@ -88,7 +88,7 @@ impl Watch for Eyes<'_> {
         let mid = chain.risk.symbol_snapshot(command.symbol).mark;
         let foreign = self.foreign.map(|rows| rows.get(index).copied().unwrap_or(0));
         let truth = (&audit, foreign, if mid.is_zero() { Px::ZERO } else { mid });
-        self.checks.decided(command, event, self.now_ns, chain.risk.ledger(), truth);
+        self.checks.decided(command, event, self.now_ns, truth);
     }
     fn after(&mut self, event: &Event, chain: &Chain) {
         self.checks.after(event);

@@ -88,8 +88,12 @@ fn what_is_filled_is_protected_through_a_pause_a_kill_9_and_a_restart() {
     engine.wait_for("trading", |sent, line| sent >= 3 && line.contains(" running |"));
     paused_with_a_position(&dir);
     let first = until("both legs of the position's size", 20, || protected(&venue));
-    let told = status(&dir);
-    assert_eq!(told["symbols"][0]["protected"].as_f64(), Some(first.abs()), "{told}");
+    let told = |what: &str| {
+        until(what, 30, || {
+            (status(&dir)["symbols"][0]["protected"].as_f64() == Some(first.abs())).then_some(())
+        });
+    };
+    told("the status that says so");
     // A cancel of everything takes neither of them.
     let legs = resting(&venue);
     word(&dir, &["cancel", "--reason", "a look"]);
@@ -99,9 +103,7 @@ fn what_is_filled_is_protected_through_a_pause_a_kill_9_and_a_restart() {
     engine.kill();
     assert_eq!(resting(&venue), legs);
     let mut engine = Attached::start(&address, dir.path(), &PROTECTED);
-    until("the same protection", 30, || {
-        (status(&dir)["symbols"][0]["protected"].as_f64() == Some(first.abs())).then_some(())
-    });
+    told("the same protection");
     assert_eq!(resting(&venue), legs, "none was made anew");
     // It trades on, and protects on.
     word(&dir, &["resume"]);

@@ -340,6 +340,11 @@ impl RiskStage {
             self.brackets.set_busy(row, false);
             return 0;
         }
+        if bracket.is_none() {
+            // The next position is another one, however alike: it does not wait for this one's
+            // tries.
+            self.brackets.rows[row].tried = [Tried::default(); 2];
+        }
         let (mut sent, mut fits) = (0, true);
         for leg in [Leg::Stop, Leg::Target] {
             let (count, is) = self.step_leg(symbol, leg, bracket, may, from, out);

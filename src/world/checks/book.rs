@@ -2,8 +2,7 @@
 //! than a checksum takes to tell. The truth is the exchange's own best prices.
 
 use crate::base::time::{MonoNs, SpanNs};
-use crate::engine::orders::{Ledger, Order};
-use crate::model::{Action, Body, Command, Event, OrderFlags, OrderKind, SyncState};
+use crate::model::{Action, Body, Class, Command, Event, OrderKind, Reason, SyncState};
 use crate::world::setup::{STALE_AFTER_MS, SYMBOLS};
 use std::collections::VecDeque;
 
@@ -102,27 +101,17 @@ impl Books {
     pub fn look(&mut self, now_ns: u64) {
         self.rows.iter_mut().for_each(|row| row.look(now_ns));
     }
-    pub fn decided(
-        &mut self,
-        command: &Command,
-        event: &Event,
-        ledger: &Ledger,
-        now_ns: u64,
-    ) -> Result<(), String> {
+    pub fn decided(&mut self, command: &Command, event: &Event, now_ns: u64) -> Result<(), String> {
         if matches!(command.action, Action::Cancel { .. } | Action::CancelMulti { .. }) {
             return Ok(());
         }
-        // What protects a position stands where its entry has put it, whatever the book says now:
-        // it is not decided on the book, and must not wait for one.
-        let protects = match command.action {
-            Action::New(new) => {
-                let rests = matches!(new.kind, OrderKind::Stop | OrderKind::Limit);
-                rests && new.flags.has(OrderFlags::REDUCE_ONLY)
-            }
-            Action::Amend { cid, .. } => ledger.find(cid).is_some_and(Order::is_protective),
-            _ => false,
+        // What protects waits for a price of its own; it is wanted most where no book is to be had.
+        let rests = match command.action {
+            Action::New(new) => new.kind != OrderKind::Ioc,
+            _ => true,
         };
-        if protects {
+        let protects = matches!(command.reason, Reason::StopLoss | Reason::TakeProfit);
+        if command.class == Class::Close && protects && rests {
             return Ok(());
         }
         let Some(row) = self.rows.get_mut(command.symbol.index()) else { return Ok(()) };

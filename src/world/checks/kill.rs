@@ -2,9 +2,8 @@
 //! is reported as stuck.
 
 use crate::base::ids::SymbolId;
-use crate::base::units::Side;
 use crate::engine::risk::RiskStage;
-use crate::exchange::{Audit, AuditOrder};
+use crate::exchange::Audit;
 use crate::world::setup::{GID, SYMBOLS};
 
 pub const NAME: &str = "kill ends flat or lists";
@@ -39,20 +38,14 @@ pub fn ended(risk: &RiskStage, audit: &Audit, foreign: bool) -> Result<(), Strin
     Ok(())
 }
 
-/// Own orders were cancelled and nothing new may come; what protects a position stays with it.
+/// Own orders were cancelled and nothing new may come.
 pub fn cancelled(risk: &RiskStage, audit: &Audit) -> Result<(), String> {
-    let protects = |order: &&AuditOrder| {
-        let held = audit.positions.iter().find(|row| row.0 == order.symbol).map_or(0, |row| row.1);
-        let closes = match order.side {
-            Side::Buy => held < 0,
-            Side::Sell => held > 0,
-        };
-        order.is_reduce_only && closes
-    };
-    let own = || audit.orders.iter().filter(|order| order.gid == Some(GID));
-    let protecting = own().filter(protects).count();
-    let (alive, known) = (own().count() - protecting, risk.ledger().alive());
-    if alive > 0 || known > protecting {
+    // What protects a position stays: only a kill or a flatten takes it.
+    let ours = audit.orders.iter().filter(|order| order.gid == Some(GID));
+    let alive = ours.filter(|order| !order.is_reduce_only).count();
+    let known = risk.ledger().listed().filter(|(_, it)| it.is_alive() && !it.is_protective());
+    let known = known.count();
+    if alive > 0 || known > 0 {
         return Err(format!(
             "after cancelling all, {alive} own orders are alive at the exchange, {known} here"
         ));

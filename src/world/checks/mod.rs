@@ -19,7 +19,6 @@ pub mod restart;
 pub mod settle;
 
 use crate::base::units::Px;
-use crate::engine::orders::Ledger;
 use crate::exchange::Audit;
 use crate::model::{Command, Event};
 
@@ -98,10 +97,9 @@ impl Checks {
         command: &Command,
         event: &Event,
         now_ns: u64,
-        ledger: &Ledger,
         (audit, foreign, mid): (&Audit, [i64; 2], Px),
     ) {
-        let verdict = self.book.decided(command, event, ledger, now_ns);
+        let verdict = self.book.decided(command, event, now_ns);
         self.say(now_ns, book::NAME, verdict);
         let verdict = self.restart.decided(command);
         self.say(now_ns, restart::NAME, verdict);
