@@ -245,7 +245,7 @@ fn no_secret_leaves_by_any_error_path() {
         format!("alerts.telegram_url_file={telegram:?}"),
     );
     let mut level = vec!["--set", "log.level=debug", "--set", "rest.total_timeout_ms=3000"];
-    level.extend(["--set", &webhook, "--set", &telegram, "--set", "alerts.telegram_chat=42"]);
+    level.extend(["--set", &webhook, "--set", &telegram, "--set", "alerts.telegram_chat=\"42\""]);
     let run = engine(&dir, &address, &level);
     let seen = wait_for(&dir, "the end of the script", |status| {
         status["elapsed_s"].as_u64() > Some(80) && rank(status) == "running"
