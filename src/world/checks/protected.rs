@@ -5,7 +5,7 @@
 use crate::base::ids::SymbolId;
 use crate::base::units::Side;
 use crate::engine::risk::RiskStage;
-use crate::exchange::Audit;
+use crate::exchange::{Audit, SymbolSpec};
 use crate::model::{Class, Rank};
 use crate::world::faults::Kind;
 use crate::world::run::World;
@@ -56,7 +56,9 @@ impl Protected {
                 || !may
                 || risk.rank() >= Rank::CancelOnly
                 || row.position.raw() != held;
-            if row.protected.is_none() || held == 0 || excused {
+            // Below the smallest order nothing can be protected, nor closed: it is only told.
+            let small = held.abs() < SymbolSpec::named(name).qty_min;
+            if row.protected.is_none() || held == 0 || small || excused {
                 self.bare_since[index] = None;
                 continue;
             }
