@@ -59,7 +59,9 @@ impl Protected {
                 || !may
                 || risk.rank() >= Rank::CancelOnly
                 || row.position.raw() != held;
-            if row.protected.is_none() || held == 0 || excused {
+            // Below the smallest order nothing can be protected, nor closed: it is only told.
+            let small = held.abs() < SymbolSpec::named(name).qty_min;
+            if row.protected.is_none() || held == 0 || small || excused {
                 self.bare_since[index] = None;
                 continue;
             }
