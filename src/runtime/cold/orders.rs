@@ -94,9 +94,8 @@ impl RestOrders {
         while self.pending.len() < PENDING_MAX
             && let Some(command) = self.commands.pop()
         {
-            match self.ask(&command, plane, table) {
-                Ok(pending) => self.pending.push(pending),
-                Err(body) => tell(*body),
+            if let Some(pending) = self.ask(&command, plane, table, &mut tell) {
+                self.pending.push(pending);
             }
         }
         let mut place = 0;
@@ -113,27 +112,35 @@ impl RestOrders {
             told_by(&one, answer, table).into_iter().for_each(&mut tell);
         }
     }
+    /// Asks for the call of a command; `None` where there is none, and why is told.
     fn ask(
         &self,
         command: &Command,
         plane: &RestPlane,
         table: &SymbolTable,
-    ) -> Result<Pending, Box<Body>> {
-        let nothing = || Box::new(report(command, SendOutcome::LinkDown));
-        let call = call_of(command, self.gid).ok_or_else(nothing)?;
-        let reason =
-            if matches!(call, RestCall::Submit { .. }) { Reason::Entry } else { Reason::Cancel };
-        let mut asked = PlaneCall::of(&call, reason, table, FRESH_FOR).map_err(|_| nothing())?;
+        tell: &mut impl FnMut(Body),
+    ) -> Option<Pending> {
+        let call = call_of(command, self.gid);
+        let reason = match call {
+            Some(RestCall::Submit { .. }) => Reason::Entry,
+            _ => Reason::Cancel,
+        };
+        let asked = call.and_then(|call| PlaneCall::of(&call, reason, table, FRESH_FOR).ok());
+        let (Some(call), Some(mut asked)) = (call, asked) else {
+            tell(report(command, SendOutcome::LinkDown));
+            return None;
+        };
         // What closes a position goes before reads, like a cancel.
         asked.priority = Priority::Cancel;
         match plane.ask(asked) {
             Ok(answer) => {
                 log::warn!("by REST: {} {}", call.endpoint(), command.cid().0);
-                Ok(Pending { command: *command, call, answer })
+                Some(Pending { command: *command, call, answer })
             }
             Err(error) => {
                 log::warn!("by REST: {} {}: {error}", call.endpoint(), command.cid().0);
-                Err(Box::new(failure(command, &error)))
+                tell(failure(command, &error));
+                None
             }
         }
     }
