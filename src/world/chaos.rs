@@ -18,6 +18,8 @@ pub const FOREIGN_CID_MAX: u64 = 1_000_000_000;
 const CYCLE_S: u64 = 1_200;
 /// Calm at the end of a cycle, s: settling, a stop or kill, and its end.
 const CALM_S: u64 = 120;
+/// Calls asked before the calm may be answered until then, and be told to wait.
+const LATE_ANSWERS_NS: u64 = 15 * SECOND;
 /// The world must have settled after this long.
 const SETTLE_NS: u64 = 30 * SECOND;
 /// And a book out of step, whose window of resyncs is a minute, after this long.
@@ -501,6 +503,10 @@ impl World {
     }
     fn look_whether_settled(&mut self, since: u64) {
         let span = self.now_ns - since;
+        if span <= LATE_ANSWERS_NS {
+            let held_ns = span + self.plane.held_ns(self.now().mono);
+            self.chaos.held_ns = self.chaos.held_ns.max(held_ns);
+        }
         let unsettled = match &self.engine {
             None => Some("the engine is not up".to_owned()),
             // It would undo what is said next.
