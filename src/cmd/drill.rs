@@ -469,7 +469,15 @@ fn disconnect(stage: &mut Stage) -> Option<()> {
         let _ = venue.wait();
     }
     stage.begin();
-    stage.rank("link_down", "entries-blocked", Some(ALERT_MAX))?;
+    // Stricter where its orders are asked to be cancelled by REST first, and that fails as well.
+    let claim = "the rank is entries-blocked, or cancel-only";
+    stage.step("link_down", claim, Some(ALERT_MAX), |stage| {
+        let state = stage.status()?.state;
+        match &*state.rank {
+            "entries-blocked" | "cancel-only" => Ok(()),
+            rank => Err(format!("{rank}: {}", state.reason)),
+        }
+    })?;
     stage.alert("link_down")?;
     stage.alert("book_not_tradable")?;
     // On the same port, with the state it had: it takes a moment until the port is free.
