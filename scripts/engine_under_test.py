@@ -65,7 +65,9 @@ class Webhook:
 class Pair:
     """`genesis venue` and `genesis run --attach`, with their files in a directory of their own."""
 
-    def __init__(self, binary, venue_args=(), run_args=(), work=None):
+    def __init__(self, binary, venue_args=(), run_args=(), work=None, engine_cpus=None):
+        """`engine_cpus`: those of the engine, where this process may not use all of them."""
+        self.engine_cpus = engine_cpus
         self.binary = os.path.abspath(binary)
         self.keeps = work is not None
         self.work = work or tempfile.mkdtemp(prefix="genesis-pair-")
@@ -89,8 +91,10 @@ class Pair:
 
     def start(self, *args):
         name = os.path.join(self.work, args[0])
+        cpus = self.engine_cpus if args[0] == "run" else None
         process = subprocess.Popen([self.binary, *args], stdout=open(name + ".out", "wb"),
-                                   stderr=open(name + ".err", "wb"), stdin=subprocess.DEVNULL)
+                                   stderr=open(name + ".err", "wb"), stdin=subprocess.DEVNULL,
+                                   preexec_fn=cpus and (lambda: os.sched_setaffinity(0, cpus)))
         self.processes.append(process)
         return process
 
@@ -226,15 +230,36 @@ hold_ms = 200
 """ for symbol, qty in (("tBTCUSD", 0.002), ("tETHUSD", 0.02), ("tADAUSD", 40), ("tDOTUSD", 10)))
 
 
-def probing(binary, activity, work=None):
-    """A pair whose engine sends many orders, so that short spans have a median."""
+OWN_CORE = """
+[topology]
+layout = "explicit"
+
+[[topology.thread]]
+name = "hot"
+stages = ["read", "parse", "signal", "risk", "send"]
+core = {core}
+wait = "spin"
+class = "critical"
+"""
+
+
+def probing(binary, activity, work=None, own_core=False):
+    """A pair whose engine sends many orders, so that short spans have a median. `own_core`: as on a
+    host that gives the hot thread a CPU of its own: it spins on the last one, and the exchange, the
+    other threads of the engine and this process share the rest."""
     place = work or tempfile.mkdtemp(prefix="genesis-probing-")
     os.makedirs(place, exist_ok=True)
     path = os.path.join(place, "probes.toml")
     with open(path, "w") as file:
         file.write(PROBES.format(rate=100000))
+        cpus = sorted(os.sched_getaffinity(0))
+        if own_core:
+            if len(cpus) < 2:
+                raise SystemExit("SKIPPED: a core of its own needs two CPUs")
+            file.write(OWN_CORE.format(core=cpus[-1]))
+            os.sched_setaffinity(0, cpus[:-1])
     return Pair(binary, ["--market", "synthetic:7", "--activity", str(activity)],
-                ["--config", path], place)
+                ["--config", path], place, cpus)
 
 
 class OrderTimes:

@@ -472,8 +472,8 @@ pub(super) fn read_venue(root: &mut Scope<'_, '_>) -> VenueSection {
             key(
                 "rest_key_file",
                 "",
-                "The same for REST, which then has nonces and rights of its own: it reads, and \
-                 cancels where the socket cannot. Empty: key_file.",
+                "The same for reads by REST, which then have nonces and rights of their own; it \
+                 needs no right to write. Empty: key_file.",
             ),
             "",
             "a file name or empty",

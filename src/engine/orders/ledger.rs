@@ -48,6 +48,9 @@ pub struct SymbolOrders {
     pub settling: u16,
     /// Of `frozen` those that protect: they can only close.
     pub protect_frozen: u16,
+    /// What orders that protect can still close, by selling and by buying; both legs counted.
+    pub protect_sell: Qty,
+    pub protect_buy: Qty,
 }
 
 /// The order ledger.
@@ -667,9 +670,7 @@ impl Ledger {
         self.counters.entered(order.state());
         let sums = &mut self.symbols[order.symbol.index()];
         sums.alive += 1;
-        if !order.is_protective() {
-            add_reserve(sums, order.side, Qty::ZERO, order.reserve());
-        }
+        add_reserve(sums, order.side, order.is_protective(), (Qty::ZERO, order.reserve()));
         self.list(slot);
     }
     fn list(&mut self, slot: Slot) {
@@ -699,9 +700,7 @@ impl Ledger {
         let (symbol, side, protects) = (order.symbol, order.side, order.is_protective());
         let (was_alive, alive) = (!before.state.is_end(), !after.state.is_end());
         let sums = &mut self.symbols[symbol.index()];
-        if !protects {
-            add_reserve(sums, side, before.reserve, after.reserve);
-        }
+        add_reserve(sums, side, protects, (before.reserve, after.reserve));
         if was_alive != alive {
             (self.alive, sums.alive) = if alive {
                 (self.alive + 1, sums.alive + 1)
@@ -753,10 +752,12 @@ pub(super) fn set_unknown(order: &mut Order, now: MonoNs) {
     }
 }
 
-fn add_reserve(sums: &mut SymbolOrders, side: Side, before: Qty, after: Qty) {
-    let sum = match side {
-        Side::Buy => &mut sums.buy_reserve,
-        Side::Sell => &mut sums.sell_reserve,
+fn add_reserve(sums: &mut SymbolOrders, side: Side, protects: bool, (before, after): (Qty, Qty)) {
+    let sum = match (side, protects) {
+        (Side::Buy, false) => &mut sums.buy_reserve,
+        (Side::Sell, false) => &mut sums.sell_reserve,
+        (Side::Buy, true) => &mut sums.protect_buy,
+        (Side::Sell, true) => &mut sums.protect_sell,
     };
     *sum = sum.saturating_sub(before).saturating_add(after);
 }

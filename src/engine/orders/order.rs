@@ -301,12 +301,12 @@ impl Order {
     }
     /// Fills that an array has shown and no trade has told yet, unsigned.
     pub fn untold(&self) -> Qty {
-        let rest = less(self.bound, self.traded);
-        match self.view.filter(|_| self.is_alive()) {
-            Some(view) => less(rest, view.remaining),
-            None if self.is_alive() => Qty::ZERO,
-            None => self.reserve(),
+        if !self.is_alive() {
+            return self.reserve();
         }
+        // Of an earlier run's orders the first fills were told then.
+        let view = self.view.filter(|_| self.lane != Lane::Adopted);
+        view.map_or(Qty::ZERO, |view| less(less(view.original, view.remaining), self.traded))
     }
     /// Alive, and its true state is in doubt.
     pub fn is_frozen(&self) -> bool {
@@ -411,6 +411,10 @@ impl Order {
         let newer = |old: &View| self.key_of(&view) > self.key_of(old);
         if self.view.as_ref().is_none_or(newer) {
             self.view = Some(view);
+            // A change of size alone may pass for done before its own array comes: this is it.
+            if self.amended && self.amend.is_none() {
+                self.bound = self.bound.max(view.original).max(view.remaining);
+            }
         }
         self.finish_same_px_amend();
     }

@@ -5,7 +5,7 @@ use super::tests::{Bench, new_of, px, qty, wide};
 use super::*;
 use crate::base::ids::{OrderId, SymbolId};
 use crate::base::time::SpanNs;
-use crate::base::units::{Px, Qty, Side};
+use crate::base::units::{Px, Qty, Quote, Side};
 use crate::engine::orders::OrdersConfig;
 use crate::model::*;
 use std::sync::{Arc, Mutex};
@@ -492,4 +492,15 @@ fn a_reconnect_keeps_protection_and_starts_no_alarm() {
     b.reconcile();
     assert!(b.out.is_empty(), "{:?}", b.out);
     assert_eq!(b.stage.covered(S), Some(qty("1")));
+}
+
+#[test]
+fn a_protected_position_makes_up_for_nothing_on_the_other_side() {
+    let limits = Limits { position_max: Quote::from_whole(150), ..Limits::default() };
+    let (mut b, ..) = Bench::held(RiskConfig { limits, ..wide() }, "1");
+    // Without its legs a long of 1 would leave room for sells of 2; its stop may fire first.
+    assert_eq!(b.once("-1", "101").len(), 1);
+    assert!(b.once("-1", "101").is_empty());
+    assert_eq!(b.blocked(Guard::MaxPosition), 1);
+    assert!(b.once("1", "99").is_empty(), "and the long side is full as before");
 }

@@ -412,7 +412,9 @@ impl RiskStage {
             return (0, order.is_settled_working());
         }
         let px = if same_px { order.px() } else { px };
-        if !order.is_settled_working() || !may || !self.may_try(symbol, leg, qty, px) {
+        // Before its first array a change could not be told from what it was made as.
+        let known = order.is_settled_working() && order.view.is_some();
+        if !known || !may || !self.may_try(symbol, leg, qty, px) {
             return (0, false);
         }
         if self.tries(symbol, leg, qty, px) >= CHANGES_MAX {

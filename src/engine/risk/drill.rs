@@ -488,6 +488,8 @@ fn drill_with(seed: u64, requote: Requote, bracket: Option<Bracket>) -> Drill {
         drill.step(true);
     }
     drill.toy.faults = false;
+    // Else all that is held would be closed by its legs before it is looked at.
+    drill.toy.still = bracket.is_some();
     drill.bench.event(Body::Operator(OperatorCommand {
         verb: OperatorVerb::Stop,
         symbol: None,
@@ -554,17 +556,12 @@ fn after_faults_the_ledger_equals_the_venue_and_nothing_was_doubled() {
 /// position. That no order for more than the position is ever sent is asserted where it is made.
 #[test]
 fn after_faults_both_legs_are_exactly_as_large_as_the_position() {
-    let seeds: u64 = std::env::var("DRILL_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(12);
+    let seeds: u64 = std::env::var("DRILL_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
     let first: u64 = std::env::var("DRILL_FROM").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
     let (mut protected, mut made, mut changed, mut leg_fills) = (0, 0, 0, 0);
     for seed in first..first + seeds {
         let requote = [Requote::Amend, Requote::Replace, Requote::CancelNew][(seed % 3) as usize];
-        let mut drill = drill_with(seed, requote, Some(BRACKET));
-        // Legs are hit in the calm, too: at rest is when nobody hits them any more.
-        drill.toy.still = true;
-        for _ in 0..2_000 {
-            drill.step(false);
-        }
+        let drill = drill_with(seed, requote, Some(BRACKET));
         let (stage, toy) = (&drill.bench.stage, &drill.toy);
         let left: Vec<_> = stage.ledger().listed().map(|(_, order)| order).collect();
         assert!(stage.is_quiesced(), "seed {seed}: not quiet: {left:#?}");

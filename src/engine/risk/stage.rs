@@ -452,7 +452,10 @@ impl RiskStage {
     pub(super) fn worst(&self, symbol: SymbolId) -> (Qty, Qty) {
         let sums = self.ledger.symbol(symbol);
         let qty = self.positions.qty(symbol);
-        (qty.saturating_add(sums.buy_reserve), (-qty).saturating_add(sums.sell_reserve))
+        // What protects may close the position first: then it makes up for nothing any more.
+        let long = qty.saturating_add(sums.protect_buy.min((-qty).max(Qty::ZERO)));
+        let short = (-qty).saturating_add(sums.protect_sell.min(qty.max(Qty::ZERO)));
+        (long.saturating_add(sums.buy_reserve), short.saturating_add(sums.sell_reserve))
     }
 }
 

@@ -49,9 +49,9 @@ impl Priority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyRole {
-    /// The private socket's; REST order entry, should there be any.
+    /// The private socket's; by REST, what writes orders while that socket is away.
     Trade,
-    /// Reads, and cancels of everyday use.
+    /// Reads alone.
     Rest,
     /// Kill, with a lane of its own.
     Kill,
@@ -231,16 +231,20 @@ impl<T> Request<T> {
 
 /// How a call of the venue is treated, given why it is made.
 pub const fn rules_of(call: &RestCall, reason: Reason) -> (Priority, Option<KeyRole>, Repeat) {
-    let key = if matches!(reason, Reason::Kill) { KeyRole::Kill } else { KeyRole::Rest };
+    // The key that reads needs no right to write.
+    let (key, writes) = match reason {
+        Reason::Kill => (KeyRole::Kill, KeyRole::Kill),
+        _ => (KeyRole::Rest, KeyRole::Trade),
+    };
     match call {
         RestCall::Cancel { .. } | RestCall::CancelMulti { .. } | RestCall::CancelAll => {
-            (Priority::Cancel, Some(key), Repeat::IfNothingHappened)
+            (Priority::Cancel, Some(writes), Repeat::IfNothingHappened)
         }
         // A kill closes positions with orders: they rank as cancels, and are never sent twice.
         RestCall::Submit { .. } => {
             let is_kill = matches!(reason, Reason::Kill);
             let priority = if is_kill { Priority::Cancel } else { Priority::Entry };
-            (priority, Some(key), Repeat::Never)
+            (priority, Some(writes), Repeat::Never)
         }
         _ if matches!(reason, Reason::Kill) => {
             let key = if call.is_private() { Some(key) } else { None };

@@ -80,14 +80,21 @@ fn calls_reach_the_exchange_and_leave_their_records() {
         let reply = plane.call(of(call, Reason::Start)).unwrap();
         assert!(reply.body.starts_with(b"["), "{call:?}");
     }
-    let cancelled = plane.call(of(RestCall::CancelAll, Reason::Kill)).unwrap();
-    assert!(String::from_utf8_lossy(&cancelled.body).contains("oc_multi-req"));
+    for reason in [Reason::Kill, Reason::Cancel] {
+        let cancelled = plane.call(of(RestCall::CancelAll, reason)).unwrap();
+        assert!(String::from_utf8_lossy(&cancelled.body).contains("oc_multi-req"));
+    }
     threads.stop(SHORT);
     let records = kept.0.lock();
-    assert_eq!(records.len(), 5);
+    assert_eq!(records.len(), 6);
     assert!(records.iter().all(|record| record.is_good() && record.http == "1.1"));
     let kill = records.iter().find(|record| record.reason == Reason::Kill).unwrap();
     assert_eq!((kill.role, kill.endpoint), (Some(KeyRole::Kill), "auth/w/order/cancel/multi"));
+    // A key that only reads suffices for everything but this.
+    let writes = records.iter().find(|record| record.reason == Reason::Cancel).unwrap();
+    assert_eq!(writes.role, Some(KeyRole::Trade));
+    let reads = records.iter().filter(|record| record.endpoint.starts_with("auth/r/"));
+    assert!(reads.clone().count() == 3 && reads.clone().all(|r| r.role == Some(KeyRole::Rest)));
     let pooled = records.iter().filter(|record| record.pooled).count();
     assert!(pooled >= 1, "no connection was used twice");
     assert_eq!(plane.counters().of(Reason::Kill), 1);
