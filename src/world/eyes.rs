@@ -53,7 +53,9 @@ impl Watch for Eyes<'_> {
                 }
                 sight.acked |= !ends;
                 sight.ended |= ends;
+                // Histories tell it again and again.
                 let refused = update.status == OrderStatus::Refused;
+                let refused = refused && update.source == Source::Closed;
                 if refused && update.flags.has(OrderFlags::REDUCE_ONLY) {
                     self.coverage.hit(Kind::ReduceOnlyRefused);
                 }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::exchange::{
-    AccountSpec, Exchange, ExchangeConfig, Synthetic, SyntheticConfig, VenueLimits,
+    AccountSpec, Exchange, ExchangeConfig, Permissions, Synthetic, SyntheticConfig, VenueLimits,
 };
 use crate::io::files::TestDir;
 use crate::io::http::RestFault;
@@ -24,9 +24,13 @@ fn venue() -> ServerHandle<Exchange> {
     venue_with(VenueLimits::default())
 }
 pub(super) fn venue_with(limits: VenueLimits) -> ServerHandle<Exchange> {
+    let mut account =
+        AccountSpec::funded("key-a", "secret-a").with_key("key-t", "t", Permissions::TRADE);
+    // It only reads.
+    (account.permissions.orders_write, account.permissions.positions_write) = (false, false);
     let config = ExchangeConfig {
         limits,
-        accounts: vec![AccountSpec::funded("key-a", "secret-a"), AccountSpec::funded("key-b", "b")],
+        accounts: vec![account, AccountSpec::funded("key-b", "b")],
         ..ExchangeConfig::default()
     };
     // Nearly no market: the processor is for the calls.
@@ -44,7 +48,7 @@ pub(super) fn config(url: &str) -> PlaneConfig {
     PlaneConfig {
         public_url: url.to_owned(),
         private_url: url.to_owned(),
-        keys: [None, key("key-a", "secret-a"), key("key-b", "b")],
+        keys: [key("key-t", "t"), key("key-a", "secret-a"), key("key-b", "b")],
         http: RestConfig { loopback_only: true, ..RestConfig::default() },
         scheduler: SchedulerConfig::new(LimitTable::default(), KeyPlan::APART, 1),
         lanes: 3,
