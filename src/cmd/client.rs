@@ -562,7 +562,7 @@ fn rest_words(rest: &RestStatus) -> String {
     let _ = writeln!(
         out,
         "retries {} ({} refused by the budget), rate limit hits {}, nonces stepped past {}, too late \
-         {}, not taken {}, cancels past a breaker or block {}, in flight {}",
+         {}, not taken {}, cancels past a breaker or block {}, blocks lifted {}, in flight {}",
         rest.retry_count,
         rest.retry_refused,
         rest.rate_limit_hits,
@@ -570,6 +570,7 @@ fn rest_words(rest: &RestStatus) -> String {
         rest.dropped_stale,
         rest.refused,
         rest.cancel_probes,
+        rest.blocks_lifted,
         rest.in_flight
     );
     for host in &rest.hosts {

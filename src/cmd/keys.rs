@@ -1,7 +1,7 @@
 //! `genesis keys`: what the API keys may do, and whether live trading would be refused.
 
-use super::reach::{FRESH_FOR, Reach, ReachArgs};
-use super::rest::shared_words;
+use super::reach::{Reach, ReachArgs};
+use super::rest::{FRESH_FOR, shared_words};
 use super::secrets::KeyPlaces;
 use super::{complain, say};
 use crate::line::permissions::{KeyVerdict, Scope, ScopeVerdict, judge};

@@ -5,6 +5,7 @@ use super::say;
 use crate::ops::report::exit;
 use crate::world::{Condition, KillOutcome, pull_once};
 use rayon::prelude::*;
+use sonic_rs::{Value, json};
 use std::fmt::Write as _;
 
 /// Pulls and prints; a kill that ended neither flat nor written down is a failure.
@@ -21,9 +22,9 @@ pub(super) fn run(seeds: std::ops::RangeInclusive<u64>, trace: bool, as_json: bo
         .collect();
     let failed: Vec<&KillOutcome> = outcomes.iter().filter(|o| o.violation.is_some()).collect();
     if as_json {
-        let rows: Vec<String> = rows.iter().map(Row::json).collect();
-        let count = failed.len();
-        say(&format!("{{\"failed\":{count},\"conditions\":[{}]}}", rows.join(",")));
+        let rows: Vec<Value> = rows.iter().map(Row::json).collect();
+        let all = json!({"failed": failed.len(), "conditions": rows});
+        say(&sonic_rs::to_string(&all).unwrap_or_default());
     } else {
         let mut text = String::from(
             "condition               pulls  flat  later flat  left, written  by line  held      \
@@ -112,23 +113,21 @@ impl Row {
             s(1.0),
         )
     }
-    fn json(&self) -> String {
-        format!(
-            "{{\"condition\":\"{}\",\"pulls\":{},\"flat\":{},\"later_flat\":{},\"left\":{},\
-             \"by_line\":{},\"held\":{},\"first_cancel_ns\":[{},{}],\"flat_ns\":[{},{},{}]}}",
-            self.condition.name(),
-            self.pulls,
-            self.flat,
-            self.later,
-            self.left,
-            self.by_line,
-            self.held,
-            at(&self.first_cancel_ns, 0.5),
-            at(&self.first_cancel_ns, 0.99),
-            at(&self.flat_ns, 0.5),
-            at(&self.flat_ns, 0.99),
-            at(&self.flat_ns, 1.0),
-        )
+    fn json(&self) -> Value {
+        let ns = |sorted: &[u64], shares: &[f64]| -> Vec<u64> {
+            shares.iter().map(|share| at(sorted, *share)).collect()
+        };
+        json!({
+            "condition": self.condition.name(),
+            "pulls": self.pulls,
+            "flat": self.flat,
+            "later_flat": self.later,
+            "left": self.left,
+            "by_line": self.by_line,
+            "held": self.held,
+            "first_cancel_ns": ns(&self.first_cancel_ns, &[0.5, 0.99]),
+            "flat_ns": ns(&self.flat_ns, &[0.5, 0.99, 1.0]),
+        })
     }
 }
 

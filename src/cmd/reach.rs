@@ -4,7 +4,7 @@
 use super::outside;
 use super::rest::{PlaneSetup, embedded_keys, nonces, role_keys, shared_roles, start_plane};
 use super::secrets::KeyPlaces;
-use crate::base::time::{SpanNs, WallNs};
+use crate::base::time::WallNs;
 use crate::config::{Config, Environment, MarketSource, Override, Sources};
 use crate::exchange::{Exchange, Synthetic};
 use crate::io::clock::Clock;
@@ -16,8 +16,7 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How old a question may be before it is sent, and how long a stop waits.
-pub(super) const FRESH_FOR: Duration = Duration::from_secs(10);
+/// How long a stop waits.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Which venue is asked.
@@ -136,11 +135,6 @@ impl Reach {
             super::complain(format!("the embedded exchange: {error}"));
         }
     }
-}
-
-/// An age for people.
-pub(super) fn age_text(age: SpanNs) -> String {
-    crate::ops::text::elapsed((age.as_ms() / 1_000).max(0) as u64)
 }
 
 fn embedded(config: &Config, clock: &Clock) -> Result<ServerHandle<Exchange>, String> {

@@ -2,7 +2,6 @@
 //! start needs. Used by runs, by kills and by the commands that only ask.
 
 use super::outside;
-use super::reach::{FRESH_FOR, age_text};
 use super::secrets::KeyPlaces;
 use crate::base::time::{SpanNs, WallNs};
 use crate::config::{Config, Environment, Unlisted};
@@ -30,8 +29,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How old a question may be before it is sent.
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(10);
 /// Two fetches of the list of pairs begin at least so far apart.
 const LISTING_APART: SpanNs = SpanNs::from_s(10);
+
+/// An age for people.
+pub(super) fn age_text(age: SpanNs) -> String {
+    crate::ops::text::elapsed((age.as_ms() / 1_000).max(0) as u64)
+}
 
 /// Figures of a plane's calls; clones share them.
 #[derive(Clone, Default)]
@@ -348,6 +354,7 @@ impl RestSide {
             dropped_stale: counters.dropped_stale,
             retry_refused: counters.retry_refused,
             cancel_probes: counters.cancel_probes,
+            blocks_lifted: counters.blocks_lifted,
             reconciles_merged: thread.reconciles_merged.load(Ordering::Relaxed),
             registry: RegistryStatus {
                 pairs: listing.pairs as u64,

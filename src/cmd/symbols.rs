@@ -1,6 +1,7 @@
 //! `genesis symbols`: what the venue lists, and whether names stand for something there.
 
-use super::reach::{FRESH_FOR, Reach, ReachArgs, age_text};
+use super::reach::{Reach, ReachArgs};
+use super::rest::{FRESH_FOR, age_text};
 use super::{complain, say};
 use crate::base::units::Qty;
 use crate::line::registry::{

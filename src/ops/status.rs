@@ -328,6 +328,9 @@ pub struct RestStatus {
     /// Cancels that went past an open breaker or a block.
     #[serde(default)]
     pub cancel_probes: u64,
+    /// Hosts left alone for a refusal that turned out to be of one endpoint.
+    #[serde(default)]
+    pub blocks_lifted: u64,
     /// Wishes to read the account that another read answered.
     #[serde(default)]
     pub reconciles_merged: u64,
