@@ -5,7 +5,7 @@ use super::say;
 use crate::ops::report::exit;
 use crate::world::{Condition, KillOutcome, pull_once};
 use rayon::prelude::*;
-use sonic_rs::{Value, json};
+use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Pulls and prints; a kill that ended neither flat nor written down is a failure.
@@ -22,8 +22,7 @@ pub(super) fn run(seeds: std::ops::RangeInclusive<u64>, trace: bool, as_json: bo
         .collect();
     let failed: Vec<&KillOutcome> = outcomes.iter().filter(|o| o.violation.is_some()).collect();
     if as_json {
-        let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-        let all = json!({"failed": failed.len(), "conditions": rows});
+        let all = Table { failed: failed.len(), conditions: rows };
         say(&sonic_rs::to_string(&all).unwrap_or_default());
     } else {
         let mut text = String::from(
@@ -56,19 +55,29 @@ pub(super) fn run(seeds: std::ops::RangeInclusive<u64>, trace: bool, as_json: bo
     if failed.is_empty() { exit::OK } else { exit::FAILURE }
 }
 
+#[derive(Serialize)]
+struct Table {
+    failed: usize,
+    conditions: Vec<Row>,
+}
+
 /// One condition.
+#[derive(Serialize)]
 struct Row {
-    condition: Condition,
+    condition: &'static str,
     pulls: usize,
     /// Flat by the first word, flat after something had been written down, never flat.
     flat: usize,
-    later: usize,
+    later_flat: usize,
     left: usize,
     by_line: usize,
     /// Pulls with an own order or a position at the exchange.
     held: usize,
-    first_cancel_ns: Vec<u64>,
-    flat_ns: Vec<u64>,
+    /// Pulls with something to cancel, and their p50 and p99.
+    first_cancels: usize,
+    first_cancel_ns: [u64; 2],
+    /// p50, p99 and the longest of the pulls that held something.
+    flat_ns: [u64; 3],
 }
 impl Row {
     fn of<'a>(condition: Condition, outcomes: impl Iterator<Item = &'a KillOutcome>) -> Row {
@@ -80,54 +89,36 @@ impl Row {
             all
         };
         let held = |outcome: &KillOutcome| outcome.held != (0, 0);
+        let first_cancel_ns = sorted(&|o| o.first_cancel_ns);
+        let flat_ns = sorted(&|o| o.flat_ns.filter(|_| held(o)));
         Row {
-            condition,
+            condition: condition.name(),
             pulls: outcomes.len(),
             flat: count(&|o| o.is_flat && !o.was_written),
-            later: count(&|o| o.is_flat && o.was_written),
+            later_flat: count(&|o| o.is_flat && o.was_written),
             left: count(&|o| !o.is_flat && o.was_written),
             by_line: count(&|o| o.by_line),
             held: count(&held),
-            first_cancel_ns: sorted(&|o| o.first_cancel_ns),
-            flat_ns: sorted(&|o| o.flat_ns.filter(|_| held(o))),
+            first_cancels: first_cancel_ns.len(),
+            first_cancel_ns: [0.5, 0.99].map(|share| at(&first_cancel_ns, share)),
+            flat_ns: [0.5, 0.99, 1.0].map(|share| at(&flat_ns, share)),
         }
     }
     fn text(&self) -> String {
-        let ms = |share: f64| at(&self.first_cancel_ns, share) as f64 / 1e6;
-        let s = |share: f64| at(&self.flat_ns, share) as f64 / 1e9;
+        let [cancel_p50, cancel_p99] = self.first_cancel_ns.map(|ns| ns as f64 / 1e6);
+        let [flat_p50, flat_p99, flat_max] = self.flat_ns.map(|ns| ns as f64 / 1e9);
         format!(
-            "{:<22} {:>6} {:>5} {:>11} {:>14} {:>8} {:>5}   {:>12.1} / {:.1} ({} pulls)   {:>8.2} \
-             / {:.2} / {:.2}\n",
-            self.condition.name(),
+            "{:<22} {:>6} {:>5} {:>11} {:>14} {:>8} {:>5}   {cancel_p50:>12.1} / {cancel_p99:.1} \
+             ({} pulls)   {flat_p50:>8.2} / {flat_p99:.2} / {flat_max:.2}\n",
+            self.condition,
             self.pulls,
             self.flat,
-            self.later,
+            self.later_flat,
             self.left,
             self.by_line,
             self.held,
-            ms(0.5),
-            ms(0.99),
-            self.first_cancel_ns.len(),
-            s(0.5),
-            s(0.99),
-            s(1.0),
+            self.first_cancels,
         )
-    }
-    fn json(&self) -> Value {
-        let ns = |sorted: &[u64], shares: &[f64]| -> Vec<u64> {
-            shares.iter().map(|share| at(sorted, *share)).collect()
-        };
-        json!({
-            "condition": self.condition.name(),
-            "pulls": self.pulls,
-            "flat": self.flat,
-            "later_flat": self.later,
-            "left": self.left,
-            "by_line": self.by_line,
-            "held": self.held,
-            "first_cancel_ns": ns(&self.first_cancel_ns, &[0.5, 0.99]),
-            "flat_ns": ns(&self.flat_ns, &[0.5, 0.99, 1.0]),
-        })
     }
 }
 

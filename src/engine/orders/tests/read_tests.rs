@@ -87,15 +87,15 @@ fn same_ledger_with_reads(a: &Script, b: &Script, mixes: &[Mix]) -> Result<(), T
         if is_mixed {
             queue.sort_by_key(|(key, whose, index, _)| (*key, *whose, *index));
         }
-        // The venue is never behind what it has told.
+        // The venue is never behind what it has told, by a message or by an earlier read.
         let mut told = [0usize; 2];
         for (place, (_, whose, index, message)) in queue.iter().enumerate() {
             if let Some(ahead) = mixes[place % mixes.len()].read.filter(|_| is_mixed) {
                 let [mut open, mut history, mut trades] = [const { Vec::new() }; 3];
-                let both = [(&one, told[0], before_one), (&other, told[1], before_other)];
-                for (list, told, before) in both {
-                    let until = told + usize::from(ahead) % (list.len() - told + 1);
-                    let [o, h, t] = truth(list, until, before);
+                let both = [(&one, before_one), (&other, before_other)];
+                for ((list, before), told) in both.into_iter().zip(&mut told) {
+                    *told += usize::from(ahead) % (list.len() - *told + 1);
+                    let [o, h, t] = truth(list, *told, before);
                     open.extend(o);
                     history.extend(h);
                     trades.extend(t);
