@@ -10,6 +10,8 @@ use crate::engine::orders::OrdersConfig;
 use crate::model::*;
 use std::sync::{Arc, Mutex};
 
+mod claim_tests;
+
 const S: SymbolId = SymbolId(0);
 
 fn bracket() -> Bracket {
