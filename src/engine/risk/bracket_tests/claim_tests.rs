@@ -2,7 +2,9 @@
 //! because a line could be broken and no other test noticed.
 
 use super::*;
-use crate::base::ids::{Cid, ConnId};
+use crate::base::ids::{Cid, ConnId, StrategyId, TradeId};
+use crate::engine::orders::Lane;
+use crate::engine::risk::check::Draft;
 use crate::engine::risk::tests::{WALL, instruments, only};
 
 fn is_active(b: &Bench, side: Side) -> bool {
@@ -452,6 +454,7 @@ fn how_long_a_position_is_naked_is_told() {
     assert!(!level(&b).objects && !b.stage.symbol_snapshot(S).naked);
     b.pass(2_000);
     assert!(level(&b).objects && b.stage.symbol_snapshot(S).naked);
+    assert_eq!(level(&b).trips, 1);
 }
 
 #[test]
@@ -461,4 +464,171 @@ fn another_link_s_words_are_no_reason_to_change_anything() {
     b.event(Body::Link(LinkEvent { conn, trading: false, state, code: 0 }));
     assert!(b.out.is_empty());
     assert_eq!(b.stage.covered(S), Some(qty("1")));
+}
+
+// ---- doubts ----
+
+/// A close of this size in a lane, as the guards are asked about it.
+fn close_in(lane: Lane, size: Qty) -> Draft {
+    Draft {
+        symbol: S,
+        strategy: StrategyId(0),
+        lane,
+        reason: Reason::StopLoss,
+        side: Side::Sell,
+        qty: size,
+        px: px("99"),
+        kind: OrderKind::Limit,
+        flags: OrderFlags::REDUCE_ONLY,
+        class: Class::Close,
+        amends: false,
+        bracket: None,
+    }
+}
+
+#[test]
+fn a_doubt_about_an_entry_holds_up_closes_but_no_protection() {
+    let doubt = Err(Guard::UnknownOutcome);
+    let ask = |b: &mut Bench, lane| b.stage.check(&close_in(lane, qty("1")));
+    let mut b = Bench::with(wide());
+    let entry = b.bracketed(long("1"));
+    only(&b.once("0.5", "99"));
+    b.pass(5_000);
+    assert!(b.stage.symbol_snapshot(S).frozen);
+    b.mark("99", "101");
+    for (lane, may) in [(Lane::Once, doubt), (Lane::Flatten, doubt), (Lane::Protect, Ok(()))] {
+        assert_eq!(ask(&mut b, lane), may, "{lane:?}");
+    }
+    assert_eq!(legs(&b.fill_part(&entry, "0.4", "0.6", "100")).len(), 2);
+    // Of legs that nobody answered for: what can only close holds up no flatten.
+    let (mut b, _) = bought(wide(), "1", bracket());
+    b.pass(5_000);
+    assert!(b.stage.symbol_snapshot(S).frozen);
+    b.mark("99", "101");
+    for (lane, may) in [(Lane::Once, doubt), (Lane::Flatten, Ok(())), (Lane::Protect, Ok(()))] {
+        assert_eq!(ask(&mut b, lane), may, "{lane:?}");
+    }
+}
+
+#[test]
+fn a_flatten_does_not_wait_for_legs_whose_cancels_are_not_answered() {
+    let (mut b, ..) = Bench::held(wide(), "1");
+    assert_eq!(cancels(&b.operator(OperatorVerb::Flatten)), 2);
+    b.pass(4_000);
+    b.mark("99", "101");
+    assert_eq!(news(&b.pass(999)), 0, "they may still fill");
+    let out = b.pass(1);
+    assert_eq!(legs(&out).len(), 1, "{out:?}");
+    assert_eq!(b.stage.counters().news, 4);
+}
+
+#[test]
+fn the_venue_s_sizes_hold_for_protection_too() {
+    let mut b = Bench::with(wide());
+    for (raw, refused) in [
+        (999_999, Some(Guard::MinSize)),
+        (1_000_000, None),
+        (1_000_001, None),
+        (9_999_999_999, None),
+        (10_000_000_000, None),
+        (10_000_000_001, Some(Guard::MaxSize)),
+    ] {
+        let got = b.stage.check(&close_in(Lane::Protect, Qty::from_raw(raw)));
+        assert_eq!(got.err(), refused, "{raw}");
+    }
+}
+
+#[test]
+fn prices_of_legs_are_rounded_to_the_safe_side() {
+    let leg = |side: &str, price: &str| {
+        let mut b = Bench::with(wide());
+        let out = b.want_protected(S, long(side), Some(bracket()));
+        let entry = b.works(&only(&out));
+        let out = b.fill_part(&entry, side, "0", price);
+        (legs(&out)[0].2, legs(&out)[1].2)
+    };
+    // The stop a little sooner, the target not below what was asked.
+    assert_eq!(leg("1", "100.0005"), (px("98.001"), px("105.01")));
+    assert_eq!(leg("-1", "100.0005"), (px("102"), px("95")));
+}
+
+#[test]
+fn a_flatten_owns_its_symbol_and_its_legs_ask_no_guard() {
+    let (mut b, stop, target) = Bench::held(wide(), "1");
+    b.operator(OperatorVerb::Flatten);
+    b.ended(&stop, OrderStatus::Canceled);
+    let close = only(&b.ended(&target, OrderStatus::Canceled));
+    b.works(&close);
+    b.pass(2_000);
+    assert_eq!((b.blocked(Guard::Flattening), b.stage.counters().protects), (0, 2));
+}
+
+#[test]
+fn while_a_kill_is_at_work_nothing_is_protected() {
+    let mut b = Bench::with(wide());
+    let entry = b.bracketed(long("1"));
+    b.ended(&entry, OrderStatus::Canceled);
+    // An order of the other symbol keeps the kill from being done.
+    b.mark_of(SymbolId(1), "99", "101");
+    assert_eq!(b.want_of(SymbolId(1), long("1")).len(), 1);
+    b.operator(OperatorVerb::Kill);
+    assert_eq!(b.stage.rank(), Rank::ReduceOnly);
+    assert!(!b.stage.symbol_snapshot(S).flattening, "nothing was held of this one");
+    b.out.clear();
+    b.trades(&entry, qty("0.5"), "100");
+    assert_eq!(b.stage.positions().qty(S), qty("0.5"));
+    assert_eq!(news(&b.out), 0, "{:?}", b.out);
+}
+
+#[test]
+fn an_order_that_comes_back_to_life_keeps_a_stop_from_being_done() {
+    let (mut b, ..) = Bench::held(wide(), "1");
+    let other = new_of(&only(&b.once("0.5", "99")));
+    b.refused(AckOf::New, &other);
+    b.operator(OperatorVerb::Stop);
+    assert!(b.stage.is_quiesced());
+    b.venue(&other, Source::New, OrderStatus::Active, other.qty);
+    assert!(!b.stage.is_quiesced());
+}
+
+/// A run before this one may have had orders without a bracket.
+#[test]
+fn a_fill_of_an_order_taken_over_brings_no_bracket_where_none_was_known() {
+    let mut b = Bench::with(wide());
+    let entry = b.bracketed(long("-1"));
+    b.ended(&entry, OrderStatus::Canceled);
+    let mut b = reborn(&b.stage.memory(), 1, "0", &[]);
+    let (id, cid) = (OrderId(600), Cid(20));
+    b.event(Body::Order(OrderUpdate {
+        source: Source::Update,
+        kind: OrderKind::Limit,
+        status: OrderStatus::Active,
+        wallet: WalletKind::Margin,
+        symbol: S,
+        id,
+        gid: 7,
+        cid,
+        created_at: WALL,
+        updated_at: WALL,
+        remaining: qty("1"),
+        original: qty("1"),
+        px: px("100"),
+        px_avg: Px::ZERO,
+        flags: OrderFlags::NONE,
+    }));
+    b.event(Body::Fill(Fill {
+        trade: TradeId(70),
+        symbol: S,
+        order: id,
+        cid,
+        at: crate::base::time::WallNs(WALL.0 + 1),
+        qty: qty("1"),
+        px: px("100"),
+        maker: None,
+        fee: None,
+        fee_currency: Currency::EMPTY,
+    }));
+    assert_eq!(b.stage.positions().qty(S), qty("1"));
+    assert!(!is_active(&b, Side::Buy));
+    assert_eq!((b.stage.covered(S), b.stage.naked_for(0)), (None, None));
 }
