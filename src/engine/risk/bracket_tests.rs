@@ -509,3 +509,19 @@ fn a_protected_position_makes_up_for_nothing_on_the_other_side() {
     assert_eq!(b.blocked(Guard::MaxPosition), 1);
     assert!(b.once("1", "99").is_empty(), "and the long side is full as before");
 }
+
+#[test]
+fn nor_does_a_protected_short() {
+    let limits = Limits { position_max: Quote::from_whole(150), ..Limits::default() };
+    let mut b = Bench::with(RiskConfig { limits, ..wide() });
+    let entry = b.bracketed(long("-1"));
+    let out = b.fill_part(&entry, "-1", "0", "100");
+    for leg in &out {
+        b.works(leg);
+    }
+    assert_eq!(b.stage.covered(S), Some(qty("1")));
+    assert_eq!(b.once("1", "99").len(), 1);
+    assert!(b.once("1", "99").is_empty());
+    assert_eq!(b.blocked(Guard::MaxPosition), 1);
+    assert!(b.once("-1", "101").is_empty(), "and the short side is full as before");
+}

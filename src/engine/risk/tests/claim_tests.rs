@@ -767,6 +767,13 @@ fn what_is_due_leaves_with_a_mark_as_well_as_with_a_tick() {
     b.now = b.now + SpanNs::from_ms(1);
     b.mark("99", "101");
     assert_eq!(cancelled(&b.out), 1);
+    // Or later, where that mark is the first one since.
+    let mut b = Bench::new();
+    only(&b.once("1", "99"));
+    b.out.clear();
+    b.now = b.now + SpanNs::from_ms(5_001);
+    b.mark("99", "101");
+    assert_eq!(cancelled(&b.out), 1);
     // The next attempt of a flatten.
     let mut b = Bench::new();
     let open = only(&b.take("1", false));
