@@ -722,6 +722,8 @@ fn an_order_of_an_earlier_run_is_taken_over_and_counts() {
     b.feed(array);
     assert_eq!(b.ledger.counters().adopted, 1);
     assert_eq!(b.ledger.alive(), 2);
+    let reserve = b.ledger.symbol(SYMBOL).buy_reserve;
+    assert_eq!(reserve, Qty::parse("1.25").unwrap(), "only what is left of it");
     let before = v.fill_message(v.original / 4 * 3, true);
     b.feed(before);
     assert_eq!(b.positions.qty(SYMBOL), Qty::ZERO, "in the venue's position already");

@@ -10,6 +10,8 @@ use crate::engine::orders::OrdersConfig;
 use crate::model::*;
 use std::sync::{Arc, Mutex};
 
+mod claim_tests;
+
 const S: SymbolId = SymbolId(0);
 
 fn bracket() -> Bracket {
@@ -140,8 +142,8 @@ fn a_leg_that_fills_takes_the_other_along() {
 #[test]
 fn an_array_before_its_trade_makes_no_order_larger_than_the_position() {
     let (mut b, _, target) = Bench::held(wide(), "1");
-    b.out.clear();
-    b.now = b.now + SpanNs::from_ms(1);
+    // Long enough ago that the target could be tried again.
+    assert!(b.pass(2_000).is_empty());
     // The venue ended the stop for it first, as it may with a reduce-only order.
     b.venue(&target, Source::Update, OrderStatus::PartiallyFilled, qty("-0.7"));
     assert!(b.out.is_empty(), "how much is held will be said by the trade: {:?}", b.out);
@@ -492,6 +494,9 @@ fn a_reconnect_keeps_protection_and_starts_no_alarm() {
     b.reconcile();
     assert!(b.out.is_empty(), "{:?}", b.out);
     assert_eq!(b.stage.covered(S), Some(qty("1")));
+    // In doubt no more: a flatten takes them away before it closes.
+    let out = b.operator(OperatorVerb::Flatten);
+    assert_eq!((cancels(&out), out.len()), (2, 2), "{out:?}");
 }
 
 #[test]
@@ -503,4 +508,20 @@ fn a_protected_position_makes_up_for_nothing_on_the_other_side() {
     assert!(b.once("-1", "101").is_empty());
     assert_eq!(b.blocked(Guard::MaxPosition), 1);
     assert!(b.once("1", "99").is_empty(), "and the long side is full as before");
+}
+
+#[test]
+fn nor_does_a_protected_short() {
+    let limits = Limits { position_max: Quote::from_whole(150), ..Limits::default() };
+    let mut b = Bench::with(RiskConfig { limits, ..wide() });
+    let entry = b.bracketed(long("-1"));
+    let out = b.fill_part(&entry, "-1", "0", "100");
+    for leg in &out {
+        b.works(leg);
+    }
+    assert_eq!(b.stage.covered(S), Some(qty("1")));
+    assert_eq!(b.once("1", "99").len(), 1);
+    assert!(b.once("1", "99").is_empty());
+    assert_eq!(b.blocked(Guard::MaxPosition), 1);
+    assert!(b.once("-1", "101").is_empty(), "and the short side is full as before");
 }

@@ -92,6 +92,48 @@ mod tests {
     }
 
     #[test]
+    fn the_account_is_read_for_as_long_as_something_is_at_work() {
+        for (verb, held) in [
+            (OperatorVerb::Pause, true),
+            (OperatorVerb::Flatten, true),
+            (OperatorVerb::Stop, false),
+            (OperatorVerb::Kill, false),
+        ] {
+            let mut b = bench(RestFallback::On);
+            if held {
+                let out = b.once("1", "100");
+                b.fills(&out[0], "100");
+            }
+            b.link(LinkState::Down);
+            assert!(!b.stage.wants_reconcile());
+            b.operator(verb);
+            assert_eq!(b.stage.wants_reconcile(), verb != OperatorVerb::Pause, "{verb:?}");
+            if verb == OperatorVerb::Kill {
+                round(&mut b, &[]);
+                assert_eq!(b.stage.rank(), Rank::Halted);
+                assert!(!b.stage.wants_reconcile(), "it is done");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reading_that_is_not_whole_lets_no_close_go() {
+        let mut b = bench(RestFallback::On);
+        let out = b.once("1", "100");
+        b.fills(&out[0], "100");
+        b.link(LinkState::Down);
+        b.operator(OperatorVerb::Kill);
+        b.mark("99", "101");
+        b.out.clear();
+        b.snapshot(SnapshotOf::RestOrders);
+        b.snapshot(SnapshotOf::RestTrades);
+        b.link(LinkState::Reconciled);
+        assert!(b.out.is_empty() && b.pass(2_000).is_empty(), "without the history");
+        b.mark("99", "101");
+        assert_eq!(round(&mut b, &[]).len(), 1);
+    }
+
+    #[test]
     fn a_kill_cancels_and_closes_by_rest_once_the_account_is_read() {
         for fallback in [RestFallback::Cancels, RestFallback::On] {
             let mut b = bench(fallback);

@@ -118,3 +118,26 @@ pub trait RiskJournal: Send {
     fn keep_account(&mut self, account: &AccountMemory);
     fn keep_symbol(&mut self, row: usize, symbol: &SymbolMemory);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_of_the_layout_before_brackets_keeps_all_that_it_had() {
+        let old = SymbolMemory1 {
+            name: SymbolName::new("tBTCUSD").unwrap(),
+            day: 1,
+            trades_day: 2,
+            cooldown_until: WallNs(3),
+            volatile_until: WallNs(4),
+            repeated: true,
+            flattening: true,
+        };
+        let new = SymbolMemory::from(old);
+        assert_eq!((new.name, new.day, new.trades_day), (old.name, 1, 2));
+        assert_eq!((new.cooldown_until, new.volatile_until), (WallNs(3), WallNs(4)));
+        assert!(new.repeated && new.flattening);
+        assert_eq!(new.brackets, [BracketMemory::default(); 2]);
+    }
+}

@@ -142,11 +142,6 @@ impl RiskStage {
                 self.after_private(ack.symbol, false, true, before);
             }
             Body::Position(update) => self.after_private(update.symbol, false, true, before),
-            Body::Snapshot(_) => {
-                for row in 0..self.instruments.len() {
-                    self.after_private(SymbolId(row as u16), false, false, before);
-                }
-            }
             Body::Link(link) if link.trading => match link.state {
                 LinkState::Down | LinkState::Authenticated => self.account.forget_wallets(),
                 _ => {}

@@ -12,6 +12,7 @@ use crate::engine::stage::Stage;
 use crate::model::*;
 
 mod claim_tests;
+mod flatten_tests;
 
 pub(super) const WALL: WallNs = WallNs::from_ms(1_700_000_000_000);
 const S: SymbolId = SymbolId(0);

@@ -257,7 +257,7 @@ impl RiskStage {
     }
     /// Always false: nothing was sent.
     fn end_goal(&mut self, row: usize, stuck: bool) -> bool {
-        self.goals[row] = Goal { active: false, stuck, ..Goal::default() };
+        self.goals[row] = Goal { stuck, ..Goal::default() };
         self.goals_active -= 1;
         self.account.set_flattening(row, stuck);
         self.counters.flatten_stuck += u64::from(stuck);

@@ -111,6 +111,9 @@ fn the_range_of_a_window_is_told_in_basis_points_of_its_low() {
     on(&mut config, &[Guard::Volatility]);
     let b = Bench::cold(config);
     assert_eq!(used(&b, Guard::Volatility), None, "nothing seen");
+    let mut b = b;
+    b.mark_of(S, "0", "0");
+    assert_eq!(used(&b, Guard::Volatility), None, "no price to count from");
     let mut b = with(|c| {
         on(c, &[Guard::Volatility]);
         c.account.volatility_max_bps = 1_000 * 100_000_000;
@@ -382,6 +385,8 @@ fn a_position_told_again_is_no_news() {
     b.stage.keep_in(Box::new(count.clone()));
     b.event(Body::Position(told));
     b.event(Body::Position(told));
+    b.wallet("10000");
+    b.wait(SpanNs::from_s(1));
     assert_eq!(*count.0.lock().unwrap(), 0);
     b.trade(2, "0.5", "100", Some("0"));
     assert_eq!(*count.0.lock().unwrap(), 1);
@@ -411,6 +416,18 @@ fn a_pause_of_no_length_is_none() {
     out.iter().for_each(|command| b.refuse(command));
     assert_eq!(level(&b, Guard::RejectStreak).trips, 0);
     assert_eq!(b.entry().len(), 1);
+    // Nor is a symbol's, and one of a guard that is off is none either.
+    for (length_s, mode) in [(0, GuardMode::On), (1, GuardMode::Off)] {
+        let mut b = with(|c| {
+            c.guards[Guard::Cooldown as usize] = mode;
+            c.account.cooldown_symbol_s = length_s;
+        });
+        b.own();
+        b.done();
+        b.trade(1, "1", "100", Some("0"));
+        b.trade(2, "-1", "99", Some("0"));
+        assert_eq!(level(&b, Guard::Cooldown).trips, 0, "{mode:?}");
+    }
 }
 
 #[test]

@@ -96,6 +96,20 @@ fn an_order_that_takes_goes_by_the_type_of_the_config_and_the_price_asked() {
 }
 
 #[test]
+fn a_short_is_closed_by_no_more_than_what_is_held_and_not_yet_closing() {
+    let mut b = Bench::new();
+    assert!(b.take("1", true).is_empty());
+    assert_eq!(b.blocked(Guard::NothingHeld), 1);
+    let open = only(&b.take("-2", false));
+    b.fills(&open, "99");
+    let close = only(&b.take("0.5", true));
+    assert_eq!((new_of(&close).qty, close.class), (qty("0.5"), Class::Close));
+    let close = only(&b.take("5", true));
+    assert_eq!(new_of(&close).qty, qty("1.5"));
+    assert!(b.take("1", true).is_empty(), "it is all being closed");
+}
+
+#[test]
 fn a_target_whose_order_rests_as_wanted_is_left_alone() {
     let mut b = Bench::new();
     let want = resting_target("1", "99", Urgency::Passive);
@@ -751,6 +765,13 @@ fn what_is_due_leaves_with_a_mark_as_well_as_with_a_tick() {
     b.mark("99", "101");
     assert!(b.out.is_empty());
     b.now = b.now + SpanNs::from_ms(1);
+    b.mark("99", "101");
+    assert_eq!(cancelled(&b.out), 1);
+    // Or later, where that mark is the first one since.
+    let mut b = Bench::new();
+    only(&b.once("1", "99"));
+    b.out.clear();
+    b.now = b.now + SpanNs::from_ms(5_001);
     b.mark("99", "101");
     assert_eq!(cancelled(&b.out), 1);
     // The next attempt of a flatten.

@@ -157,3 +157,40 @@ fn an_index_knows_whether_it_is_empty() {
     index.remove(9);
     assert!(index.is_empty());
 }
+
+#[test]
+fn a_reading_that_misses_a_doubtful_order_asks_for_one_more_cancel_however_many_were_refused() {
+    let mut b = Bench::new();
+    let (slot, v) = working(&mut b, 1);
+    let refused = |b: &mut Bench| {
+        b.ledger.start_cancel(slot, b.now);
+        b.feed(ack(AckOf::Cancel, Refusal::RateLimit, &v));
+        b.pass(1_000);
+    };
+    (0..CANCELS_MAX).for_each(|_| refused(&mut b));
+    assert_eq!((b.state(slot), b.ledger.cancels_wanted()), (OrderState::Unknown, 0));
+    b.round(&[], &[], &[]);
+    assert_eq!(b.ledger.cancels_wanted(), 1);
+    refused(&mut b);
+    assert_eq!(b.ledger.cancels_wanted(), 0, "one, not as many again");
+}
+
+#[test]
+fn a_change_of_size_is_known_by_what_is_left_or_by_what_it_was_made_as() {
+    let five = Qty::from_whole(5);
+    // Filled before the change and since, whole units; whether the array shows the change.
+    for (before, since, is) in [(0, 0, true), (0, 1, true), (1, 0, true), (1, 1, false)] {
+        let mut b = Bench::new();
+        let (slot, mut v) = working(&mut b, 2);
+        if before > 0 {
+            v.fill(before * 100_000_000);
+            v.out.clone().into_iter().for_each(|message| b.feed(message));
+        }
+        b.ledger.start_amend(slot, Px::from_whole(100), five, b.now);
+        v.original = five.raw() + before * 100_000_000;
+        v.remaining = five.raw() - since * 100_000_000;
+        let array = v.array(Source::Update, OrderStatus::PartiallyFilled);
+        b.feed(array);
+        assert_eq!(b.state(slot) != OrderState::AmendPending, is, "{before} {since}");
+    }
+}
