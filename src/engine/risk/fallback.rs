@@ -8,6 +8,19 @@
 
 use super::config::RestFallback;
 use super::stage::RiskStage;
+use crate::model::{Action, Class, Command};
+
+impl RestFallback {
+    /// Whether the command may leave by REST while there is no socket. Each takes one way only:
+    /// what goes there is never written to a socket afterwards.
+    pub const fn carries(self, command: &Command) -> bool {
+        match (command.class, command.action) {
+            (Class::Cancel, _) => !matches!(self, RestFallback::Off),
+            (Class::Close, Action::New(_)) => matches!(self, RestFallback::On),
+            _ => false,
+        }
+    }
+}
 
 impl RiskStage {
     /// The socket was there and is gone, and cancels may go the other way.
@@ -80,6 +93,28 @@ mod tests {
             let out = b.operator(OperatorVerb::CancelAll);
             assert_eq!(cancels(&out), sent, "{fallback:?}");
             assert_eq!(b.stage.wants_reconcile(), sent > 0, "what became of it is read");
+        }
+    }
+
+    #[test]
+    fn what_may_go_is_asked_by_its_class_and_its_form() {
+        let mut b = bench(RestFallback::On);
+        let out = b.once("1", "99");
+        let entry = out[0];
+        b.works(&entry);
+        let cancel = b.operator(OperatorVerb::CancelAll)[0];
+        let close = Command { class: Class::Close, ..entry };
+        let id = crate::base::ids::OrderId(1);
+        let Action::New(new) = entry.action else { panic!("{entry:?}") };
+        let amend = Action::Amend { id, cid: new.cid, px: new.px, qty: new.qty };
+        let amend = Command { action: amend, ..close };
+        for (fallback, may) in [
+            (RestFallback::Off, [false; 4]),
+            (RestFallback::Cancels, [true, false, false, false]),
+            (RestFallback::On, [true, true, false, false]),
+        ] {
+            let got = [cancel, close, amend, entry].map(|command| fallback.carries(&command));
+            assert_eq!(got, may, "{fallback:?}");
         }
     }
 
