@@ -26,7 +26,11 @@ fn venue() -> ServerHandle<Exchange> {
 pub(super) fn venue_with(limits: VenueLimits) -> ServerHandle<Exchange> {
     let config = ExchangeConfig {
         limits,
-        accounts: vec![AccountSpec::funded("key-a", "secret-a"), AccountSpec::funded("key-b", "b")],
+        accounts: vec![
+            AccountSpec::funded("key-a", "secret-a"),
+            AccountSpec::funded("key-b", "b"),
+            AccountSpec::funded("key-c", "c"),
+        ],
         ..ExchangeConfig::default()
     };
     // Nearly no market: the processor is for the calls.
@@ -44,7 +48,7 @@ pub(super) fn config(url: &str) -> PlaneConfig {
     PlaneConfig {
         public_url: url.to_owned(),
         private_url: url.to_owned(),
-        keys: [None, key("key-a", "secret-a"), key("key-b", "b")],
+        keys: [key("key-c", "c"), key("key-a", "secret-a"), key("key-b", "b")],
         http: RestConfig { loopback_only: true, ..RestConfig::default() },
         scheduler: SchedulerConfig::new(LimitTable::default(), KeyPlan::APART, 1),
         lanes: 3,
