@@ -70,6 +70,7 @@ pub struct Chaos {
     spike_until: u64,
     spike: u64,
     down_until: u64,
+    account_gone_until: u64,
     maintenance: bool,
     cancel_only: bool,
     foreign_orders: u64,
@@ -106,6 +107,7 @@ impl Chaos {
             spike_until: 0,
             spike: 0,
             down_until: 0,
+            account_gone_until: 0,
             maintenance: false,
             cancel_only: false,
             foreign_orders: 0,
@@ -143,10 +145,15 @@ impl Chaos {
     pub fn venue_down(&self, now_ns: u64) -> bool {
         now_ns < self.down_until
     }
+    /// Nobody answers at the other end of this socket.
+    pub fn cannot_dial(&self, slot: usize, now_ns: u64) -> bool {
+        let is_account = slot == TRADING.index();
+        self.venue_down(now_ns) || is_account && now_ns < self.account_gone_until
+    }
 }
 
 /// Faults by the clock, in the order of `World::means`.
-const TIMED: usize = 14;
+const TIMED: usize = 15;
 
 impl World {
     fn means(&self) -> [u32; TIMED] {
@@ -166,6 +173,7 @@ impl World {
             f.operator_s,
             f.cancel_only_s,
             f.rest_storm_s,
+            f.account_gone_s,
         ]
     }
     pub fn begin_chaos(&mut self) {
@@ -236,7 +244,8 @@ impl World {
             }
             11 => self.operator_at_random(),
             12 => self.cancel_only(),
-            _ => self.rest_storm(),
+            13 => self.rest_storm(),
+            _ => self.account_gone(),
         }
     }
     /// The venue takes nothing but cancels for a while; sometimes a kill comes just then.
@@ -295,6 +304,30 @@ impl World {
         self.coverage.hit(Kind::Disconnect);
         let arrives = self.rng.chance(1, 2);
         self.link_lost(slot, arrives);
+    }
+    /// The account's socket is gone for a while and cannot be had again, while market data and REST
+    /// go on; mostly somebody wants something done just then.
+    fn account_gone(&mut self) {
+        let slot = TRADING.index();
+        if self.slots[slot].state != State::Open || self.engine.is_none() {
+            return;
+        }
+        self.coverage.hit(Kind::AccountGone);
+        let span = 5 * SECOND + self.rng.below(90 * SECOND);
+        self.chaos.account_gone_until = self.now_ns + span;
+        let arrives = self.rng.chance(1, 2);
+        self.link_lost(slot, arrives);
+        let (verb, back) = match self.rng.below(6) {
+            0 => return,
+            1 => (OperatorVerb::CancelAll, OperatorVerb::Resume),
+            2 => (OperatorVerb::Pause, OperatorVerb::Resume),
+            3 => (OperatorVerb::Flatten, OperatorVerb::Resume),
+            _ => (OperatorVerb::Kill, OperatorVerb::Reset),
+        };
+        let wait = self.rng.below(span);
+        let later = wait + SECOND + self.rng.below(60 * SECOND);
+        self.after(wait, Ev::Undo(Undo::Operator(verb)));
+        self.after(later, Ev::Undo(Undo::Operator(back)));
     }
     fn half_open(&mut self) {
         let slot = self.rng.below(SOCKETS as u64) as usize;
@@ -482,6 +515,7 @@ impl World {
         self.chaos.calm = true;
         self.chaos.spike_until = 0;
         self.chaos.down_until = 0;
+        self.chaos.account_gone_until = 0;
         self.chaos.rest_storm = None;
         let mono = self.now().mono;
         self.chaos.held_ns = self.plane.held_ns(mono);

@@ -11,6 +11,15 @@ use super::stage::RiskStage;
 use crate::model::{Action, Class, Command};
 
 impl RestFallback {
+    pub const ALL: [RestFallback; 3] = [RestFallback::Off, RestFallback::Cancels, RestFallback::On];
+    /// The word in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RestFallback::Off => "off",
+            RestFallback::Cancels => "cancels",
+            RestFallback::On => "on",
+        }
+    }
     /// Whether the command may leave by REST while there is no socket. Each takes one way only:
     /// what goes there is never written to a socket afterwards.
     pub const fn carries(self, command: &Command) -> bool {
