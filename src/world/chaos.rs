@@ -313,7 +313,7 @@ impl World {
             return;
         }
         self.coverage.hit(Kind::AccountGone);
-        let span = 5 * SECOND + self.rng.below(90 * SECOND);
+        let span = 5 * SECOND + self.rng.below(70 * SECOND);
         self.chaos.account_gone_until = self.now_ns + span;
         let arrives = self.rng.chance(1, 2);
         self.link_lost(slot, arrives);

@@ -387,7 +387,7 @@ impl Faults {
             cancel_only_s: draw(200, 3_600),
             loss_limit: draw(3, 60),
             rest_storm_s: draw(200, 3_600),
-            account_gone_s: draw(60, 1_200),
+            account_gone_s: draw(60, 600),
         }
     }
 }

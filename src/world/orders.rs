@@ -112,6 +112,13 @@ impl World {
         }
         self.ask_orders();
     }
+    /// The engine may die right behind the bytes of a call, too; calls are few, so more often.
+    pub fn crash_behind_a_call(&mut self) {
+        let ppm = self.plan.faults.crash_at_send_ppm.saturating_mul(20);
+        if self.chance(ppm) {
+            self.crash();
+        }
+    }
     /// The engine is gone while orders of it are on their way by REST.
     pub fn crash_with_rest_orders(&mut self) {
         if !self.plane.orders.is_idle() {

@@ -98,6 +98,7 @@ struct Flying {
     number: u64,
     id: JobId,
     request: Request<Load>,
+    left_ns: u64,
 }
 
 /// The engine's REST threads.
@@ -315,7 +316,8 @@ impl World {
         self.checks.say(self.now_ns, checks::rest::NAME, verdict);
         self.plane.number += 1;
         let number = self.plane.number;
-        self.plane.flying.push(Flying { number, id: start.id, request });
+        let left_ns = self.now_ns;
+        self.plane.flying.push(Flying { number, id: start.id, request, left_ns });
         let text = self.rest_text(&request);
         let wall = self.engine_wall();
         let (Some(engine), Some((method, path, body))) = (self.engine.as_mut(), text) else {
@@ -358,12 +360,15 @@ impl World {
         let is_order = matches!(request.payload, Load::Order { .. });
         let ask = RestAsk { call: number, method, path, nonce, signature, body, is_order };
         self.after(wait, Ev::RestArrives(ask));
+        if is_order {
+            self.crash_behind_a_call();
+        }
     }
     /// A call ends: by its answer, or by its deadline.
     pub fn rest_end(&mut self, call: u64, end: &End) {
         let place = self.plane.flying.iter().position(|flying| flying.number == call);
         let (Some(place), Some(now)) = (place, self.rest_now()) else { return };
-        let Flying { id, request, .. } = self.plane.flying.swap_remove(place);
+        let Flying { id, request, left_ns, .. } = self.plane.flying.swap_remove(place);
         let (status, outcome, after, result) = match end {
             End::NoAnswer { sent } => {
                 let failure = Failure::NoAnswer { maybe_sent: *sent };
@@ -387,7 +392,8 @@ impl World {
             let body = result.map(|(_, body)| String::from_utf8_lossy(body));
             format!("rest {:?} ends: {outcome:?} {body:?}", request.payload)
         });
-        self.checks.rest.ended(&request, status, after, self.now_ns);
+        let (how, times) = ((status, outcome), (left_ns, self.now_ns));
+        self.checks.rest.ended(&request, how, after, times);
         if outcome == Outcome::NonceSmall
             && let Some(engine) = &self.engine
         {

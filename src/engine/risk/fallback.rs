@@ -8,7 +8,7 @@
 
 use super::config::RestFallback;
 use super::stage::RiskStage;
-use crate::model::{Action, Class, Command};
+use crate::model::{Action, Class, Command, OrderKind};
 
 impl RestFallback {
     pub const ALL: [RestFallback; 3] = [RestFallback::Off, RestFallback::Cancels, RestFallback::On];
@@ -21,11 +21,16 @@ impl RestFallback {
         }
     }
     /// Whether the command may leave by REST while there is no socket. Each takes one way only:
-    /// what goes there is never written to a socket afterwards.
+    /// what goes there is never written to a socket afterwards. Of closes only those that end at
+    /// once: what rests fills unheard, and a stop that was decided just before the stage heard of
+    /// the fall waits for the socket like everything else.
     pub const fn carries(self, command: &Command) -> bool {
         match (command.class, command.action) {
             (Class::Cancel, _) => !matches!(self, RestFallback::Off),
-            (Class::Close, Action::New(_)) => matches!(self, RestFallback::On),
+            (Class::Close, Action::New(new)) => {
+                let ends = matches!(new.kind, OrderKind::Ioc | OrderKind::Fok | OrderKind::Market);
+                ends && matches!(self, RestFallback::On)
+            }
             _ => false,
         }
     }
@@ -112,17 +117,21 @@ mod tests {
         let entry = out[0];
         b.works(&entry);
         let cancel = b.operator(OperatorVerb::CancelAll)[0];
-        let close = Command { class: Class::Close, ..entry };
-        let id = crate::base::ids::OrderId(1);
         let Action::New(new) = entry.action else { panic!("{entry:?}") };
+        let close = |kind| {
+            let action = Action::New(NewOrder { kind, ..new });
+            Command { class: Class::Close, action, ..entry }
+        };
+        let id = crate::base::ids::OrderId(1);
+        let (stop, close) = (close(OrderKind::Stop), close(OrderKind::Ioc));
         let amend = Action::Amend { id, cid: new.cid, px: new.px, qty: new.qty };
         let amend = Command { action: amend, ..close };
         for (fallback, may) in [
-            (RestFallback::Off, [false; 4]),
-            (RestFallback::Cancels, [true, false, false, false]),
-            (RestFallback::On, [true, true, false, false]),
+            (RestFallback::Off, [false; 5]),
+            (RestFallback::Cancels, [true, false, false, false, false]),
+            (RestFallback::On, [true, true, false, false, false]),
         ] {
-            let got = [cancel, close, amend, entry].map(|command| fallback.carries(&command));
+            let got = [cancel, close, stop, amend, entry].map(|it| fallback.carries(&it));
             assert_eq!(got, may, "{fallback:?}");
         }
     }

@@ -36,7 +36,7 @@ pub enum Failure {
 }
 impl Failure {
     /// True where it is certain that the venue did nothing for this call.
-    pub const fn proves_nothing_happened(&self) -> bool {
+    pub fn proves_nothing_happened(&self) -> bool {
         match self {
             Failure::NotMade => true,
             Failure::Dropped { last: None } => true,

@@ -3,11 +3,19 @@
 //! is not known, no other order of its symbol is decided: the socket's own doubts are the
 //! duplicate checker's, for entries; by REST a close, too, could come twice.
 
-use crate::model::{Ack, AckOf, Action, Body, Command, NewOrder, SendOutcome, Source};
+use crate::model::{Ack, AckOf, Action, Body, Command, LinkState, NewOrder, SendOutcome, Source};
 use crate::world::setup::ABSENT_AFTER_S;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const NAME: &str = "what is told not to have happened did not";
+
+#[derive(Clone, Copy, Debug)]
+struct Unknown {
+    symbol: u16,
+    since_ns: u64,
+    /// The stages have had cause to doubt it: decided without the socket, or the socket fell since.
+    doubted: bool,
+}
 
 #[derive(Debug, Default)]
 pub struct Fates {
@@ -16,8 +24,10 @@ pub struct Fates {
     taken: BTreeSet<u64>,
     /// Orders of which the engine was told that they never left.
     gone: BTreeSet<u64>,
-    /// New orders of this run by REST of which nothing is known yet: symbol, since when.
-    unknown: BTreeMap<u64, (u16, u64)>,
+    /// New orders of this run by REST of which nothing is known yet.
+    unknown: BTreeMap<u64, Unknown>,
+    /// The stages know that there is no socket.
+    is_down: bool,
     /// Orders whose call by REST, or that of their cancel, ended in doubt.
     doubted: BTreeSet<u64>,
 }
@@ -33,12 +43,14 @@ impl Fates {
     /// A new run finds what became of them in the venue's lists, not in memory.
     pub fn started(&mut self) {
         self.unknown.clear();
+        self.is_down = false;
         self.doubted.clear();
     }
     /// A command is handed to the REST thread; time as the stamps have it.
     pub fn leaves_by_rest(&mut self, command: &Command, now_ns: u64) {
         if let Some(new) = new_of(command) {
-            self.unknown.insert(new.cid.0, (command.symbol.0, now_ns));
+            let row = Unknown { symbol: command.symbol.0, since_ns: now_ns, doubted: self.is_down };
+            self.unknown.insert(new.cid.0, row);
         }
     }
     /// The end of its call proves nothing.
@@ -89,6 +101,14 @@ impl Fates {
                     return Ok(is_read);
                 }
             }
+            Body::Link(link) if link.trading => match link.state {
+                LinkState::Down => {
+                    self.is_down = true;
+                    self.unknown.values_mut().for_each(|row| row.doubted = true);
+                }
+                LinkState::Authenticated => self.is_down = false,
+                _ => {}
+            },
             Body::Fill(fill) => drop(self.unknown.remove(&fill.cid.0)),
             _ => {}
         }
@@ -97,15 +117,16 @@ impl Fates {
     pub fn decided(&self, command: &Command, now_ns: u64) -> Result<(), String> {
         let Some(new) = new_of(command) else { return Ok(()) };
         let absent = u64::from(ABSENT_AFTER_S) * 1_000_000_000;
-        let in_doubt = self.unknown.iter().find(|(_, (symbol, since))| {
-            *symbol == command.symbol.0 && now_ns.saturating_sub(*since) < absent
+        let in_doubt = self.unknown.iter().find(|(_, row)| {
+            let is_young = now_ns.saturating_sub(row.since_ns) < absent;
+            row.symbol == command.symbol.0 && row.doubted && is_young
         });
         match in_doubt {
             None => Ok(()),
-            Some((cid, (_, since))) => Err(format!(
+            Some((cid, row)) => Err(format!(
                 "order {} was decided while the fate of {cid} (by REST, {} ms ago) is not known",
                 new.cid.0,
-                now_ns.saturating_sub(*since) / 1_000_000
+                now_ns.saturating_sub(row.since_ns) / 1_000_000
             )),
         }
     }
