@@ -80,6 +80,8 @@ pub struct Chaos {
     words_waiting: u32,
     /// What the venue has asked of REST holds for so long into the calm.
     held_ns: u64,
+    /// How long books were out of step during the ending of this cycle.
+    parked_ns: u64,
 }
 
 impl Chaos {
@@ -114,6 +116,7 @@ impl Chaos {
             rest_storm: None,
             words_waiting: 0,
             held_ns: 0,
+            parked_ns: 0,
         }
     }
     pub fn begin_rest_storm(&mut self, refused: Refused, until: u64) {
@@ -554,6 +557,7 @@ impl World {
             self.say(if killed { OperatorVerb::Kill } else { OperatorVerb::CancelAll });
             self.say(OperatorVerb::Pause);
             let since = self.now_ns;
+            self.chaos.parked_ns = 0;
             self.after(SECOND, Ev::Phase(Phase::Ending { since, killed }));
             return;
         };
@@ -579,13 +583,20 @@ impl World {
         let span = self.now_ns - since;
         let Some(engine) = &self.engine else { return };
         let risk = &engine.chain.risk;
+        // What went wrong before the calm a checksum tells only now; without a book nothing closes.
+        let is_parked =
+            engine.line.publics().any(|session| session.symbols().iter().any(|book| !book.synced));
+        if is_parked {
+            self.chaos.parked_ns = (self.chaos.parked_ns + SECOND / 2).min(PARKED_NS);
+        }
         let audit = self.exchange.audit(KEY).unwrap_or_default();
         let verdict = match killed {
             true => kill::ended(risk, &audit, self.foreign_now),
             false => kill::cancelled(risk, &audit),
         };
         if let Err(words) = verdict {
-            if span > self.doubt_ns().unwrap_or(KILL_NS) + self.chaos.held_ns {
+            let limit = self.doubt_ns().unwrap_or(KILL_NS) + self.chaos.held_ns;
+            if span > limit + self.chaos.parked_ns {
                 return self.checks.say(self.now_ns, kill::NAME, Err(words));
             }
             return self.after(SECOND / 2, Ev::Phase(Phase::Ending { since, killed }));
