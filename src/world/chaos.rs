@@ -317,9 +317,7 @@ impl World {
         }
         self.coverage.hit(Kind::AccountGone);
         let span = 5 * SECOND + self.rng.below(70 * SECOND);
-        self.chaos.account_gone_until = self.now_ns + span;
-        let arrives = self.rng.chance(1, 2);
-        self.link_lost(slot, arrives);
+        self.begin_account_gone(span);
         let (verb, back) = match self.rng.below(6) {
             0 => return,
             1 => (OperatorVerb::CancelAll, OperatorVerb::Resume),
@@ -331,6 +329,11 @@ impl World {
         let later = wait + SECOND + self.rng.below(60 * SECOND);
         self.after(wait, Ev::Undo(Undo::Operator(verb)));
         self.after(later, Ev::Undo(Undo::Operator(back)));
+    }
+    pub fn begin_account_gone(&mut self, span: u64) {
+        self.chaos.account_gone_until = self.now_ns + span;
+        let arrives = self.rng.chance(1, 2);
+        self.link_lost(TRADING.index(), arrives);
     }
     fn half_open(&mut self) {
         let slot = self.rng.below(SOCKETS as u64) as usize;
