@@ -1,6 +1,7 @@
 //! `genesis simulate`: many worlds, one seed each, and what they showed.
 
 use super::{complain, say};
+use crate::engine::risk::RestFallback;
 use crate::ops::report::exit;
 use crate::world::{CLAIMS, Canary, Coverage, Faults, NAMES, Outcome, Plan, run as run_world};
 use clap::Args;
@@ -176,7 +177,8 @@ fn simulate(
                 && !args.json
             {
                 let mut text = format!(
-                    "seed {seed}: {} at {:.3} s: {}\n  repeat: {}\n",
+                    "seed {seed} (REST fallback {}): {} at {:.3} s: {}\n  repeat: {}\n",
+                    outcome.rest_fallback.name(),
                     violation.checker,
                     violation.at_ns as f64 / 1e9,
                     violation.words,
@@ -187,6 +189,7 @@ fn simulate(
                 }
                 say(&text);
             } else if count == 1 && !args.json {
+                say(&format!("seed {seed} (REST fallback {})", outcome.rest_fallback.name()));
                 outcome.lines.iter().for_each(|line| say(line));
             }
             Done { outcome, differs }
@@ -233,13 +236,19 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
     let settle_ms_max = runs.iter().map(|run| run.outcome.settle_ms_max).max().unwrap_or(0);
     let hash = runs.iter().fold(0u64, |sum, run| sum.rotate_left(7) ^ run.outcome.hash);
     let over = runs.iter().map(|run| run.outcome.over_limit_max).fold(0.0, f64::max);
+    let modes = RestFallback::ALL.map(|mode| {
+        let seeds = runs.iter().filter(|run| run.outcome.rest_fallback == mode).count();
+        (mode.name(), seeds)
+    });
     if args.json {
         let table: serde_like::Map = NAMES.iter().zip(coverage.0).collect();
+        let [off, cancels, on] = modes.map(|(_, seeds)| seeds);
         say(&format!(
             "{{\"seeds\":{},\"hours\":{},\"violations\":{},\"differing\":{},\"simulated_s\":{:.0},\
              \"elapsed_s\":{elapsed_s:.3},\"speed_per_core\":{speed:.0},\"book_messages\":{},\
              \"orders\":{},\"fills\":{},\"comparisons\":{},\"ambiguous_sends\":{},\
              \"midnights\":{},\"over_limit_max\":{over:.2},\
+             \"rest_fallback\":{{\"off\":{off},\"cancels\":{cancels},\"on\":{on}}},\
              \"failed_seeds\":{failed:?},\"differing_seeds\":{differing:?},\
              \"missing\":{missing:?},\"hash\":\"{hash:016x}\",\"coverage\":{table}}}",
             runs.len(),
@@ -287,6 +296,8 @@ fn report(args: &SimulateArgs, runs: &[Done], elapsed_s: f64) -> u8 {
             coverage.ambiguous_sends(),
             points.join(", "),
         );
+        let modes = modes.map(|(name, seeds)| format!("{name} {seeds}")).join(", ");
+        let _ = writeln!(text, "seeds by what goes by REST without the account's socket: {modes}");
         if args.faults != "none" {
             text.push_str("faults and rare pairs, how often:\n");
             for (name, count) in NAMES.iter().zip(coverage.0) {

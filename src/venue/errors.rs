@@ -45,16 +45,26 @@ pub struct RestError {
 
 impl RestError {
     /// True where the refusal proves that nothing happened, so that a write may be made again.
-    pub const fn proves_nothing_happened(&self) -> bool {
-        matches!(
-            self.kind,
+    ///
+    /// The code of a refused order is also the venue's general one, for whatever broke: only words
+    /// that say what is wrong with the order prove that it was looked at and refused.
+    pub fn proves_nothing_happened(&self) -> bool {
+        match self.kind {
+            RestErrorKind::Order(Refusal::Other) => {
+                let text = self.text.as_str().as_bytes();
+                text.windows(7).any(|part| part.eq_ignore_ascii_case(b"invalid"))
+            }
             RestErrorKind::RateLimit
-                | RestErrorKind::Nonce
-                | RestErrorKind::Auth
-                | RestErrorKind::Permission
-                | RestErrorKind::Parameters
-                | RestErrorKind::Order(_)
-        )
+            | RestErrorKind::Nonce
+            | RestErrorKind::Auth
+            | RestErrorKind::Permission
+            | RestErrorKind::Parameters
+            | RestErrorKind::Order(_) => true,
+            RestErrorKind::Maintenance
+            | RestErrorKind::Unavailable
+            | RestErrorKind::NotFound
+            | RestErrorKind::Unreadable => false,
+        }
     }
 }
 
@@ -172,5 +182,22 @@ mod tests {
         assert!(
             classify(500, br#"["error",10114,"nonce: small"]"#).unwrap().proves_nothing_happened()
         );
+    }
+
+    #[test]
+    fn the_general_error_proves_something_only_where_it_says_what_is_wrong() {
+        for (text, proves) in [
+            ("internal error", false),
+            ("ERR_GENERIC", false),
+            ("", false),
+            ("Invalid order: something new", true),
+            ("meta: invalid", true),
+            ("Order not found.", true),
+        ] {
+            let body = format!(r#"["error",10001,"{text}"]"#);
+            let error = classify(500, body.as_bytes()).unwrap();
+            assert!(matches!(error.kind, RestErrorKind::Order(_)), "{text}");
+            assert_eq!(error.proves_nothing_happened(), proves, "{text}");
+        }
     }
 }

@@ -43,10 +43,12 @@ pub enum Canary {
     StopsLost,
     /// Nobody reads `Retry-After`.
     RetryAfterIgnored,
+    /// The lost answer of an order by REST is taken for a call that never left.
+    RestLossForgotten,
 }
 
 impl Canary {
-    pub const ALL: [Canary; 18] = [
+    pub const ALL: [Canary; 19] = [
         Canary::CidReused,
         Canary::ChecksumIgnored,
         Canary::ResentOnTimeout,
@@ -65,6 +67,7 @@ impl Canary {
         Canary::TripForgotten,
         Canary::StopsLost,
         Canary::RetryAfterIgnored,
+        Canary::RestLossForgotten,
     ];
     pub const fn name(self) -> &'static str {
         match self {
@@ -87,6 +90,7 @@ impl Canary {
             Canary::TripForgotten => "trip-forgotten",
             Canary::StopsLost => "stops-lost",
             Canary::RetryAfterIgnored => "retry-after-ignored",
+            Canary::RestLossForgotten => "rest-loss-forgotten",
         }
     }
     pub fn from_name(name: &str) -> Option<Canary> {

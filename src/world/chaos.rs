@@ -70,6 +70,7 @@ pub struct Chaos {
     spike_until: u64,
     spike: u64,
     down_until: u64,
+    account_gone_until: u64,
     maintenance: bool,
     cancel_only: bool,
     foreign_orders: u64,
@@ -79,6 +80,8 @@ pub struct Chaos {
     words_waiting: u32,
     /// What the venue has asked of REST holds for so long into the calm.
     held_ns: u64,
+    /// How long books were out of step during the ending of this cycle.
+    parked_ns: u64,
 }
 
 impl Chaos {
@@ -106,12 +109,14 @@ impl Chaos {
             spike_until: 0,
             spike: 0,
             down_until: 0,
+            account_gone_until: 0,
             maintenance: false,
             cancel_only: false,
             foreign_orders: 0,
             rest_storm: None,
             words_waiting: 0,
             held_ns: 0,
+            parked_ns: 0,
         }
     }
     pub fn begin_rest_storm(&mut self, refused: Refused, until: u64) {
@@ -143,10 +148,15 @@ impl Chaos {
     pub fn venue_down(&self, now_ns: u64) -> bool {
         now_ns < self.down_until
     }
+    /// Nobody answers at the other end of this socket.
+    pub fn cannot_dial(&self, slot: usize, now_ns: u64) -> bool {
+        let is_account = slot == TRADING.index();
+        self.venue_down(now_ns) || is_account && now_ns < self.account_gone_until
+    }
 }
 
 /// Faults by the clock, in the order of `World::means`.
-const TIMED: usize = 14;
+const TIMED: usize = 15;
 
 impl World {
     fn means(&self) -> [u32; TIMED] {
@@ -166,6 +176,7 @@ impl World {
             f.operator_s,
             f.cancel_only_s,
             f.rest_storm_s,
+            f.account_gone_s,
         ]
     }
     pub fn begin_chaos(&mut self) {
@@ -236,7 +247,8 @@ impl World {
             }
             11 => self.operator_at_random(),
             12 => self.cancel_only(),
-            _ => self.rest_storm(),
+            13 => self.rest_storm(),
+            _ => self.account_gone(),
         }
     }
     /// The venue takes nothing but cancels for a while; sometimes a kill comes just then.
@@ -295,6 +307,33 @@ impl World {
         self.coverage.hit(Kind::Disconnect);
         let arrives = self.rng.chance(1, 2);
         self.link_lost(slot, arrives);
+    }
+    /// The account's socket is gone for a while and cannot be had again, while market data and REST
+    /// go on; mostly somebody wants something done just then.
+    fn account_gone(&mut self) {
+        let slot = TRADING.index();
+        if self.slots[slot].state != State::Open || self.engine.is_none() {
+            return;
+        }
+        self.coverage.hit(Kind::AccountGone);
+        let span = 5 * SECOND + self.rng.below(70 * SECOND);
+        self.begin_account_gone(span);
+        let (verb, back) = match self.rng.below(6) {
+            0 => return,
+            1 => (OperatorVerb::CancelAll, OperatorVerb::Resume),
+            2 => (OperatorVerb::Pause, OperatorVerb::Resume),
+            3 => (OperatorVerb::Flatten, OperatorVerb::Resume),
+            _ => (OperatorVerb::Kill, OperatorVerb::Reset),
+        };
+        let wait = self.rng.below(span);
+        let later = wait + SECOND + self.rng.below(60 * SECOND);
+        self.after(wait, Ev::Undo(Undo::Operator(verb)));
+        self.after(later, Ev::Undo(Undo::Operator(back)));
+    }
+    pub fn begin_account_gone(&mut self, span: u64) {
+        self.chaos.account_gone_until = self.now_ns + span;
+        let arrives = self.rng.chance(1, 2);
+        self.link_lost(TRADING.index(), arrives);
     }
     fn half_open(&mut self) {
         let slot = self.rng.below(SOCKETS as u64) as usize;
@@ -482,6 +521,7 @@ impl World {
         self.chaos.calm = true;
         self.chaos.spike_until = 0;
         self.chaos.down_until = 0;
+        self.chaos.account_gone_until = 0;
         self.chaos.rest_storm = None;
         let mono = self.now().mono;
         self.chaos.held_ns = self.plane.held_ns(mono);
@@ -520,6 +560,7 @@ impl World {
             self.say(if killed { OperatorVerb::Kill } else { OperatorVerb::CancelAll });
             self.say(OperatorVerb::Pause);
             let since = self.now_ns;
+            self.chaos.parked_ns = 0;
             self.after(SECOND, Ev::Phase(Phase::Ending { since, killed }));
             return;
         };
@@ -545,13 +586,20 @@ impl World {
         let span = self.now_ns - since;
         let Some(engine) = &self.engine else { return };
         let risk = &engine.chain.risk;
+        // What went wrong before the calm a checksum tells only now; without a book nothing closes.
+        let is_parked =
+            engine.line.publics().any(|session| session.symbols().iter().any(|book| !book.synced));
+        if is_parked {
+            self.chaos.parked_ns = (self.chaos.parked_ns + SECOND / 2).min(PARKED_NS);
+        }
         let audit = self.exchange.audit(KEY).unwrap_or_default();
         let verdict = match killed {
             true => kill::ended(risk, &audit, self.foreign_now),
             false => kill::cancelled(risk, &audit),
         };
         if let Err(words) = verdict {
-            if span > self.doubt_ns().unwrap_or(KILL_NS) + self.chaos.held_ns {
+            let limit = self.doubt_ns().unwrap_or(KILL_NS) + self.chaos.held_ns;
+            if span > limit + self.chaos.parked_ns {
                 return self.checks.say(self.now_ns, kill::NAME, Err(words));
             }
             return self.after(SECOND / 2, Ev::Phase(Phase::Ending { since, killed }));

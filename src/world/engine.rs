@@ -9,7 +9,7 @@ use crate::base::limits::{BATCH_MAX, BURST_MAX, RING_DEPTH_MIN};
 use crate::base::time::{MonoNs, Tsc, WallNs};
 use crate::engine::mouth::MouthOut;
 use crate::engine::orders::CidBlock;
-use crate::engine::risk::{AccountMemory, RiskMemory};
+use crate::engine::risk::{AccountMemory, RestFallback, RiskMemory};
 use crate::line::chain::Chain;
 use crate::line::nonce::NonceAllocator;
 use crate::line::parse::{ParseLine, ParseTap};
@@ -113,6 +113,7 @@ pub struct Engine {
     pub reconcile: ReconcileTimer,
     pub nonces: NonceAllocator,
     pub cids: CidBlock,
+    pub rest_fallback: RestFallback,
     pub tap: FrontTap,
     /// World time at which its monotonic clock was zero.
     started_ns: u64,
@@ -140,6 +141,7 @@ impl Engine {
             line: setup::line(seed, canary),
             chain: setup::chain(seed, Cid(cids.used()), canary, how),
             cids,
+            rest_fallback: how.rest_fallback,
             latch: Latch::new(Rank::EntriesBlocked as u8),
             ring: Ring { events: VecDeque::new(), loses_every, doubles_fills, count: 0 },
             commands: VecDeque::new(),

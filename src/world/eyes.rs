@@ -37,7 +37,9 @@ pub struct Eyes<'a> {
 }
 impl Watch for Eyes<'_> {
     fn before(&mut self, event: &Event) {
-        self.checks.before(event, self.now_ns);
+        if self.checks.before(event, self.now_ns) {
+            self.coverage.hit(Kind::RestOrderSettled);
+        }
         match &event.body {
             Body::Book(_) | Body::Trades(_) | Body::Tick => return,
             Body::Ack(ack) => {

@@ -93,10 +93,18 @@ pub enum Kind {
     CrashInReconcile,
     CrashInDoubt,
     Protected,
+    // Orders by REST.
+    AccountGone,
+    CancelByRest,
+    CloseByRest,
+    RestOrderLost,
+    RestOrderBroken,
+    RestOrderSettled,
+    CrashWithRestOrder,
 }
 
 /// Names in the order of `Kind`.
-pub const NAMES: [&str; 84] = [
+pub const NAMES: [&str; 91] = [
     "delay spike",
     "split segment",
     "disconnect",
@@ -181,6 +189,13 @@ pub const NAMES: [&str; 84] = [
     "crash in a reconcile",
     "crash with an order in doubt",
     "position asked for its stop",
+    "account's socket gone, REST and market data there",
+    "cancel asked for by REST",
+    "close asked for by REST",
+    "order or cancel by REST without a proof of its fate",
+    "order by REST done, and answered with 5xx",
+    "order in doubt by REST settled by a read",
+    "crash with an order under way by REST",
 ];
 
 /// How often each kind happened.
@@ -296,6 +311,8 @@ pub struct Faults {
     pub cancel_only_s: u32,
     /// The daily loss limit, whole quote; 0 = far away.
     pub loss_limit: u32,
+    /// Whiles in which the account's socket cannot be had, and all else goes on.
+    pub account_gone_s: u32,
 }
 
 impl Faults {
@@ -370,6 +387,7 @@ impl Faults {
             cancel_only_s: draw(200, 3_600),
             loss_limit: draw(3, 60),
             rest_storm_s: draw(200, 3_600),
+            account_gone_s: draw(60, 600),
         }
     }
 }
@@ -380,7 +398,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_name_and_a_seed_always_draws_the_same() {
-        assert_eq!(Kind::Protected as usize + 1, NAMES.len());
+        assert_eq!(Kind::CrashWithRestOrder as usize + 1, NAMES.len());
         assert_eq!(Faults::swarm(7), Faults::swarm(7));
         assert_ne!(Faults::swarm(7), Faults::swarm(8));
         let mut coverage = Coverage::default();

@@ -32,18 +32,21 @@ pub enum Condition {
     CancelOnly,
     /// The venue hangs up and cannot be reached for a while.
     Gone,
+    /// The account's socket is gone for a while; market data and REST go on.
+    AccountGone,
     /// A strategy never returns; nothing behind it hears anything.
     Stuck,
     /// The same on the one thread that does everything: nothing in it goes on at all.
     StuckFused,
 }
 impl Condition {
-    pub const ALL: [Condition; 7] = [
+    pub const ALL: [Condition; 8] = [
         Condition::Normal,
         Condition::Storm,
         Condition::Partial,
         Condition::CancelOnly,
         Condition::Gone,
+        Condition::AccountGone,
         Condition::Stuck,
         Condition::StuckFused,
     ];
@@ -54,6 +57,7 @@ impl Condition {
             Condition::Partial => "partial fills",
             Condition::CancelOnly => "cancel-only",
             Condition::Gone => "exchange gone",
+            Condition::AccountGone => "account's socket gone",
             Condition::Stuck => "strategy stuck",
             Condition::StuckFused => "strategy stuck, fused",
         }
@@ -138,6 +142,9 @@ impl World {
             }
             Condition::CancelOnly => self.begin_cancel_only(lead + SECOND + rng.below(40 * SECOND)),
             Condition::Gone => self.venue_gone(lead + SECOND + rng.below(90 * SECOND)),
+            Condition::AccountGone => {
+                self.begin_account_gone(lead + SECOND + rng.below(90 * SECOND));
+            }
             Condition::Stuck => {
                 if let Some(engine) = &mut self.engine {
                     engine.signal_stuck_until = u64::MAX;

@@ -18,6 +18,7 @@ mod log;
 mod mangle;
 mod memory;
 mod net;
+mod orders;
 mod plane;
 mod reads;
 mod rest_faults;

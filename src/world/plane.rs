@@ -5,6 +5,7 @@
 use super::canary::Canary;
 use super::checks;
 use super::faults::Kind;
+use super::orders::Orders;
 use super::run::{Ev, SECOND, World};
 use super::setup;
 use crate::base::retry::retry_after_of;
@@ -13,6 +14,7 @@ use crate::line::Now;
 use crate::line::reconcile::NO_ANSWER;
 use crate::line::rest::flight::{Flight, FlightConfig};
 use crate::line::rest::job::rules_of;
+use crate::line::rest::orders::{self, Failure};
 use crate::line::rest::{
     Action, BreakerState, Done, Ended, JobId, KeyPlan, KeyRole, LimitTable, Outcome, Priority,
     Reason, Request, Scheduler, SchedulerConfig, Side, Start, Upstream, probes,
@@ -48,6 +50,10 @@ pub enum Load {
         round: u64,
     },
     Listing,
+    /// An order or a cancel, because the account's socket is down.
+    Order {
+        number: u64,
+    },
     /// The call that a direct kill waits for.
     Desk,
     /// The plane's own: probes, and the call that keeps a connection open.
@@ -64,6 +70,8 @@ pub struct RestAsk {
     pub nonce: Option<String>,
     pub signature: String,
     pub body: Vec<u8>,
+    /// An order or a cancel of the line.
+    pub is_order: bool,
 }
 /// What the venue answered.
 #[derive(Debug)]
@@ -90,6 +98,7 @@ struct Flying {
     number: u64,
     id: JobId,
     request: Request<Load>,
+    left_ns: u64,
 }
 
 /// The engine's REST threads.
@@ -108,6 +117,7 @@ pub struct Plane {
     /// What the line was told last.
     is_entry_allowed: bool,
     pub reads: super::reads::Reads,
+    pub orders: Orders,
 }
 
 impl Plane {
@@ -131,6 +141,7 @@ impl Plane {
                 fresh_for: SpanNs::ZERO,
                 apart,
             })),
+            orders: Orders::default(),
         }
     }
     /// A new run: nothing is known of what the old one learned, and answers to it find nobody.
@@ -172,9 +183,16 @@ impl World {
     pub fn ask_plane(&mut self, call: &RestCall, reason: Reason, load: Load) -> bool {
         let Some(now) = self.rest_now() else { return false };
         let scheduler = &mut self.plane.scheduler;
-        let (priority, role, repeat) = rules_of(call, reason);
+        let (priority, role, repeat) = match load {
+            Load::Order { .. } => orders::treated(call),
+            _ => rules_of(call, reason),
+        };
         let endpoint = scheduler.table().find(call.endpoint());
-        let fresh_for = if reason == Reason::Kill { KILL_FRESH_FOR } else { FRESH_FOR };
+        let fresh_for = match (load, reason) {
+            (Load::Order { .. }, _) => orders::FRESH_FOR,
+            (_, Reason::Kill) => KILL_FRESH_FOR,
+            _ => FRESH_FOR,
+        };
         let deadline = now.mono + fresh_for;
         let request = Request { endpoint, priority, role, repeat, reason, deadline, payload: load };
         self.checks.rest.taken();
@@ -189,7 +207,8 @@ impl World {
                 Action::Drop(dropped) => {
                     self.coverage.hit(Kind::RestDropped);
                     self.plane.again.retain(|(id, _)| *id != dropped.id);
-                    self.rest_done(dropped.request.payload, Err(NO_ANSWER));
+                    let failure = Failure::Dropped { last: dropped.last };
+                    self.rest_done(dropped.request.payload, Err(failure));
                 }
                 Action::Wait(at) => {
                     self.wake_rest(at);
@@ -269,6 +288,7 @@ impl World {
         let call = match request.payload {
             Load::Account { round } => self.plane.reads.call_of(round)?,
             Load::Listing => RestCall::ConfPairs(PairList::Margin),
+            Load::Order { number } => self.plane.orders.call_of(number)?,
             Load::Desk => self.desk_call()?,
             Load::Own if request.side() == Side::Public => {
                 return Some(("GET", probes::PUBLIC_PATH.to_owned(), Vec::new()));
@@ -296,7 +316,8 @@ impl World {
         self.checks.say(self.now_ns, checks::rest::NAME, verdict);
         self.plane.number += 1;
         let number = self.plane.number;
-        self.plane.flying.push(Flying { number, id: start.id, request });
+        let left_ns = self.now_ns;
+        self.plane.flying.push(Flying { number, id: start.id, request, left_ns });
         let text = self.rest_text(&request);
         let wall = self.engine_wall();
         let (Some(engine), Some((method, path, body))) = (self.engine.as_mut(), text) else {
@@ -326,7 +347,8 @@ impl World {
             let end = End::NoAnswer { sent: false };
             return self.after(wait, Ev::RestEnd { call: number, end });
         }
-        let is_cancel = request.priority == Priority::Cancel;
+        // An order that closes ranks with them, and has the time of any call.
+        let is_cancel = request.priority == Priority::Cancel && request.reason != Reason::Entry;
         let patience = if is_cancel { CANCEL_NS_MAX } else { CALL_NS_MAX };
         self.after(patience, Ev::RestEnd { call: number, end: End::NoAnswer { sent: true } });
         if self.chance(self.plan.faults.rest_lost_ppm) && self.rng.chance(1, 2) {
@@ -335,16 +357,23 @@ impl World {
         }
         let wait = self.delay();
         let path = format!("/v2/{path}");
-        let ask = RestAsk { call: number, method, path, nonce, signature, body };
+        let is_order = matches!(request.payload, Load::Order { .. });
+        let ask = RestAsk { call: number, method, path, nonce, signature, body, is_order };
         self.after(wait, Ev::RestArrives(ask));
+        if is_order {
+            self.crash_behind_a_call();
+        }
     }
     /// A call ends: by its answer, or by its deadline.
     pub fn rest_end(&mut self, call: u64, end: &End) {
         let place = self.plane.flying.iter().position(|flying| flying.number == call);
         let (Some(place), Some(now)) = (place, self.rest_now()) else { return };
-        let Flying { id, request, .. } = self.plane.flying.swap_remove(place);
+        let Flying { id, request, left_ns, .. } = self.plane.flying.swap_remove(place);
         let (status, outcome, after, result) = match end {
-            End::NoAnswer { sent } => (0, Outcome::NoAnswer { sent: *sent }, None, Err(NO_ANSWER)),
+            End::NoAnswer { sent } => {
+                let failure = Failure::NoAnswer { maybe_sent: *sent };
+                (0, Outcome::NoAnswer { sent: *sent }, None, Err(failure))
+            }
             End::Reply(reply) => {
                 let after = retry_after_of(&reply.retry_after, &reply.date);
                 let heard = after.filter(|_| self.plan.canary != Canary::RetryAfterIgnored);
@@ -354,8 +383,7 @@ impl World {
                     .map_or(Outcome::Answered, |error| Outcome::of_error(error.kind, heard));
                 let result = match error {
                     None => Ok((reply.status, reply.body.as_slice())),
-                    Some(error) if error.code != 0 => Err(error.code),
-                    Some(error) => Err(i32::from(error.status)),
+                    Some(error) => Err(Failure::Venue(error)),
                 };
                 (reply.status, outcome, after, result)
             }
@@ -364,7 +392,8 @@ impl World {
             let body = result.map(|(_, body)| String::from_utf8_lossy(body));
             format!("rest {:?} ends: {outcome:?} {body:?}", request.payload)
         });
-        self.checks.rest.ended(&request, status, after, self.now_ns);
+        let (how, times) = ((status, outcome), (left_ns, self.now_ns));
+        self.checks.rest.ended(&request, how, after, times);
         if outcome == Outcome::NonceSmall
             && let Some(engine) = &self.engine
         {
@@ -382,9 +411,10 @@ impl World {
         self.poll_rest();
     }
     /// A request has its answer, or the code of why there is none.
-    fn rest_done(&mut self, load: Load, result: Result<(u16, &[u8]), i32>) {
+    fn rest_done(&mut self, load: Load, result: Result<(u16, &[u8]), Failure>) {
+        let or_code = result.map_err(|failure| failure.code(NO_ANSWER));
         match load {
-            Load::Account { round } => self.account_read(round, result),
+            Load::Account { round } => self.account_read(round, or_code),
             Load::Listing => {
                 if let Ok((_, body)) = result
                     && !body.starts_with(b"[[\"")
@@ -393,7 +423,8 @@ impl World {
                     self.checks.say(self.now_ns, checks::rest::NAME, Err(words));
                 }
             }
-            Load::Desk => self.desk_read(result),
+            Load::Order { number } => self.order_done(number, result),
+            Load::Desk => self.desk_read(or_code),
             Load::Own => {}
         }
     }

@@ -3,6 +3,7 @@
 
 use super::checks;
 use super::faults::Kind;
+use super::orders::signed_anew;
 use super::plane::{End, Reply, RestAsk};
 use super::run::{Ev, SECOND, World};
 use super::setup::KEY;
@@ -96,23 +97,35 @@ impl World {
         if self.chance(self.plan.faults.rest_error_ppm) {
             let refused = self.draw_refused(&[500, 503]);
             let wait_s = 1 + self.rng.below(RETRY_AFTER_S_MAX);
-            return self.refuse(refused, wait_s);
+            return match ask.is_order {
+                true => self.acts_and_breaks(ask, refused, wait_s),
+                false => self.refuse(refused, wait_s),
+            };
         }
         if self.chance(self.plan.faults.rest_rate_limit_ppm) {
             let refused = self.draw_refused(&[429]);
             let wait_s = 1 + self.rng.below(RETRY_AFTER_S_MAX);
             return self.refuse(refused, wait_s);
         }
+        match ask.is_order {
+            true => self.write_arrives(ask),
+            false => self.exchange_answers(ask, &ask.body),
+        }
+    }
+    /// The exchange's own word; `body` may not be the one that left.
+    pub fn exchange_answers(&mut self, ask: &RestAsk, body: &[u8]) -> Reply {
         let is_signed = ask.nonce.is_some();
+        let changed = if body == ask.body { None } else { signed_anew(ask, body) };
+        let signature = changed.as_ref().unwrap_or(&ask.signature);
         let request = HttpRequest {
             method: ask.method,
             path_and_query: &ask.path,
             api_key: is_signed.then_some(KEY),
             nonce: ask.nonce.as_deref(),
-            signature: is_signed.then_some(ask.signature.as_str()),
+            signature: is_signed.then_some(signature.as_str()),
             token: None,
             if_none_match: None,
-            body: &ask.body,
+            body,
         };
         let reply = self.exchange.rest(&request, self.true_wall());
         self.pump();
@@ -127,7 +140,7 @@ impl World {
         }
         Reply { status: reply.status, retry_after, date, body: reply.body }
     }
-    fn refuse(&mut self, refused: Refused, wait_s: u64) -> Reply {
+    pub fn refuse(&mut self, refused: Refused, wait_s: u64) -> Reply {
         self.coverage.hit(refused.kind());
         let body: &[u8] = match (refused.status, self.rng.below(2)) {
             (429, _) => b"[\"error\",11010,\"ratelimit: error\"]",

@@ -14,12 +14,11 @@ use super::mangle::{Fate, Held};
 use super::net::{Segment, Slot, State, push_server_frame, take_client_frame};
 use super::plane::{End, Plane, RestAsk};
 use super::setup::{self, KEY, SOCKETS, SYMBOLS, TRADING};
-use super::wire::{self, Asked};
 use crate::base::ids::ConnId;
 use crate::base::rng::Rng;
 use crate::base::time::{MonoNs, SpanNs, Tsc, WallNs};
 use crate::base::units::{Side, UNIT_SCALE};
-use crate::engine::risk::Guard;
+use crate::engine::risk::{Guard, RestFallback};
 use crate::exchange::{Exchange, Outgoing};
 use crate::line::Now;
 use crate::line::connect::{ConnectConfig, ConnectPlanner};
@@ -63,6 +62,8 @@ pub struct Outcome {
     pub settle_ms_max: u64,
     /// Largest loss beyond the limit, in quote.
     pub over_limit_max: f64,
+    /// What went by REST while the account's socket was down.
+    pub rest_fallback: RestFallback,
     pub coverage: Coverage,
     pub violation: Option<Violation>,
     pub lines: Vec<String>,
@@ -110,6 +111,8 @@ pub(super) enum Ev {
     },
     /// The REST scheduler is asked again.
     RestPoll,
+    /// The REST thread looks at the orders it was given.
+    RestOrders,
     /// A direct kill goes on.
     Desk,
     /// A timed fault is due.
@@ -394,6 +397,7 @@ impl World {
             Ev::RestArrives(ask) => self.rest_arrives(&ask),
             Ev::RestEnd { call, end } => self.rest_end(call, &end),
             Ev::RestPoll => self.rest_poll(),
+            Ev::RestOrders => self.ask_orders(),
             Ev::Desk => self.desk_step(),
             Ev::Fault(index) => self.timed_fault(index),
             Ev::Undo(undo) => self.undo(undo),
@@ -512,28 +516,6 @@ impl World {
         }
         self.pump();
     }
-    fn order_arrives(&mut self, text: String) -> String {
-        match wire::asked(&text) {
-            Asked::New { cid, terms } => {
-                let verdict = self.checks.cids.arrived(cid);
-                self.checks.say(self.now_ns, checks::cids::NAME, verdict);
-                let verdict = checks::record::arrived(cid, &self.disk);
-                self.checks.say(self.now_ns, checks::record::NAME, verdict);
-                let verdict = self.checks.duplicate.arrived(cid, terms);
-                self.checks.say(self.now_ns, checks::duplicate::NAME, verdict);
-                self.checks.limits.order_arrived(cid);
-                if self.chance(self.plan.faults.reject_ppm)
-                    && let Some(bad) = wire::with_member(&text, "price", "-1")
-                {
-                    self.coverage.hit(Kind::Reject);
-                    return bad;
-                }
-            }
-            Asked::Amend { id } => self.checks.limits.amend_arrived(id),
-            Asked::Other => {}
-        }
-        text
-    }
 
     // ---- the engine's side ----
 
@@ -587,6 +569,7 @@ impl World {
         if !self.plane.is_idle() {
             self.coverage.hit(Kind::CrashInReconcile);
         }
+        self.crash_with_rest_orders();
         if self.checks.rank.is_killed() {
             self.coverage.hit(Kind::CrashDuringKill);
         }
@@ -646,7 +629,7 @@ impl World {
             return;
         }
         let refused = self.chance(self.plan.faults.dial_refused_ppm);
-        if refused || self.chaos.venue_down(self.now_ns) {
+        if refused || self.chaos.cannot_dial(slot, self.now_ns) {
             self.coverage.hit(Kind::DialRefused);
             return self.plan_dial(slot);
         }
@@ -964,6 +947,7 @@ impl World {
             compared: self.checks.compared,
             simulated_s: self.now_ns as f64 / 1e9,
             settle_ms_max: self.totals.settle_ns_max / 1_000_000,
+            rest_fallback: setup::How::of(self.plan.seed, 0).rest_fallback,
             over_limit_max: self.checks.loss.over_max as f64 / UNIT_SCALE as f64,
             coverage: self.coverage,
             violation: self.checks.violation,

@@ -27,13 +27,18 @@ impl World {
     }
     fn send(&mut self, command: &Command) {
         let now_ns = self.now_ns;
-        let now = self.now();
         let Some(engine) = self.engine.as_mut() else { return };
         let recv = command.trace.recv.0;
         let age_ns = if recv == 0 { 0 } else { (now_ns + 1).saturating_sub(recv) };
         let is_open = self.slots[TRADING.index()].state == State::Open;
         let rank = if self.plan.canary == Canary::LatchIgnored { 0 } else { engine.latch.rank() };
         let door = Door { rank, ready: engine.is_ready() && is_open, age_ns };
+        if !door.ready && engine.rest_fallback.carries(command) {
+            if let Some(outcome) = self.leave_by_rest(command, door) {
+                self.report(command, outcome);
+            }
+            return;
+        }
         let mut frame = [0; ORDER_FRAME_MAX];
         let sent = engine.chain.send.on_command(command, door, &mut self.disk, &mut frame);
         let outcome = match sent {
@@ -46,6 +51,14 @@ impl World {
                 outcome
             }
         };
+        self.report(command, outcome);
+        if outcome == SendOutcome::Broken {
+            let arrives = self.rng.chance(1, 2);
+            self.link_lost(TRADING.index(), arrives);
+        }
+    }
+    fn report(&mut self, command: &Command, outcome: SendOutcome) {
+        let (now_ns, now) = (self.now_ns, self.now());
         self.log.add(now_ns, 300 + outcome as u64, &command.cid().0.to_le_bytes());
         self.log.line(now_ns, || format!("  sent {:?}: {}", command.cid(), outcome.name()));
         let report = SendReport {
@@ -56,10 +69,6 @@ impl World {
         };
         let Some(engine) = self.engine.as_mut() else { return };
         engine.line.on_report(report, now, &mut engine.ring, &mut engine.tap);
-        if outcome == SendOutcome::Broken {
-            let arrives = self.rng.chance(1, 2);
-            self.link_lost(TRADING.index(), arrives);
-        }
     }
     /// The bytes of a command leave; `None` = the engine has crashed instead.
     fn leave(&mut self, command: &Command, frame: &[u8], age_ns: u64) -> Option<SendOutcome> {

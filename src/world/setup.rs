@@ -9,7 +9,8 @@ use crate::engine::indicator::IndicatorConfig;
 use crate::engine::mouth::{Mouth, MouthConfig};
 use crate::engine::orders::OrdersConfig;
 use crate::engine::risk::{
-    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, Requote, RiskConfig, RiskStage,
+    AccountLimits, BracketConfig, Guard, GuardMode, Limits, OnLoss, Requote, RestFallback,
+    RiskConfig, RiskStage,
 };
 use crate::engine::send::{Gate, GateConfig};
 use crate::engine::sequencer::{ClockPolicy, Sequencer};
@@ -61,6 +62,8 @@ pub struct How {
     pub loss_limit: u32,
     /// Entries that take are protected.
     pub brackets: bool,
+    /// What goes by REST while the account's socket is down: mostly what is the default of a run.
+    pub rest_fallback: RestFallback,
     /// Times that orders and limits are larger than usual.
     pub scale: i64,
 }
@@ -73,6 +76,11 @@ impl How {
             on_loss: on_losses[(seed / 3 % 3) as usize],
             loss_limit,
             brackets: seed % 7 == 5,
+            rest_fallback: match seed % 11 {
+                0 => RestFallback::Off,
+                1 | 4 | 7 => RestFallback::On,
+                _ => RestFallback::Cancels,
+            },
             scale: 1,
         }
     }
@@ -185,7 +193,7 @@ pub fn line(seed: u64, canary: Canary) -> ParseLine {
 /// The stages behind the front. `cid_used` = highest client id of any earlier run.
 /// `loss_limit` = whole quote, 0 = far away.
 pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
-    let How { requote, on_loss, loss_limit, scale, brackets } = how;
+    let How { requote, on_loss, loss_limit, scale, brackets, rest_fallback } = how;
     let times = |limit: Quote| Quote::from_raw(limit.raw() * scale);
     let instruments = instruments();
     let stale_after_ms = match canary {
@@ -245,6 +253,7 @@ pub fn chain(seed: u64, cid_used: Cid, canary: Canary, how: How) -> Chain {
         account,
         wallet: WalletKind::Margin,
         requote,
+        rest_fallback,
         limits,
         exposure_max,
         open_orders_max: 64,

@@ -86,6 +86,7 @@ fn canaries_are_noticed() {
         (Canary::TripForgotten, 1),
         (Canary::StopsLost, 40),
         (Canary::RetryAfterIgnored, 1),
+        (Canary::RestLossForgotten, 18),
     ];
     assert_eq!(seeds.len(), Canary::ALL.len());
     for (canary, seed) in seeds {

@@ -38,7 +38,10 @@ pub fn asked(text: &str) -> Asked {
         _ if kind.starts_with("ox_multi\"") => text.find("[\"on\",").map(|at| &text[at..]),
         _ => None,
     };
-    let Some(order) = order else { return Asked::Other };
+    order.map_or(Asked::Other, order_of)
+}
+/// The new order that an object asks for, as the body of a call has it, too.
+pub fn order_of(order: &str) -> Asked {
     let symbol = member(order, "symbol").unwrap_or_default();
     let symbol = SYMBOLS.iter().position(|name| *name == symbol).unwrap_or(usize::MAX);
     Asked::New {

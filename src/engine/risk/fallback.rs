@@ -8,6 +8,33 @@
 
 use super::config::RestFallback;
 use super::stage::RiskStage;
+use crate::model::{Action, Class, Command, OrderKind};
+
+impl RestFallback {
+    pub const ALL: [RestFallback; 3] = [RestFallback::Off, RestFallback::Cancels, RestFallback::On];
+    /// The word in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RestFallback::Off => "off",
+            RestFallback::Cancels => "cancels",
+            RestFallback::On => "on",
+        }
+    }
+    /// Whether the command may leave by REST while there is no socket. Each takes one way only:
+    /// what goes there is never written to a socket afterwards. Of closes only those that end at
+    /// once: what rests fills unheard, and a stop that was decided just before the stage heard of
+    /// the fall waits for the socket like everything else.
+    pub const fn carries(self, command: &Command) -> bool {
+        match (command.class, command.action) {
+            (Class::Cancel, _) => !matches!(self, RestFallback::Off),
+            (Class::Close, Action::New(new)) => {
+                let ends = matches!(new.kind, OrderKind::Ioc | OrderKind::Fok | OrderKind::Market);
+                ends && matches!(self, RestFallback::On)
+            }
+            _ => false,
+        }
+    }
+}
 
 impl RiskStage {
     /// The socket was there and is gone, and cancels may go the other way.
@@ -80,6 +107,32 @@ mod tests {
             let out = b.operator(OperatorVerb::CancelAll);
             assert_eq!(cancels(&out), sent, "{fallback:?}");
             assert_eq!(b.stage.wants_reconcile(), sent > 0, "what became of it is read");
+        }
+    }
+
+    #[test]
+    fn what_may_go_is_asked_by_its_class_and_its_form() {
+        let mut b = bench(RestFallback::On);
+        let out = b.once("1", "99");
+        let entry = out[0];
+        b.works(&entry);
+        let cancel = b.operator(OperatorVerb::CancelAll)[0];
+        let Action::New(new) = entry.action else { panic!("{entry:?}") };
+        let close = |kind| {
+            let action = Action::New(NewOrder { kind, ..new });
+            Command { class: Class::Close, action, ..entry }
+        };
+        let id = crate::base::ids::OrderId(1);
+        let (stop, close) = (close(OrderKind::Stop), close(OrderKind::Ioc));
+        let amend = Action::Amend { id, cid: new.cid, px: new.px, qty: new.qty };
+        let amend = Command { action: amend, ..close };
+        for (fallback, may) in [
+            (RestFallback::Off, [false; 5]),
+            (RestFallback::Cancels, [true, false, false, false, false]),
+            (RestFallback::On, [true, true, false, false, false]),
+        ] {
+            let got = [cancel, close, stop, amend, entry].map(|it| fallback.carries(&it));
+            assert_eq!(got, may, "{fallback:?}");
         }
     }
 

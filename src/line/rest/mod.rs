@@ -11,6 +11,7 @@ pub mod bucket;
 pub mod counters;
 pub mod flight;
 pub mod job;
+pub mod orders;
 pub mod probes;
 pub mod record;
 pub mod scheduler;

@@ -192,14 +192,7 @@ impl RestThread {
                 }
             }
         };
-        let reply = answer.map_err(|error| {
-            let code = match &error {
-                PlaneError::Venue(error) if error.code != 0 => error.code,
-                PlaneError::Venue(error) => i32::from(error.status),
-                _ => NO_ANSWER,
-            };
-            failed(&error, code)
-        })?;
+        let reply = answer.map_err(|error| failed(&error, error.failure().code(NO_ANSWER)))?;
         let mut items = Collected::default();
         match parse_reply(call, reply.status, &reply.body, &self.table, &mut items) {
             Ok(_) => Ok(items.0),

@@ -7,7 +7,7 @@ use crate::engine::risk::RestFallback;
 use crate::io::clock::Clock;
 use crate::io::syscall::SocketSet;
 use crate::line::send::{Door, ORDER_FRAME_MAX, SendLine, WriteAhead};
-use crate::model::{Action, Class, Command, OrderSent, SendOutcome, SendReport};
+use crate::model::{Command, OrderSent, SendOutcome, SendReport};
 use crate::ring::{Latch, Rx, Tx};
 use crate::runtime::duty::Duty;
 use crate::runtime::link::{Chunk, FromSocket, ToSocket};
@@ -86,16 +86,10 @@ impl<W: WriteAhead> SendDuty<W> {
         };
         self.report(command, outcome);
     }
-    /// Whether the command has another way while there is no socket. Each takes one way only: what
-    /// is handed over here is never written to a socket afterwards.
+    /// Whether the command has another way while there is no socket, and there is room on it.
     #[cold]
     fn goes_by_rest(&mut self, command: &Command) -> bool {
-        let may = match (command.class, command.action) {
-            (Class::Cancel, _) => self.rest_fallback >= RestFallback::Cancels,
-            (Class::Close, Action::New(_)) => self.rest_fallback == RestFallback::On,
-            _ => false,
-        };
-        may && self.rest.free() > 0
+        self.rest_fallback.carries(command) && self.rest.free() > 0
     }
     /// The gate is asked and the record made as for bytes; then the REST thread has it.
     #[cold]

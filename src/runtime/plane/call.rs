@@ -2,6 +2,7 @@
 
 use crate::io::http::{Method, RestFault};
 use crate::line::rest::job::rules_of;
+use crate::line::rest::orders::Failure;
 use crate::line::rest::record::safe_text;
 use crate::line::rest::{DropReason, KeyRole, Outcome, Priority, Reason, Refused, Repeat};
 use crate::venue::encode::EncodeError;
@@ -117,14 +118,16 @@ pub enum PlaneError {
     Stopped,
 }
 impl PlaneError {
-    /// True where it is certain that the venue did nothing for this call.
-    pub fn proves_nothing_happened(&self) -> bool {
+    /// The same, as far as an order cares.
+    pub fn failure(&self) -> Failure {
         match self {
-            PlaneError::Refused(_) | PlaneError::NoKey | PlaneError::NoNonce => true,
-            PlaneError::Dropped { last, .. } => last.is_none_or(Outcome::nothing_happened),
-            PlaneError::Venue(error) => error.proves_nothing_happened(),
-            PlaneError::NoAnswer { maybe_sent, .. } => !maybe_sent,
-            PlaneError::Stopped => false,
+            PlaneError::Refused(_) | PlaneError::NoKey | PlaneError::NoNonce => Failure::NotMade,
+            PlaneError::Dropped { last, .. } => Failure::Dropped { last: *last },
+            PlaneError::Venue(error) => Failure::Venue(*error),
+            PlaneError::NoAnswer { maybe_sent, .. } => {
+                Failure::NoAnswer { maybe_sent: *maybe_sent }
+            }
+            PlaneError::Stopped => Failure::Stopped,
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod book;
 pub mod cids;
 pub mod control;
 pub mod duplicate;
+pub mod fate;
 pub mod kill;
 pub mod latch;
 pub mod ledger;
@@ -32,7 +33,7 @@ pub struct Violation {
 }
 
 /// Claims and, for those whose guard is not built yet, why they are not held to it.
-pub const CLAIMS: [(&str, Option<&str>); 16] = [
+pub const CLAIMS: [(&str, Option<&str>); 17] = [
     (cids::NAME, None),
     (duplicate::NAME, None),
     (ledger::NAME, None),
@@ -49,6 +50,7 @@ pub const CLAIMS: [(&str, Option<&str>); 16] = [
     (latch::NAME, None),
     (protected::NAME, None),
     (rest::NAME, None),
+    (fate::NAME, None),
 ];
 
 /// All checkers of one run.
@@ -59,6 +61,7 @@ pub struct Checks {
     pub compared: u64,
     pub cids: cids::Cids,
     pub duplicate: duplicate::Duplicate,
+    pub fate: fate::Fates,
     pub ledger: ledger::Ledger,
     pub limits: limits::Limits,
     pub book: book::Books,
@@ -79,12 +82,17 @@ impl Checks {
             self.violation = Some(Violation { at_ns, checker, words });
         }
     }
-    /// An event is about to reach the stages.
-    pub fn before(&mut self, event: &Event, now_ns: u64) {
+    /// An event is about to reach the stages. True where a read has settled what a call by REST
+    /// left in doubt.
+    pub fn before(&mut self, event: &Event, now_ns: u64) -> bool {
         self.control.delivered(&event.body);
         self.rank.before(&event.body);
         self.book.before(event, now_ns);
         self.duplicate.before(&event.body, event.stamp.recv.0);
+        let verdict = self.fate.before(&event.body);
+        let is_settled = verdict == Ok(true);
+        self.say(now_ns, fate::NAME, verdict.map(drop));
+        is_settled
     }
     /// The stages have acted on it.
     pub fn after(&mut self, event: &Event) {
@@ -105,11 +113,13 @@ impl Checks {
         self.say(now_ns, restart::NAME, verdict);
         let verdict = self.duplicate.decided(command, event.stamp.recv.0);
         self.say(now_ns, duplicate::NAME, verdict);
+        let verdict = self.fate.decided(command, event.stamp.recv.0);
+        self.say(now_ns, fate::NAME, verdict);
         let verdict = self.limits.decided(command, audit, foreign, mid);
         self.say(now_ns, limits::NAME, verdict);
         let verdict = self.loss.decided(command, now_ns);
         self.say(now_ns, loss::NAME, verdict);
-        self.compared += 5;
+        self.compared += 6;
     }
     /// A new run begins on what the disk still had.
     pub fn started(&mut self) {
@@ -117,6 +127,7 @@ impl Checks {
         self.rank.started();
         self.book.started();
         self.duplicate.started();
+        self.fate.started();
         self.ledger.started();
         self.limits.started();
         self.protected.started();
