@@ -120,7 +120,7 @@ fn the_venues_refusals_are_told_with_their_meaning() {
     assert_eq!(kind(&error), RestErrorKind::NotFound);
     let market = PlaneCall::public("ticker/tBTCUSD", Reason::Confirm, SHORT);
     let error = plane.call(market).unwrap_err();
-    assert!(error.proves_nothing_happened() && error.to_string().contains("websocket"));
+    assert!(error.failure().proves_nothing_happened() && error.to_string().contains("websocket"));
     threads.stop(SHORT);
     assert_eq!(kept.0.lock()[0].venue_code, 10_100);
 }
@@ -197,7 +197,7 @@ fn a_dead_upstream_blocks_entries_and_still_lets_cancels_try() {
     assert!(plane.is_entry_allowed());
     for _ in 0..3 {
         let error = plane.call(of(RestCall::CancelAll, Reason::Cancel)).unwrap_err();
-        assert!(!error.proves_nothing_happened(), "{error}");
+        assert!(!error.failure().proves_nothing_happened(), "{error}");
     }
     assert_eq!(plane.breaker_state(Upstream::Orders), BreakerState::Open);
     assert!(!plane.is_entry_allowed());
@@ -234,7 +234,7 @@ fn a_silent_upstream_costs_one_lane_and_a_kill_passes() {
     let error = plane.call(kill).unwrap_err();
     let took_ms = (clock.mono() - from).as_ms();
     assert!(took_ms < 700, "the kill waited {took_ms} ms");
-    assert!(!error.proves_nothing_happened());
+    assert!(!error.failure().proves_nothing_happened());
     assert!(slow.recv().unwrap().is_err());
     threads.stop(SHORT);
     let waited = kept.0.lock().iter().find(|r| r.reason == Reason::Kill).unwrap().wait;
@@ -257,7 +257,7 @@ fn a_read_is_repeated_until_it_is_too_old() {
         }
     );
     assert!(error == expected || dropped, "{error:?}");
-    assert!(error.proves_nothing_happened());
+    assert!(error.failure().proves_nothing_happened());
     threads.stop(SHORT);
     let tries = kept.0.lock().len();
     assert!((2..=4).contains(&tries), "{tries} tries");
@@ -294,7 +294,7 @@ fn callers_that_wait_when_it_stops_are_told() {
         assert!(!matches!(wait.recv(), Ok(Ok(_))));
     }
     let late = plane.call(of(RestCall::Wallets, Reason::Start)).unwrap_err();
-    assert!(late.proves_nothing_happened(), "{late:?}");
+    assert!(late.failure().proves_nothing_happened(), "{late:?}");
 }
 
 #[test]
