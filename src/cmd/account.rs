@@ -237,21 +237,6 @@ fn topology_report(facts: &Facts) -> TopologyReport {
     TopologyReport { layout: facts.topology.layout.name().to_owned(), threads: rows.collect() }
 }
 
-/// Percentiles of a histogram of microseconds, in ms.
-pub(super) fn ms_of_us(histogram: &Histogram<u64>) -> Percentiles {
-    let count = histogram.len();
-    let at =
-        |quantile: f64| (count > 0).then(|| histogram.value_at_quantile(quantile) as f64 / 1_000.0);
-    Percentiles {
-        count,
-        p50: at(0.5),
-        p95: at(0.95),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: (count > 0).then(|| histogram.max() as f64 / 1_000.0),
-    }
-}
-
 fn latency(facts: &Facts) -> Latency {
     let board = &facts.watch.tracker.board;
     let gaps = facts.watch.gaps.total(&facts.stopped.parse.tap.gaps);
@@ -259,7 +244,7 @@ fn latency(facts: &Facts) -> Latency {
     let mut by_channel = BTreeMap::new();
     for (symbol, kind, histogram) in gaps.rows().filter(|(.., histogram)| !histogram.is_empty()) {
         let name = facts.instruments.get(symbol.index()).map_or("?", |row| row.name.as_str());
-        by_channel.insert(format!("{name} {}", kind.name()), ms_of_us(histogram));
+        by_channel.insert(format!("{name} {}", kind.name()), Percentiles::ms_of_us(histogram));
         match &mut all {
             None => all = Some(histogram.clone()),
             // Same bounds, so nothing can be lost.
@@ -277,9 +262,9 @@ fn latency(facts: &Facts) -> Latency {
             first_fill: board.first_fill.percentiles_ms(),
             last_fill: board.last_fill.percentiles_ms(),
         },
-        ws_gap_ms: all.as_ref().map(ms_of_us).unwrap_or_default(),
+        ws_gap_ms: all.as_ref().map(Percentiles::ms_of_us).unwrap_or_default(),
         ws_gap_ms_by_channel: by_channel,
-        decision_data_age_ms: ms_of_us(&facts.stopped.signal.data_age),
+        decision_data_age_ms: Percentiles::ms_of_us(&facts.stopped.signal.data_age),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Gaps between data frames while the run goes on: boards that come from the front are added to the
 //! total and to the last minutes, emptied, and sent back.
 
-use super::account::ms_of_us;
 use crate::base::time::{MonoNs, SpanNs};
+use crate::ops::metrics::Percentiles;
 use crate::ops::status::Spread;
 use crate::runtime::observe::{GapBoard, GapTap};
 use hdrhistogram::Histogram;
@@ -71,7 +71,7 @@ impl Gaps {
                     Some(sum) => sum.add(row).unwrap_or_default(),
                 }
             }
-            sum.as_ref().map(ms_of_us).unwrap_or_default()
+            sum.as_ref().map(Percentiles::ms_of_us).unwrap_or_default()
         };
         let spread = |wanted| Spread {
             total: sum(&[&boards.total], wanted),

@@ -5,7 +5,7 @@ mod window;
 
 pub use window::Windowed;
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{Counter, Histogram};
 use serde::{Deserialize, Serialize};
 
 /// A bounded histogram of nanoseconds: 1 ns to 100 s, three significant digits (error at most 0.1
@@ -47,26 +47,11 @@ impl Histo {
     }
     /// In ns.
     pub fn percentiles(&self) -> Percentiles {
-        self.scaled(1.0)
+        Percentiles::of(&self.inner, 1.0)
     }
     /// In ms.
     pub fn percentiles_ms(&self) -> Percentiles {
-        self.scaled(1e6)
-    }
-    fn scaled(&self, divisor: f64) -> Percentiles {
-        let count = self.count();
-        let at = |quantile: f64| {
-            let value = self.inner.value_at_quantile(quantile) as f64 / divisor;
-            (count > 0).then_some(value)
-        };
-        Percentiles {
-            count,
-            p50: at(0.5),
-            p95: at(0.95),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: (count > 0).then(|| self.inner.max() as f64 / divisor),
-        }
+        Percentiles::of(&self.inner, 1e6)
     }
 }
 
@@ -79,6 +64,26 @@ pub struct Percentiles {
     pub p99: Option<f64>,
     pub p999: Option<f64>,
     pub max: Option<f64>,
+}
+impl Percentiles {
+    /// In ms, of a histogram of µs.
+    pub fn ms_of_us(histogram: &Histogram<u64>) -> Percentiles {
+        Percentiles::of(histogram, 1e3)
+    }
+    /// Of a histogram, in units of `divisor` of its own.
+    pub fn of<C: Counter>(histogram: &Histogram<C>, divisor: f64) -> Percentiles {
+        let count = histogram.len();
+        let scaled = |value: u64| (count > 0).then(|| value as f64 / divisor);
+        let at = |quantile: f64| scaled(histogram.value_at_quantile(quantile));
+        Percentiles {
+            count,
+            p50: at(0.5),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: scaled(histogram.max()),
+        }
+    }
 }
 
 #[cfg(test)]

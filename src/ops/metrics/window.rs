@@ -75,17 +75,7 @@ impl Windowed {
             // Same bounds, so it cannot fail.
             let _ = sum.add(slice);
         }
-        let count = sum.len();
-        let at = |quantile: f64| (count > 0).then(|| sum.value_at_quantile(quantile) as f64);
-        let scaled = |value: Option<f64>| value.map(|value| value / divisor);
-        Percentiles {
-            count,
-            p50: scaled(at(0.5)),
-            p95: scaled(at(0.95)),
-            p99: scaled(at(0.99)),
-            p999: scaled(at(0.999)),
-            max: scaled((count > 0).then(|| sum.max() as f64)),
-        }
+        Percentiles::of(&sum, divisor)
     }
 }
 
