@@ -29,6 +29,8 @@ pub mod dial;
 #[cfg(feature = "net")]
 pub mod http;
 #[cfg(feature = "net")]
+mod out_buffer;
+#[cfg(feature = "net")]
 pub mod rest;
 #[cfg(feature = "http2")]
 pub mod rest_curl;

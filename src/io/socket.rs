@@ -1,5 +1,6 @@
 //! One non-blocking connection, plain or TLS, owned by one hot thread for reading and writing.
 
+use crate::io::out_buffer::OutBuffer;
 use crate::io::syscall::SocketSet;
 use crate::io::tls::{TlsError, TlsSession};
 use socket2::{SockRef, TcpKeepalive};
@@ -111,46 +112,6 @@ pub fn apply_options(socket: &TcpStream, options: &SocketOptions) -> Vec<&'stati
         note("priority", socket.set_priority(options.priority).map(|()| true));
     }
     refused
-}
-
-/// Bytes on their way out. Fixed size, made at start.
-pub(crate) struct OutBuffer {
-    bytes: Box<[u8]>,
-    head: usize,
-    tail: usize,
-}
-impl OutBuffer {
-    pub(crate) fn new(size: usize) -> OutBuffer {
-        OutBuffer { bytes: vec![0; size].into_boxed_slice(), head: 0, tail: 0 }
-    }
-    #[inline(always)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.head == self.tail
-    }
-    fn pending(&self) -> &[u8] {
-        &self.bytes[self.head..self.tail]
-    }
-    fn consume(&mut self, count: usize) {
-        self.head += count;
-        if self.head == self.tail {
-            (self.head, self.tail) = (0, 0);
-        }
-    }
-    fn free(&self) -> usize {
-        self.bytes.len() - (self.tail - self.head)
-    }
-    /// Room at the end; what was gathered moves to the front if that makes more of it.
-    pub(crate) fn spare(&mut self) -> &mut [u8] {
-        if self.head > 0 {
-            self.bytes.copy_within(self.head..self.tail, 0);
-            self.tail -= self.head;
-            self.head = 0;
-        }
-        &mut self.bytes[self.tail..]
-    }
-    pub(crate) fn advance(&mut self, count: usize) {
-        self.tail += count;
-    }
 }
 
 /// How far a write came.

@@ -5,7 +5,7 @@
 //! apart.
 
 use crate::io::alloc::tls_scope;
-use crate::io::socket::OutBuffer;
+use crate::io::out_buffer::OutBuffer;
 use rustls::client::UnbufferedClientConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, RootCertStore};
@@ -170,7 +170,7 @@ impl TlsSession {
     ///
     /// # Errors
     /// `TlsError`: the connection is useless then.
-    pub(crate) fn handshake(&mut self, out: &mut OutBuffer) -> Result<bool, TlsError> {
+    pub(super) fn handshake(&mut self, out: &mut OutBuffer) -> Result<bool, TlsError> {
         let (_, pumped) = self.pump(&mut [], out)?;
         Ok(matches!(pumped, Pumped::Ready))
     }
@@ -202,7 +202,7 @@ impl TlsSession {
     /// # Errors
     /// `TlsError`: the connection is useless then.
     #[inline]
-    pub(crate) fn decrypt(
+    pub(super) fn decrypt(
         &mut self,
         plain: &mut [u8],
         out: &mut OutBuffer,
@@ -227,7 +227,7 @@ impl TlsSession {
     /// # Errors
     /// `TooLong` where it does not fit: nothing was taken. Else the connection is useless.
     #[inline]
-    pub(crate) fn encrypt(&mut self, data: &[u8], out: &mut OutBuffer) -> Result<(), TlsError> {
+    pub(super) fn encrypt(&mut self, data: &[u8], out: &mut OutBuffer) -> Result<(), TlsError> {
         tls_scope(|| {
             loop {
                 let status =
