@@ -1,7 +1,7 @@
 //! What is asked of the scheduler, and what it says.
 
 use super::breaker::BreakerState;
-use super::table::Endpoint;
+use super::table::{Endpoint, Side};
 use crate::base::retry::RetryAfter;
 use crate::base::time::{MonoNs, SpanNs};
 use crate::model::Refusal;
@@ -66,26 +66,6 @@ impl KeyRole {
             KeyRole::Trade => "trade",
             KeyRole::Rest => "rest",
             KeyRole::Kill => "kill",
-        }
-    }
-}
-
-/// Host of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    Public,
-    Private,
-}
-impl Side {
-    pub const ALL: [Side; 2] = [Side::Public, Side::Private];
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-    pub const fn name(self) -> &'static str {
-        match self {
-            Side::Public => "public",
-            Side::Private => "private",
         }
     }
 }

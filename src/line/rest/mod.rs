@@ -21,8 +21,8 @@ pub use breaker::{BreakerConfig, BreakerState};
 pub use counters::{Counters, WaitStats};
 pub use job::{
     Action, BreakerEvent, Done, DropReason, Dropped, Ended, JobId, KeyRole, Outcome, Priority,
-    Reason, Refused, Repeat, Request, RestEvent, Side, Start, Upstream,
+    Reason, Refused, Repeat, Request, RestEvent, Start, Upstream,
 };
 pub use record::{CallRecord, NoRecords, RecordSink};
 pub use scheduler::{KeyPlan, Scheduler, SchedulerConfig};
-pub use table::{Endpoint, LimitOverride, LimitTable};
+pub use table::{Endpoint, LimitOverride, LimitTable, Side};

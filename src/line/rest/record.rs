@@ -1,7 +1,8 @@
 //! One record of a call, whatever became of it: what was asked, why, how long each part took, what
 //! came back. No body, no header, no key.
 
-use super::job::{KeyRole, Priority, Reason, Side};
+use super::job::{KeyRole, Priority, Reason};
+use super::table::Side;
 use crate::base::time::{SpanNs, WallNs};
 use serde::{Serialize, Serializer};
 

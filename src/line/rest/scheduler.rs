@@ -6,9 +6,9 @@ use super::bucket::{Bucket, BucketConfig, BucketView};
 use super::counters::Counters;
 use super::job::{
     Action, BreakerEvent, Done, DropReason, Dropped, Ended, JobId, KeyRole, Outcome, Priority,
-    Reason, Refused, Repeat, Request, RestEvent, Side, Start, Upstream,
+    Reason, Refused, Repeat, Request, RestEvent, Start, Upstream,
 };
-use super::table::{LimitTable, WINDOW_S};
+use super::table::{LimitTable, Side, WINDOW_S};
 use crate::base::limits::{REST_IN_FLIGHT_MAX, REST_QUEUE_MAX};
 use crate::base::retry::RetryAfter;
 use crate::base::rng::Rng;

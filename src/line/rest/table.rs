@@ -4,11 +4,30 @@
 //! Source: protocol notes, 4.4 (calls a minute, per address and per endpoint; a breach blocks the
 //! address for 60 s). What no source names is marked so.
 
-use super::job::Side;
 use crate::base::limits::REST_ENDPOINTS_MAX;
 
 /// Length of the venue's window.
 pub const WINDOW_S: u32 = 60;
+
+/// Host of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    Public,
+    Private,
+}
+impl Side {
+    pub const ALL: [Side; 2] = [Side::Public, Side::Private];
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Public => "public",
+            Side::Private => "private",
+        }
+    }
+}
 
 /// What one endpoint takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
