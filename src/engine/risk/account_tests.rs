@@ -725,3 +725,21 @@ fn the_day_s_loss_is_the_plain_sum_in_any_story() {
 fn the_day_s_loss_is_the_plain_sum_in_a_million_steps() {
     any_story(17_000);
 }
+
+#[test]
+fn balances_are_shown_as_last_told_one_for_each_wallet_and_currency() {
+    let mut b = with(|_| {});
+    let told = |b: &Bench| b.stage.wallets().map(|w| (w.kind, w.balance)).collect::<Vec<_>>();
+    let margin = Some(WalletKind::Margin);
+    assert_eq!(told(&b), [(margin, Quote::from_whole(10_000).raw())]);
+    b.wallet("9000");
+    b.event(Body::Wallet(WalletUpdate {
+        source: Source::Update,
+        kind: Some(WalletKind::Exchange),
+        currency: Currency::new("USD").unwrap(),
+        balance: 7,
+        available: None,
+    }));
+    let exchange = (Some(WalletKind::Exchange), 7);
+    assert_eq!(told(&b), [(margin, Quote::from_whole(9_000).raw()), exchange]);
+}
