@@ -177,8 +177,8 @@ impl Positions {
         }
         self.compare(index, now);
     }
-    /// Begin and end of the venue's list: what is not in it is flat there. The start is the socket's
-    /// own list: a reading by REST before it, or without it, only compares.
+    /// Begin and end of the venue's list: what is not in it is flat there. The start is the list of
+    /// the socket: a reading by REST before it, or without it, only compares.
     pub fn on_snapshot(&mut self, mark: &SnapshotMark, now: MonoNs) {
         if !matches!(mark.of, SnapshotOf::Positions | SnapshotOf::RestPositions) {
             return;
