@@ -177,9 +177,10 @@ impl Positions {
         }
         self.compare(index, now);
     }
-    /// Begin and end of the venue's list: what is not in it is flat there.
+    /// Begin and end of the venue's list: what is not in it is flat there. The start is the list of
+    /// the socket: a reading by REST before it, or without it, only compares.
     pub fn on_snapshot(&mut self, mark: &SnapshotMark, now: MonoNs) {
-        if mark.of != SnapshotOf::Positions {
+        if !matches!(mark.of, SnapshotOf::Positions | SnapshotOf::RestPositions) {
             return;
         }
         if !mark.end {
@@ -197,7 +198,7 @@ impl Positions {
             }
         }
         self.in_snapshot = false;
-        self.based = true;
+        self.based |= mark.of == SnapshotOf::Positions;
     }
     fn compare(&mut self, index: usize, now: MonoNs) {
         let row = &mut self.rows[index];
@@ -288,6 +289,24 @@ mod tests {
         let fills =
             [fill("1", "100", Some(("-0.2", "USD"))), fill("-1", "110", Some(("-0.22", "USD")))];
         check(WalletKind::Margin, &fills, "0", "0", "9.58");
+    }
+
+    #[test]
+    fn a_reading_by_rest_before_the_first_list_of_the_socket_is_no_start() {
+        let mut p = Positions::new(WalletKind::Margin, &[instrument()]);
+        let mut list = |of, source, at| {
+            let qty = Qty::from_whole(2);
+            let (symbol, base_px) = (SymbolId(0), Px::from_whole(100));
+            p.on_snapshot(&SnapshotMark { of, end: false, count: 1 }, MonoNs(at));
+            p.on_update(&PositionUpdate { source, symbol, qty, base_px, pnl: None }, MonoNs(at));
+            p.on_snapshot(&SnapshotMark { of, end: true, count: 1 }, MonoNs(at));
+            (p.is_based(), p.qty(SymbolId(0)), p.matches_venue(SymbolId(0), MonoNs(at), SpanNs(0)))
+        };
+        // The socket fell after the log-in, before its list; the account was read without it.
+        let read = list(SnapshotOf::RestPositions, Source::RestOpen, 1);
+        assert_eq!((read.0, read.1), (false, Qty::ZERO));
+        let told = list(SnapshotOf::Positions, Source::Snapshot, 2);
+        assert_eq!(told, (true, Qty::from_whole(2), true));
     }
 
     #[test]

@@ -401,6 +401,7 @@ pub enum SnapshotOf {
     RestOrders,
     RestHistory,
     RestTrades,
+    RestPositions,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotMark {

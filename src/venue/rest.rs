@@ -345,7 +345,7 @@ fn parse_rows(
             })?;
         }
         RestCall::Positions => {
-            stats = account_list(body, SnapshotOf::Positions, sink, |scan| {
+            stats = account_list(body, SnapshotOf::RestPositions, sink, |scan| {
                 position_row(scan, table, Source::RestOpen).map(Body::Position)
             })?;
         }

@@ -153,6 +153,7 @@ impl Engine {
             send_stuck_until: 0,
             hangs: false,
         };
+        disk.memory.renew();
         engine.chain.risk.keep_in(Box::new(disk.memory.clone()));
         if let Some(memory) = disk.memory.read() {
             match canary {

@@ -27,6 +27,14 @@ impl Record {
         let older = usize::from(self.0[0].version > self.0[1].version);
         self.0[older] = Place { sum: crc32fast::hash(&bytes), version, bytes };
     }
+    /// A run begins with a file made anew from what it has read: one whole place a record.
+    fn renew(&mut self) {
+        let bytes = self.read().map(<[u8]>::to_vec);
+        *self = Record::default();
+        if let Some(bytes) = bytes {
+            self.write(bytes);
+        }
+    }
     fn read(&self) -> Option<&[u8]> {
         let whole = self.0.iter().filter(|place| place.is_whole());
         whole.max_by_key(|place| place.version).map(|place| place.bytes.as_slice())
@@ -64,6 +72,12 @@ impl MemoryFile {
         let row = |record: &Record| postcard::from_bytes::<SymbolMemory>(record.read()?).ok();
         let symbols = records.symbols.iter().filter_map(row).collect();
         Some(RiskMemory { account, symbols })
+    }
+    /// The file of the next run, made from what it finds.
+    pub fn renew(&self) {
+        let mut records = self.0.lock();
+        records.account.renew();
+        records.symbols.iter_mut().for_each(Record::renew);
     }
     /// Spoils the older place of every record. False where there was nothing yet.
     pub fn spoil(&self, rng: &mut Rng) -> bool {
@@ -107,6 +121,12 @@ mod tests {
             let memory = file.read().expect("was written");
             assert_eq!((memory.account.killed, memory.account.trades_day), (killed, 7));
             assert_eq!(memory.symbols.last().map(|row| row.trades_day), Some(3));
+        }
+        // Two runs that die without having written anything lose nothing to it.
+        for _ in 0..3 {
+            file.renew();
+            file.spoil(&mut rng);
+            assert_eq!(file.read().map(|memory| memory.account.trades_day), Some(7));
         }
     }
 }

@@ -68,7 +68,7 @@ fn seeds_that_found_something_stay_good() {
 fn canaries_are_noticed() {
     let seeds = [
         (Canary::CidReused, 1),
-        (Canary::ChecksumIgnored, 2),
+        (Canary::ChecksumIgnored, 5),
         (Canary::ResentOnTimeout, 2),
         (Canary::LatchIgnored, 3),
         (Canary::LatchNotPersisted, 1),
@@ -82,7 +82,7 @@ fn canaries_are_noticed() {
         (Canary::NonceForgotten, 10),
         (Canary::LimitIgnored, 1),
         (Canary::KillWithoutCancel, 4),
-        (Canary::LossIgnored, 2),
+        (Canary::LossIgnored, 8),
         (Canary::TripForgotten, 1),
         (Canary::StopsLost, 5),
         (Canary::RetryAfterIgnored, 1),

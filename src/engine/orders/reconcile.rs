@@ -65,7 +65,7 @@ impl Ledger {
             SnapshotOf::RestOrders => 0b001,
             SnapshotOf::RestHistory => 0b010,
             SnapshotOf::RestTrades => 0b100,
-            SnapshotOf::Positions | SnapshotOf::Wallets => return,
+            SnapshotOf::Positions | SnapshotOf::Wallets | SnapshotOf::RestPositions => return,
         };
         if !mark.end {
             if self.round_marks == 0 {

@@ -22,8 +22,9 @@ struct Row {
     /// Best bids and asks of the exchange: when, bid, ask.
     truth: VecDeque<(u64, i64, i64)>,
     wrong_since: Option<u64>,
-    /// The whole book differs although nothing is under way.
-    differs_since: Option<u64>,
+    /// The whole book differs although nothing is under way: first and last time that was seen.
+    /// While something always is, nobody can say.
+    differs: Option<(u64, u64)>,
 }
 
 impl Row {
@@ -86,7 +87,7 @@ impl Books {
                 row.wrong_since = None;
                 if sync.state != SyncState::Synced {
                     row.synced = false;
-                    row.differs_since = None;
+                    row.differs = None;
                 }
             }
             _ => {}
@@ -95,7 +96,8 @@ impl Books {
     /// The session's book beside the exchange's, compared while nothing was under way.
     pub fn compared(&mut self, symbol: usize, now_ns: u64, same: bool) {
         let row = &mut self.rows[symbol];
-        row.differs_since = if same { None } else { row.differs_since.or(Some(now_ns)) };
+        let since = row.differs.map_or(now_ns, |(since, _)| since);
+        row.differs = (!same).then_some((since, now_ns));
     }
     /// Once a second: is what is believed still what is true?
     pub fn look(&mut self, now_ns: u64) {
@@ -124,8 +126,9 @@ impl Books {
             return Err(format!("decided on a book {} ms old: {what:?}", age.as_ms()));
         }
         row.look(now_ns);
-        if let Some(since) = row.differs_since.filter(|since| now_ns - since > WRONG_NS_MAX) {
-            let ms = (now_ns - since) / 1_000_000;
+        let span = row.differs.map_or(0, |(since, seen)| seen - since);
+        if span > WRONG_NS_MAX {
+            let ms = span / 1_000_000;
             return Err(format!("decided on a book that has differed for {ms} ms: {what:?}"));
         }
         match row.wrong_since {
