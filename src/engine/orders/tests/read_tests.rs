@@ -1,7 +1,7 @@
 //! The same ledger with REST reads between the messages. Method: the messages of two orders come in
 //! any order and some twice, as in the parent; between them the venue is read by REST, and answers
-//! with its truth at a moment that is not before anything that was delivered: what is open, what
-//! has ended, what has traded. A read tells early what a message brings late, and must change
+//! with its truth at a moment that is not before anything that was delivered or read: what is open,
+//! what has ended, what has traded. A read tells early what a message brings late, and must change
 //! nothing of how it ends.
 
 use super::*;
@@ -92,10 +92,11 @@ fn same_ledger_with_reads(a: &Script, b: &Script, mixes: &[Mix]) -> Result<(), T
         for (place, (_, whose, index, message)) in queue.iter().enumerate() {
             if let Some(ahead) = mixes[place % mixes.len()].read.filter(|_| is_mixed) {
                 let [mut open, mut history, mut trades] = [const { Vec::new() }; 3];
-                let both = [(&one, told[0], before_one), (&other, told[1], before_other)];
-                for (list, told, before) in both {
-                    let until = told + usize::from(ahead) % (list.len() - told + 1);
-                    let [o, h, t] = truth(list, until, before);
+                let both = [(&one, before_one), (&other, before_other)];
+                for ((list, before), told) in both.into_iter().zip(&mut told) {
+                    // Nor behind what an earlier read has shown.
+                    *told += usize::from(ahead) % (list.len() - *told + 1);
+                    let [o, h, t] = truth(list, *told, before);
                     open.extend(o);
                     history.extend(h);
                     trades.extend(t);
