@@ -152,12 +152,14 @@ fn a_leg_is_no_larger_than_one_order_may_be() {
 
 #[test]
 fn a_pair_without_sizes_gets_no_legs_and_asks_no_guard() {
-    let mut b = Bench::with(wide());
-    let entry = b.bracketed(long("1"));
-    let (qty_min, qty_max) = (Qty::ZERO, Qty::ZERO);
-    b.event(Body::Venue(VenueFact::Sizes { symbol: S, qty_min, qty_max }));
-    assert!(b.fill_part(&entry, "1", "0", "100").is_empty());
-    assert_eq!(b.blocked(Guard::Instrument), 0);
+    for most in ["0", "100"] {
+        let mut b = Bench::with(wide());
+        let entry = b.bracketed(long("1"));
+        let (qty_min, qty_max) = (Qty::ZERO, qty(most));
+        b.event(Body::Venue(VenueFact::Sizes { symbol: S, qty_min, qty_max }));
+        assert!(b.fill_part(&entry, "1", "0", "100").is_empty());
+        assert_eq!((b.blocked(Guard::Instrument), b.blocked(Guard::NothingHeld)), (0, 0));
+    }
 }
 
 #[test]
@@ -455,6 +457,20 @@ fn how_long_a_position_is_naked_is_told() {
     b.pass(2_000);
     assert!(level(&b).objects && b.stage.symbol_snapshot(S).naked);
     assert_eq!(level(&b).trips, 1);
+}
+
+#[test]
+fn a_flatten_ends_the_clock_of_a_naked_position_before_its_alarm_and_not_after() {
+    for (seconds, naked) in [(4, false), (5, true)] {
+        let (mut b, stop, _) = Bench::held(guarded(GuardMode::On), "1");
+        b.ended(&stop, OrderStatus::Refused);
+        b.pass(seconds * 1_000);
+        assert_eq!(b.stage.symbol_snapshot(S).naked, naked);
+        b.operator(OperatorVerb::Flatten);
+        b.pass(2_000);
+        assert_eq!(b.stage.naked_for(0).is_some(), naked, "{seconds}");
+        assert_eq!(b.stage.symbol_snapshot(S).naked, naked);
+    }
 }
 
 #[test]
