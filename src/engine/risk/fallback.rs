@@ -134,6 +134,7 @@ mod tests {
             let got = [cancel, close, stop, amend, entry].map(|it| fallback.carries(&it));
             assert_eq!(got, may, "{fallback:?}");
         }
+        assert_eq!(RestFallback::ALL.map(RestFallback::name), ["off", "cancels", "on"]);
     }
 
     #[test]
