@@ -74,6 +74,23 @@ impl RiskStage {
         }
     }
 
+    /// A kill is not done with a symbol because it was flat once: an order's end may not have told of
+    /// its last fill.
+    #[cold]
+    fn close_what_came_late(&mut self) {
+        for row in 0..self.goals.len() {
+            let symbol = SymbolId(row as u16);
+            let Goal { active, stuck, .. } = self.goals[row];
+            if !active && !stuck && self.is_to_close(self.positions.qty(symbol)) {
+                self.flatten(Some(symbol));
+            }
+        }
+    }
+    /// Nothing is owed on a spot wallet: what looks short there cannot be closed.
+    fn is_to_close(&self, held: Qty) -> bool {
+        held > Qty::ZERO || (held < Qty::ZERO && self.config.wallet != WalletKind::Exchange)
+    }
+
     #[inline]
     pub(super) fn work(&mut self, stamp: Stamp, trace: Trace, out: &mut impl Outbox<Command>) {
         let from = Origin { stamp, trace };
@@ -82,6 +99,9 @@ impl RiskStage {
         }
         if self.brackets.next_at() <= self.now {
             self.step_brackets(from, out);
+        }
+        if self.killed && !self.halted && !self.resuming {
+            self.close_what_came_late();
         }
         if self.goals_active > 0 {
             self.step_goals(from, out);
@@ -196,7 +216,7 @@ impl RiskStage {
         }
         let held = self.positions.qty(symbol);
         let instrument = self.instruments[row];
-        if held.is_zero() || (held < Qty::ZERO && self.config.wallet == WalletKind::Exchange) {
+        if !self.is_to_close(held) {
             return self.end_goal(row, false);
         }
         let goal = self.goals[row];

@@ -580,7 +580,7 @@ fn a_flatten_owns_its_symbol_and_its_legs_ask_no_guard() {
 }
 
 #[test]
-fn while_a_kill_is_at_work_nothing_is_protected() {
+fn while_a_kill_is_at_work_a_late_fill_is_closed_and_not_protected() {
     let mut b = Bench::with(wide());
     let entry = b.bracketed(long("1"));
     b.ended(&entry, OrderStatus::Canceled);
@@ -593,7 +593,10 @@ fn while_a_kill_is_at_work_nothing_is_protected() {
     b.out.clear();
     b.trades(&entry, qty("0.5"), "100");
     assert_eq!(b.stage.positions().qty(S), qty("0.5"));
-    assert_eq!(news(&b.out), 0, "{:?}", b.out);
+    let close = new_of(&only(&b.out));
+    assert_eq!((close.kind, close.qty), (OrderKind::Ioc, qty("-0.5")));
+    assert!(close.flags.has(OrderFlags::REDUCE_ONLY));
+    assert!(b.stage.symbol_snapshot(S).flattening);
 }
 
 #[test]
