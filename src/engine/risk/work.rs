@@ -74,8 +74,8 @@ impl RiskStage {
         }
     }
 
-    /// A kill is not done with a symbol because it was flat once: an order's end may not have told of
-    /// its last fill.
+    /// A kill is not done with a symbol because it was flat once: an order's end may not have told
+    /// of its last fill.
     #[cold]
     fn close_what_came_late(&mut self) {
         for row in 0..self.goals.len() {
