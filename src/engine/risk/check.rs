@@ -155,9 +155,7 @@ impl RiskStage {
         let (symbol, now) = (draft.symbol, self.now);
         let limits = self.limits[symbol.index()];
         let sums = self.ledger.symbol(symbol);
-        let window = SpanNs::from_ms(i64::from(self.config.repeat_window_ms));
-        let repeat_max = usize::from(self.config.repeat_max);
-        let repeats = self.repeats.count(draft.key(), now, window, repeat_max);
+        let repeats_itself = self.repeats.are_too_many(draft.key(), now);
         let (mut long, mut short) = self.worst(symbol);
         let before = long.max(short);
         let side_after = match draft.side {
@@ -185,7 +183,7 @@ impl RiskStage {
         let of_symbol = u64::from(sums.alive + new_orders)
             + u64::from(self.account.symbol_trades_day(symbol.index()));
         let guards = &mut self.guards;
-        if repeats >= repeat_max {
+        if repeats_itself {
             self.account.on_repeat(symbol.index());
             guards.ask(Guard::Repeat, true)?;
         }

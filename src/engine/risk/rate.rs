@@ -47,6 +47,9 @@ struct Sent {
     at: MonoNs,
     /// Number of the order before it that had the same key; `NEVER` = none.
     before: u64,
+    /// No more of its key than these, itself included, lay in the window when it was the newest;
+    /// later even fewer do.
+    within: u32,
 }
 
 /// The last orders, to notice one that repeats itself. Those of one key are a chain, newest first,
@@ -58,6 +61,8 @@ pub(super) struct Repeats {
     last: [Sent; Repeats::REMEMBERED],
     /// Orders so far; order n lies in place n % `REMEMBERED`.
     count: u64,
+    window: SpanNs,
+    most: usize,
 }
 impl Repeats {
     const REMEMBERED: usize = 64;
@@ -66,9 +71,11 @@ impl Repeats {
     /// No key's lower half: those are odd.
     const NO_TAG: u32 = 0;
     const NEVER: u64 = u64::MAX;
-    pub(super) fn new() -> Self {
-        let never = Sent { key: 0, at: MonoNs(0), before: Self::NEVER };
-        Self { tags: [Self::NO_TAG; Self::REMEMBERED], last: [never; Self::REMEMBERED], count: 0 }
+    /// Orders of one key are too many when `most` of them lie within `window`.
+    pub(super) fn new(window: SpanNs, most: usize) -> Self {
+        let never = Sent { key: 0, at: MonoNs(0), before: Self::NEVER, within: 0 };
+        let (tags, last) = ([Self::NO_TAG; Self::REMEMBERED], [never; Self::REMEMBERED]);
+        Self { tags, last, count: 0, window, most }
     }
     /// Place of the newest order with this key.
     #[inline]
@@ -93,13 +100,26 @@ impl Repeats {
         let remembered = number < self.count && self.count - number <= Self::REMEMBERED as u64;
         remembered.then(|| &self.last[number as usize % Self::REMEMBERED])
     }
-    /// How often this order was sent within `window`, as far as remembered; counted up to `most`.
+    /// Whether one more order of this key would follow `most` others within the window, as far as
+    /// remembered. They are counted only where there may be so many.
     #[inline]
-    pub(super) fn count(&self, key: u64, now: MonoNs, window: SpanNs, most: usize) -> usize {
-        let mut sent = self.find(key).map(|place| &self.last[place]);
+    pub(super) fn are_too_many(&mut self, key: u64, now: MonoNs) -> bool {
+        let Some(place) = self.find(key) else { return self.most == 0 };
+        if (self.last[place].within as usize) < self.most {
+            return false;
+        }
+        let times = self.count_from(place, now);
+        if times < self.most {
+            self.last[place].within = times as u32;
+        }
+        times >= self.most
+    }
+    /// Orders of the window in the chain from here, counted up to `most`.
+    fn count_from(&self, place: usize, now: MonoNs) -> usize {
+        let mut sent = Some(&self.last[place]);
         let mut times = 0;
-        while times < most
-            && let Some(order) = sent.filter(|order| now - order.at < window)
+        while times < self.most
+            && let Some(order) = sent.filter(|order| now - order.at < self.window)
         {
             times += 1;
             sent = self.numbered(order.before);
@@ -108,14 +128,15 @@ impl Repeats {
     }
     /// `key` is odd.
     pub(super) fn note(&mut self, key: u64, now: MonoNs) {
-        let before = self.find(key).map_or(Self::NEVER, |place| {
+        let (before, within) = self.find(key).map_or((Self::NEVER, 1), |place| {
             self.tags[place] = Self::NO_TAG;
             let turns = (self.count - 1 - place as u64) / Self::REMEMBERED as u64;
-            place as u64 + turns * Self::REMEMBERED as u64
+            let number = place as u64 + turns * Self::REMEMBERED as u64;
+            (number, self.last[place].within.saturating_add(1))
         });
         let place = self.count as usize % Self::REMEMBERED;
         self.tags[place] = key as u32;
-        self.last[place] = Sent { key, at: now, before };
+        self.last[place] = Sent { key, at: now, before, within };
         self.count += 1;
     }
 }
@@ -148,25 +169,34 @@ mod tests {
 
     /// Against the plain way: look at the last 64 orders one by one.
     #[test]
-    fn repeats_are_counted_as_a_look_at_each_of_the_last_orders_would() {
+    fn repeats_are_too_many_where_a_look_at_each_of_the_last_orders_says_so() {
         let mut rng = Rng::new(5);
-        let (mut repeats, mut all) = (Repeats::new(), Vec::new());
-        let (mut now, mut most) = (MonoNs(0), 0);
-        for _ in 0..50_000 {
-            now = now + SpanNs(rng.below(4) as i64);
-            // Some keys differ above their tag only.
-            let key = (rng.below(3) << 40) | (rng.below(12) << 1) | 1;
-            let window = SpanNs(rng.below(200) as i64);
-            let recent = all.iter().rev().take(Repeats::REMEMBERED);
-            let plain = recent.filter(|(known, at)| *known == key && now - *at < window).count();
-            assert_eq!(repeats.count(key, now, window, usize::MAX), plain);
-            assert_eq!(repeats.count(key, now, window, 3), plain.min(3));
-            most = most.max(plain);
-            if rng.below(3) > 0 {
-                repeats.note(key, now);
-                all.push((key, now));
+        for most in [0, 1, 2, 3, 5, 9, 20] {
+            let window = SpanNs(20 + rng.below(180) as i64);
+            let (mut repeats, mut all) = (Repeats::new(window, most), Vec::new());
+            let (mut now, mut said) = (MonoNs(0), [0u32; 2]);
+            for _ in 0..20_000 {
+                // Now and then nothing happens for a while.
+                let pause = if rng.below(200) == 0 { 150 } else { 4 };
+                now = now + SpanNs(rng.below(pause) as i64);
+                // Some keys differ above their tag only; the first is the usual one.
+                let key = if rng.below(2) == 0 {
+                    1
+                } else {
+                    (rng.below(3) << 40) | (rng.below(12) << 1) | 1
+                };
+                let recent = all.iter().rev().take(Repeats::REMEMBERED);
+                let plain =
+                    recent.filter(|(known, at)| *known == key && now - *at < window).count();
+                let found = repeats.are_too_many(key, now);
+                assert_eq!(found, plain >= most, "{most}: {plain}");
+                said[usize::from(found)] += 1;
+                if rng.below(3) > 0 {
+                    repeats.note(key, now);
+                    all.push((key, now));
+                }
             }
+            assert!(said[1] > 100 && (most == 0 || said[0] > 100), "{most}: {said:?}");
         }
-        assert!(most > 5, "{most}");
     }
 }

@@ -177,7 +177,10 @@ impl RiskStage {
             guards: Guards::new(config.guards),
             rate: RateWindow::new(usize::from(config.rate_max), window),
             burst: RateWindow::new(usize::from(config.rate_burst_max), SpanNs::from_s(1)),
-            repeats: Repeats::new(),
+            repeats: Repeats::new(
+                SpanNs::from_ms(i64::from(config.repeat_window_ms)),
+                usize::from(config.repeat_max),
+            ),
             wallets: [None; WALLETS_MAX],
             link_up: false,
             was_up: false,
