@@ -20,20 +20,6 @@ const US_MAX: u64 = 120_000_000;
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, US_MAX, 2).expect("constant bounds that hdrhistogram accepts")
 }
-/// In ms, of a histogram of µs.
-fn percentiles(histogram: &Histogram<u64>) -> Percentiles {
-    let count = histogram.len();
-    let ms = |us: u64| us as f64 / 1e3;
-    let at = |quantile| (count > 0).then(|| ms(histogram.value_at_quantile(quantile)));
-    Percentiles {
-        count,
-        p50: at(0.5),
-        p95: at(0.95),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: (count > 0).then(|| ms(histogram.max())),
-    }
-}
 
 struct Endpoint {
     row: EndpointStatus,
@@ -101,12 +87,12 @@ impl RestStats {
             // Same bounds, so nothing can be lost.
             window.add(&endpoint.before).unwrap_or_default();
             EndpointStatus {
-                latency_ms: percentiles(&endpoint.total),
-                window_ms: percentiles(&window),
-                wait_ms: percentiles(&endpoint.wait),
-                connect_ms: percentiles(&endpoint.connect),
-                tls_ms: percentiles(&endpoint.tls),
-                first_byte_ms: percentiles(&endpoint.first_byte),
+                latency_ms: Percentiles::ms_of_us(&endpoint.total),
+                window_ms: Percentiles::ms_of_us(&window),
+                wait_ms: Percentiles::ms_of_us(&endpoint.wait),
+                connect_ms: Percentiles::ms_of_us(&endpoint.connect),
+                tls_ms: Percentiles::ms_of_us(&endpoint.tls),
+                first_byte_ms: Percentiles::ms_of_us(&endpoint.first_byte),
                 limit: TokenStatus::default(),
                 ..endpoint.row.clone()
             }

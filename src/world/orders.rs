@@ -56,12 +56,7 @@ impl World {
             self.checks.limits.gone(command);
             return Some(outcome);
         }
-        let verdict = self.checks.rank.written(command);
-        self.checks.say(self.now_ns, checks::rank::NAME, verdict);
-        self.checks.duplicate.written(command);
-        if self.chance(self.plan.faults.crash_at_send_ppm) {
-            self.coverage.hit(Kind::CrashAtSend);
-            self.crash();
+        if self.crashes_once_written(command) {
             return None;
         }
         self.checks.fate.leaves_by_rest(command, self.now().mono.0);

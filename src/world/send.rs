@@ -84,12 +84,7 @@ impl World {
         if command.class == Class::Cancel {
             self.saw_cancel();
         }
-        let verdict = self.checks.rank.written(command);
-        self.checks.say(self.now_ns, checks::rank::NAME, verdict);
-        self.checks.duplicate.written(command);
-        if self.chance(self.plan.faults.crash_at_send_ppm) {
-            self.coverage.hit(Kind::CrashAtSend);
-            self.crash();
+        if self.crashes_once_written(command) {
             return None;
         }
         let changed = self.canary_frame(command, frame);
@@ -109,6 +104,19 @@ impl World {
             return Some(SendOutcome::Broken);
         }
         Some(SendOutcome::Written)
+    }
+
+    /// Tells the checkers of a command whose record is made; true where the engine crashes then.
+    pub(super) fn crashes_once_written(&mut self, command: &Command) -> bool {
+        let verdict = self.checks.rank.written(command);
+        self.checks.say(self.now_ns, checks::rank::NAME, verdict);
+        self.checks.duplicate.written(command);
+        let crashes = self.chance(self.plan.faults.crash_at_send_ppm);
+        if crashes {
+            self.coverage.hit(Kind::CrashAtSend);
+            self.crash();
+        }
+        crashes
     }
 
     // ---- canaries at this seam ----

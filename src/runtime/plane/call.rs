@@ -118,7 +118,7 @@ pub enum PlaneError {
     Stopped,
 }
 impl PlaneError {
-    /// The same, as far as an order cares.
+    /// What it means for an order.
     pub fn failure(&self) -> Failure {
         match self {
             PlaneError::Refused(_) | PlaneError::NoKey | PlaneError::NoNonce => Failure::NotMade,
